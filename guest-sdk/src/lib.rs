@@ -1,0 +1,1 @@
+//! Write alert rules for brokerwarden in Rust.

@@ -1,0 +1,1 @@
+//! An embedded cluster that misbehaves on a schedule.

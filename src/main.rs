@@ -1,0 +1,2 @@
+//! Starts the agent.
+fn main() {}

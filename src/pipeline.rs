@@ -1,0 +1,138 @@
+//! One pure function, [`tick`], turns what rules said into alert state, transitions and deliveries.
+
+use crate::{
+    alerts::{Alert, Phase},
+    model::{Labels, Measurement, Outcome, Timestamp},
+    snapshot::Snapshot,
+};
+use std::{sync::Arc, time::Duration};
+
+/// What the pipeline must know of a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleSettings {
+    /// Its name.
+    pub name: String,
+    /// Distance between evaluations; `None` = once per snapshot.
+    pub interval: Option<Duration>,
+    /// Pending this long before firing.
+    pub pending_for: Duration,
+    /// Firing this long after it stopped holding.
+    pub keep_firing_for: Duration,
+    /// Added to every alert; go before the rule's own.
+    pub labels: Labels,
+    /// Added to every alert; go before the rule's own.
+    pub annotations: Labels,
+}
+
+/// How an evaluation ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// All it said counts.
+    Outcome(Outcome),
+    /// What it needs was not observed; nothing changes.
+    Unavailable(String),
+    /// Its own fault; nothing changes.
+    Failed {
+        /// Short, for a label: `trap`, `time`, `memory`, `output`, `error`, …
+        reason: &'static str,
+        /// For people.
+        text: String,
+    },
+}
+
+/// One evaluation of one rule on one snapshot.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// The rule.
+    pub settings: Arc<RuleSettings>,
+    /// Which load of the rule spoke: a late word of a replaced or removed one does not count.
+    pub generation: u64,
+    /// What it saw.
+    pub snapshot: Arc<Snapshot>,
+    /// What it said.
+    pub verdict: Verdict,
+    /// Failures in a row, this one included.
+    pub failures_in_a_row: u32,
+}
+
+/// What the pipeline is told, in order.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A rule is live in this generation (new, or a new version of it).
+    Installed {
+        /// Its settings.
+        settings: Arc<RuleSettings>,
+        /// Its generation.
+        generation: u64,
+    },
+    /// A rule spoke.
+    Evaluated(Evaluation),
+    /// A rule is gone for good; its alerts resolve.
+    Removed {
+        /// Its name.
+        rule: String,
+        /// Later than that of any evaluation of it.
+        generation: u64,
+    },
+}
+
+/// An alert to be told to the notifiers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    /// The alert as it stands.
+    pub alert: Arc<Alert>,
+    /// When it ends if nothing more is heard: resolution, or a few resends from now.
+    pub ends_at: Timestamp,
+    /// False: nothing new, said again so that Alertmanager does not forget.
+    pub transition: bool,
+}
+
+/// A change in an alert's life, for the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transition {
+    /// The alert after the change.
+    pub alert: Arc<Alert>,
+    /// Where it was before; `None` = it is new.
+    pub from: Option<Phase>,
+    /// It ended without a word: pending and holds no longer, or not ours any more.
+    pub dropped: bool,
+}
+
+/// All alerts and measurements, for /metrics, the API and people.
+#[derive(Clone, Debug, Default)]
+pub struct AlertsView {
+    /// Sorted by key; resolved ones too, while they are kept.
+    pub alerts: Vec<Arc<Alert>>,
+    /// By rule name.
+    pub measurements: Vec<(String, Vec<Measurement>)>,
+}
+
+/// A rule as people see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleView {
+    /// What it does.
+    pub settings: Arc<RuleSettings>,
+    /// `builtin:…` or the file.
+    pub module: String,
+    /// Of the component, in hex; empty while none is live.
+    pub sha256: String,
+    /// Is a version of it live?
+    pub live: bool,
+    /// Why the newest version was refused, if it was.
+    pub load_error: Option<String>,
+    /// What went wrong in the last evaluation, if anything did.
+    pub last_error: Option<String>,
+    /// When it was last evaluated.
+    pub last_evaluation: Option<Timestamp>,
+    /// Wall time of that.
+    pub evaluation_time: Duration,
+}
+
+/// All rules, sorted by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RulesView {
+    /// The rules.
+    pub rules: Vec<RuleView>,
+    /// Why `rules_dir` cannot be read, if it cannot.
+    pub rules_dir_error: Option<String>,
+}

@@ -1,0 +1,93 @@
+//! Hosts the user's rules: WebAssembly components, each evaluated on snapshots, isolated from each other and from us.
+
+use crate::pipeline::RuleSettings;
+use std::{path::PathBuf, time::Duration};
+
+/// Limits of one evaluation, as agent.yaml gives them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// CPU time of one evaluation.
+    pub time: Duration,
+    /// Linear memory, all memories of the component together, in bytes.
+    pub memory: u64,
+    /// Keys and values kept between evaluations, in bytes.
+    pub state: u64,
+    /// Alerts returned by one evaluation.
+    pub alerts: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { time: Duration::from_millis(100), memory: 64 << 20, state: 1 << 20, alerts: 1000 }
+    }
+}
+
+/// Where a rule's code is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Module {
+    /// `builtin:NAME`.
+    Builtin(String),
+    /// A file (relative to the configuration file's folder).
+    File(PathBuf),
+}
+
+/// A rule listed in agent.yaml: its code, what it does, and what it may.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleConfig {
+    /// Its code; `None` where the entry only adds to a rule of `rules_dir`.
+    pub module: Option<Module>,
+    /// What agent.yaml says of it; goes before the YAML beside the module.
+    pub overlay: Overlay,
+    /// Its limits.
+    pub limits: Limits,
+}
+
+/// Settings as written, `None` where nothing was.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overlay {
+    /// `config:` as JSON text.
+    pub config: Option<String>,
+    /// `interval:`.
+    pub interval: Option<Duration>,
+    /// `for:`.
+    pub pending_for: Option<Duration>,
+    /// `keep_firing_for:`.
+    pub keep_firing_for: Option<Duration>,
+    /// `labels:`.
+    pub labels: Option<crate::model::Labels>,
+    /// `annotations:`.
+    pub annotations: Option<crate::model::Labels>,
+}
+
+/// Reads the YAML beside a module; the error says what is wrong with it.
+pub type ParseSidecar = fn(text: &str) -> Result<Overlay, String>;
+
+/// The rule host's configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Folder whose `*.wasm` are rules.
+    pub rules_dir: Option<PathBuf>,
+    /// Rules of agent.yaml by name.
+    pub rules: Vec<(String, RuleConfig)>,
+    /// Reads `NAME.yaml` beside `NAME.wasm`.
+    pub parse_sidecar: ParseSidecar,
+    /// Where compiled code may be cached (`data_dir/compiled`).
+    pub cache_dir: PathBuf,
+    /// The program that compiles, called with the argument `compile-rule`: normally `/proc/self/exe`.
+    pub compiler: PathBuf,
+}
+
+impl RuleConfig {
+    /// The settings of a rule from its two sources; agent.yaml goes first, key by key (labels and annotations whole).
+    pub fn settings(name: &str, listed: &Overlay, beside: &Overlay) -> RuleSettings {
+        let or = |a: Option<Duration>, b: Option<Duration>| a.or(b);
+        RuleSettings {
+            name: name.into(),
+            interval: or(listed.interval, beside.interval),
+            pending_for: or(listed.pending_for, beside.pending_for).unwrap_or_default(),
+            keep_firing_for: or(listed.keep_firing_for, beside.keep_firing_for).unwrap_or_default(),
+            labels: listed.labels.clone().or_else(|| beside.labels.clone()).unwrap_or_default(),
+            annotations: listed.annotations.clone().or_else(|| beside.annotations.clone()).unwrap_or_default(),
+        }
+    }
+}

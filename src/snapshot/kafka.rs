@@ -1,0 +1,439 @@
+//! What was observed of the Kafka cluster: brokers, topics, groups and one row for each group and partition.
+//! Unknown is a type here: an offset that no broker gave is `None`, never 0.
+
+use crate::model::{BrokerId, Timestamp};
+use std::{collections::HashMap, sync::Arc};
+
+/// A broker of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// Its node id.
+    pub id: BrokerId,
+    /// Advertised `host:port`.
+    pub address: String,
+}
+
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Its number.
+    pub id: u32,
+    /// Its leader; `None` while it has none.
+    pub leader: Option<BrokerId>,
+    /// Its replicas, the preferred leader first.
+    pub replicas: Vec<BrokerId>,
+    /// Those in sync.
+    pub in_sync: Vec<BrokerId>,
+    /// Log start offset, if the leader said.
+    pub log_start: Option<i64>,
+    /// High watermark, if the leader said.
+    pub log_end: Option<i64>,
+    /// Do we answer for this partition?
+    pub ours: bool,
+}
+
+/// A topic. Its partitions are sorted by number, and may lack some while the cluster changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its partitions.
+    pub partitions: Vec<Partition>,
+    /// Do we answer for the series of the topic as a whole?
+    pub ours: bool,
+}
+
+impl Topic {
+    /// The partition of that number.
+    pub fn partition(&self, id: u32) -> Option<&Partition> {
+        let at = self.partitions.binary_search_by_key(&id, |partition| partition.id).ok()?;
+        self.partitions.get(at)
+    }
+}
+
+/// What sort of group it is, in Kafka's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupKind {
+    /// The classic protocol.
+    Classic,
+    /// KIP-848.
+    Consumer,
+    /// KIP-932.
+    Share,
+    /// KIP-1071.
+    Streams,
+    /// Commits without members.
+    Simple,
+    /// Not known.
+    Unknown,
+}
+
+impl GroupKind {
+    /// As `rule.wit` spells it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Consumer => "consumer",
+            Self::Share => "share",
+            Self::Streams => "streams",
+            Self::Simple => "simple",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A consumer group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its kind.
+    pub kind: GroupKind,
+    /// Kafka's word for its state, or `Unknown`.
+    pub state: &'static str,
+    /// Its members, if known.
+    pub members: Option<u32>,
+    /// The broker that coordinates it, if known.
+    pub coordinator: Option<BrokerId>,
+    /// Do we answer for it?
+    pub ours: bool,
+}
+
+/// How a group stands on one partition. The order is that of `lag-status` in `rule.wit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LagStatus {
+    /// Lag is known.
+    Behind,
+    /// Lag is known, and part of it is no longer in the log.
+    Lost,
+    /// Committed beyond the log's end.
+    Ahead,
+    /// The group committed on the topic, but not here.
+    NoCommit,
+    /// The broker did not say.
+    Unknown,
+}
+
+/// One group on one partition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LagRow {
+    /// Index into [`KafkaView::groups`].
+    pub group: u32,
+    /// Its topic; a name that metadata does not list is a topic that was deleted.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: u32,
+    /// Committed offset.
+    pub committed: Option<i64>,
+    /// When it was committed.
+    pub committed_at: Option<Timestamp>,
+    /// Log start offset of the partition.
+    pub log_start: Option<i64>,
+    /// High watermark of the partition.
+    pub log_end: Option<i64>,
+    /// What Kafka's own tool prints: end − committed; negative when the commit is beyond the end.
+    pub lag: Option<i64>,
+    /// Records between the commit and the log start; 0 when none are known to be lost.
+    pub lost: i64,
+    /// How it stands.
+    pub status: LagStatus,
+}
+
+impl LagRow {
+    /// Puts a commit and the partition's offsets together. Source: Kafka's ConsumerGroupCommand (lag = log end −
+    /// committed, whatever the log start is).
+    pub fn new(
+        group: u32,
+        topic: Arc<str>,
+        partition: u32,
+        committed: Option<i64>,
+        committed_at: Option<Timestamp>,
+        log_start: Option<i64>,
+        log_end: Option<i64>,
+    ) -> Self {
+        let lag = committed.zip(log_end).map(|(committed, end)| end.saturating_sub(committed));
+        let lost = committed.zip(log_start).map_or(0, |(committed, start)| start.saturating_sub(committed).max(0));
+        let status = match (committed, lag) {
+            (None, _) => LagStatus::NoCommit,
+            (Some(_), None) => LagStatus::Unknown,
+            (Some(_), Some(lag)) if lag < 0 => LagStatus::Ahead,
+            _ if lost > 0 => LagStatus::Lost,
+            _ => LagStatus::Behind,
+        };
+        Self { group, topic, partition, committed, committed_at, log_start, log_end, lag, lost, status }
+    }
+}
+
+/// All rows of one group and topic, added up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopicLag {
+    /// Index into [`KafkaView::groups`].
+    pub group: u32,
+    /// The topic.
+    pub topic: Arc<str>,
+    /// Over all committed partitions; absent while one is unknown.
+    pub lag: Option<i64>,
+    /// Over the partitions that are known.
+    pub known_lag: i64,
+    /// The largest known lag of a partition; 0 when none is known.
+    pub max_lag: i64,
+    /// Sum of lost records.
+    pub lost: i64,
+    /// Sum of committed offsets, −1 for each partition without a commit (kafka_exporter's way).
+    pub offset_sum: i64,
+    /// Rows.
+    pub partitions: u32,
+    /// Rows whose lag is unknown although there is a commit.
+    pub unknown_partitions: u32,
+    /// Rows without a commit.
+    pub uncommitted_partitions: u32,
+}
+
+/// Which rows a caller wants: all of whose predicates hold.
+pub struct LagFilter<'a> {
+    /// Is this group wanted?
+    pub group: &'a dyn Fn(&str) -> bool,
+    /// Is this topic wanted?
+    pub topic: &'a dyn Fn(&str) -> bool,
+    /// Rows with a known lag below this are left out; rows whose lag is unknown pass.
+    pub min_lag: Option<i64>,
+}
+
+/// What was observed of the Kafka cluster in one cycle.
+#[derive(Clone, Debug, Default)]
+pub struct KafkaView {
+    /// When the end offsets of this view were asked for.
+    pub at: Timestamp,
+    /// Kafka's cluster id, if it was given.
+    pub cluster_id: Option<String>,
+    /// The broker beside us; `None` with `scope: cluster`.
+    pub broker_id: Option<BrokerId>,
+    /// Do we answer for the cluster as a whole (`kafka_brokers`, `kafka_broker_info`)?
+    pub answers_for_cluster: bool,
+    /// Sorted by id.
+    pub brokers: Vec<Broker>,
+    /// Sorted by name.
+    pub topics: Vec<Topic>,
+    /// Sorted by name.
+    pub groups: Vec<Group>,
+    /// Sorted by group, topic, partition.
+    pub rows: Vec<LagRow>,
+    /// For each partition of `__consumer_offsets`: do we answer for the groups in it? `None` while not known (no
+    /// leader, or not read to its end yet). Empty while the topic does not exist.
+    pub offsets_partitions: Vec<Option<bool>>,
+}
+
+impl KafkaView {
+    /// The topic of that name.
+    pub fn topic(&self, name: &str) -> Option<&Topic> {
+        let at = self.topics.binary_search_by(|topic| (*topic.name).cmp(name)).ok()?;
+        self.topics.get(at)
+    }
+
+    /// The group of that name.
+    pub fn group(&self, name: &str) -> Option<&Group> {
+        let at = self.groups.binary_search_by(|group| (*group.name).cmp(name)).ok()?;
+        self.groups.get(at)
+    }
+
+    /// The group that a row or sum belongs to.
+    pub fn group_of(&self, index: u32) -> Option<&Group> {
+        self.groups.get(usize::try_from(index).ok()?)
+    }
+
+    /// Rows of one group.
+    pub fn rows_of(&self, group: &str) -> &[LagRow] {
+        let Ok(at) = self.groups.binary_search_by(|g| (*g.name).cmp(group)) else { return &[] };
+        let from = self.rows.partition_point(|row| u64::from(row.group) < to_u64(at));
+        let to = self.rows.partition_point(|row| u64::from(row.group) <= to_u64(at));
+        self.rows.get(from..to).unwrap_or_default()
+    }
+
+    /// Do we answer for that group, whether or not it exists? `None` when that is not known now.
+    /// Source of the formula: Kafka's GroupCoordinatorService.partitionFor and Utils.abs.
+    pub fn owns_group(&self, name: &str) -> Option<bool> {
+        if let Some(group) = self.group(name) {
+            return Some(group.ours);
+        }
+        if self.offsets_partitions.is_empty() {
+            // Without an offsets topic there is no group yet, and nobody coordinates one.
+            return None;
+        }
+        *self.offsets_partitions.get(partition_for(name, self.offsets_partitions.len()))?
+    }
+
+    /// Do we answer for the series of that topic as a whole?
+    pub fn owns_topic(&self, name: &str) -> bool {
+        self.topic(name).is_some_and(|topic| topic.ours)
+    }
+
+    /// Was that group fully observed? True also for a group that is known not to exist.
+    pub fn group_observed(&self, name: &str) -> bool {
+        let read = !self.offsets_partitions.is_empty()
+            && self
+                .offsets_partitions
+                .get(partition_for(name, self.offsets_partitions.len()))
+                .is_some_and(Option::is_some);
+        read && self.rows_of(name).iter().all(|row| row.status != LagStatus::Unknown)
+    }
+
+    /// Was that topic fully observed? True also for a topic that does not exist.
+    pub fn topic_observed(&self, name: &str) -> bool {
+        self.topic(name).is_none_or(|topic| {
+            topic.partitions.iter().all(|p| p.leader.is_some() && p.log_end.is_some() && p.log_start.is_some())
+        })
+    }
+
+    /// Rows that pass a filter, in order.
+    pub fn lag_rows<'a>(&'a self, filter: &'a LagFilter<'a>) -> impl Iterator<Item = &'a LagRow> + 'a {
+        // A name decides the same way for all its rows, and matching costs more than a look-up.
+        let mut groups: HashMap<u32, bool> = HashMap::new();
+        let mut topics: HashMap<Arc<str>, bool> = HashMap::new();
+        self.rows.iter().filter(move |row| {
+            let group = *groups
+                .entry(row.group)
+                .or_insert_with(|| self.group_of(row.group).is_some_and(|group| (filter.group)(&group.name)));
+            let topic = group
+                && match topics.get(&row.topic) {
+                    Some(wanted) => *wanted,
+                    None => *topics.entry(Arc::clone(&row.topic)).or_insert_with(|| (filter.topic)(&row.topic)),
+                };
+            topic && filter.min_lag.is_none_or(|min| row.lag.is_none_or(|lag| lag >= min))
+        })
+    }
+
+    /// Rows added up by group and topic, in order.
+    pub fn topic_lags(&self) -> Vec<TopicLag> {
+        let mut sums: Vec<TopicLag> = Vec::new();
+        for row in &self.rows {
+            let new = sums.last().is_none_or(|sum| sum.group != row.group || sum.topic != row.topic);
+            if new {
+                sums.push(TopicLag {
+                    group: row.group,
+                    topic: Arc::clone(&row.topic),
+                    lag: Some(0),
+                    known_lag: 0,
+                    max_lag: 0,
+                    lost: 0,
+                    offset_sum: 0,
+                    partitions: 0,
+                    unknown_partitions: 0,
+                    uncommitted_partitions: 0,
+                });
+            }
+            let Some(sum) = sums.last_mut() else { continue };
+            sum.partitions = sum.partitions.saturating_add(1);
+            sum.offset_sum = sum.offset_sum.saturating_add(row.committed.unwrap_or(-1));
+            sum.lost = sum.lost.saturating_add(row.lost);
+            match (row.status, row.lag) {
+                (LagStatus::NoCommit, _) => sum.uncommitted_partitions = sum.uncommitted_partitions.saturating_add(1),
+                (_, Some(lag)) => {
+                    sum.known_lag = sum.known_lag.saturating_add(lag);
+                    sum.max_lag = sum.max_lag.max(lag);
+                    sum.lag = sum.lag.map(|known| known.saturating_add(lag));
+                }
+                (_, None) => {
+                    sum.unknown_partitions = sum.unknown_partitions.saturating_add(1);
+                    sum.lag = None;
+                }
+            }
+        }
+        sums
+    }
+}
+
+/// The partition of `__consumer_offsets` that a group's records are in: `abs(hash) % partitions`, with Java's
+/// String.hashCode over UTF-16 units and abs(i32::MIN) = 0. Only used for groups that have no record of their own:
+/// where there is one, its own partition is the truth (Redpanda hashes otherwise).
+pub fn partition_for(group: &str, partitions: usize) -> usize {
+    let hash = group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    let positive = hash.checked_abs().unwrap_or(0);
+    usize::try_from(positive).unwrap_or(0).checked_rem(partitions).unwrap_or(0)
+}
+
+fn to_u64(index: usize) -> u64 {
+    u64::try_from(index).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(
+        committed: Option<i64>,
+        start: Option<i64>,
+        end: Option<i64>,
+        lag: Option<i64>,
+        lost: i64,
+        want: LagStatus,
+    ) {
+        let row = LagRow::new(0, "t".into(), 0, committed, None, start, end);
+        assert_eq!((row.lag, row.lost, row.status), (lag, lost, want));
+    }
+
+    #[test]
+    fn lag_of_one_partition() {
+        check(Some(90), Some(0), Some(100), Some(10), 0, LagStatus::Behind);
+        check(Some(100), Some(0), Some(100), Some(0), 0, LagStatus::Behind);
+        check(Some(40), Some(60), Some(100), Some(60), 20, LagStatus::Lost);
+        check(Some(110), Some(0), Some(100), Some(-10), 0, LagStatus::Ahead);
+        check(None, Some(0), Some(100), None, 0, LagStatus::NoCommit);
+        check(Some(40), Some(60), None, None, 20, LagStatus::Unknown);
+        check(Some(90), None, Some(100), Some(10), 0, LagStatus::Behind);
+    }
+
+    fn view(rows: Vec<LagRow>) -> KafkaView {
+        let group = |name: &str| Group {
+            name: name.into(),
+            kind: GroupKind::Classic,
+            state: "Stable",
+            members: Some(1),
+            coordinator: None,
+            ours: true,
+        };
+        KafkaView {
+            groups: vec![group("a"), group("b")],
+            rows,
+            offsets_partitions: vec![Some(true)],
+            ..KafkaView::default()
+        }
+    }
+
+    #[test]
+    fn sums_leave_unknown_out_and_count_it() {
+        let row =
+            |group, partition, committed, end| LagRow::new(group, "t".into(), partition, committed, None, None, end);
+        let view = view(vec![
+            row(0, 0, Some(30), Some(30)),
+            row(0, 1, Some(10), Some(30)),
+            row(0, 2, None, Some(30)),
+            row(1, 0, Some(1), None),
+            row(1, 1, Some(2), Some(5)),
+        ]);
+        let sums = view.topic_lags();
+        assert_eq!((sums[0].lag, sums[0].offset_sum, sums[0].uncommitted_partitions), (Some(20), 39, 1));
+        assert_eq!((sums[1].lag, sums[1].known_lag, sums[1].unknown_partitions, sums[1].offset_sum), (None, 3, 1, 3));
+        assert!(view.group_observed("a") && !view.group_observed("b") && view.group_observed("gone"));
+        assert_eq!(view.rows_of("b").len(), 2);
+        let filter = LagFilter { group: &|_| true, topic: &|t| t == "t", min_lag: Some(4) };
+        let partitions: Vec<_> = view.lag_rows(&filter).map(|row| (row.group, row.partition)).collect();
+        assert_eq!(partitions, [(0, 1), (0, 2), (1, 0)]);
+    }
+
+    #[test]
+    fn group_hash_is_java_s() {
+        for (name, hash) in [
+            ("my-group", -1_906_497_762i32),
+            ("grüße", 98_768_023),
+            ("群", 32676),
+            ("g😀x", 58_028_462),
+            ("console-consumer-12345", 158_455_506),
+            ("connect-sink", 1_867_811_222),
+        ] {
+            assert_eq!(partition_for(name, 50), (hash.unsigned_abs() % 50) as usize, "{name}");
+        }
+        assert_eq!(partition_for("my-group", 50), 12);
+        assert_eq!(partition_for("x", 0), 0);
+    }
+}

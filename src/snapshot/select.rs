@@ -1,0 +1,1 @@
+//! Prometheus instant vector selectors over samples.
