@@ -64,11 +64,12 @@ enum Running {
     Thread(thread::JoinHandle<()>),
 }
 
-/// A group of named tasks and threads that end together.
+/// A group of named tasks and threads that end together. Cloning shares the group.
+#[derive(Clone)]
 pub struct Tasks {
     stop: Stop,
     ended: mpsc::Sender<String>,
-    running: Mutex<Vec<(String, Running)>>,
+    running: Arc<Mutex<Vec<(String, Running)>>>,
 }
 
 /// Hears of tasks that ended by themselves, which none should.
@@ -85,13 +86,14 @@ impl Tasks {
     /// An empty group, and where it tells of tasks that end by themselves.
     pub fn new() -> (Self, Ended) {
         let (ended, receiver) = mpsc::channel(ENDED_CAPACITY);
-        (Self { stop: Stop::new(), ended, running: Mutex::default() }, Ended(receiver))
+        (Self { stop: Stop::new(), ended, running: Arc::default() }, Ended(receiver))
     }
 
-    /// A group with a stop signal of its own that tells of ended tasks to the same place.
+    /// A group with a stop signal of its own, which whoever makes it must give, that tells of ended tasks to the
+    /// same place.
     #[must_use]
     pub fn group(&self) -> Self {
-        Self { stop: Stop::new(), ended: self.ended.clone(), running: Mutex::default() }
+        Self { stop: Stop::new(), ended: self.ended.clone(), running: Arc::default() }
     }
 
     /// The signal that ends this group.
@@ -137,7 +139,7 @@ impl Tasks {
 
     /// Gives the stop signal and waits up to `grace` for all to end. Returns the names of those that did not: tasks
     /// among them are aborted, threads are left behind (they hold nothing that the process needs to end).
-    pub async fn shut_down(self, grace: Duration) -> Vec<String> {
+    pub async fn shut_down(&self, grace: Duration) -> Vec<String> {
         self.stop.stop();
         let deadline = Instant::now() + grace;
         let mut late = Vec::new();
@@ -206,7 +208,7 @@ mod tests {
         let (tasks, mut ended) = Tasks::new();
         tasks.thread("bad", |_| panic!("on purpose")).unwrap();
         assert_eq!(ended.next().await.as_deref(), Some("bad"));
-        tasks.thread("sleeper", |stop| assert!(stop.sleep(Duration::from_secs(60)))).unwrap();
+        tasks.thread("sleeper", |stop| assert!(stop.sleep(Duration::MAX))).unwrap();
         assert!(tasks.shut_down(Duration::from_secs(10)).await.is_empty());
     }
 }

@@ -1,5 +1,19 @@
 //! Collects from Kafka through the local broker: groups from `__consumer_offsets`, offsets by batched ListOffsets.
 
+mod beside;
+mod client;
+mod cluster;
+mod collector;
+mod ends;
+mod offsets;
+mod reader;
+mod records;
+mod view;
+
+pub use client::{ClientError, MAX_ERROR_TEXT, MAX_SECRET_FILE};
+pub use collector::{RETRY_INTERVAL, START_INTERVAL, STARTUP_INTERVAL, StartError, start};
+pub use ends::CHUNK;
+
 use crate::model::Secret;
 use regex::Regex;
 use std::{collections::BTreeMap, time::Duration};

@@ -431,7 +431,7 @@ mod tests {
             ("console-consumer-12345", 158_455_506),
             ("connect-sink", 1_867_811_222),
         ] {
-            assert_eq!(partition_for(name, 50), (hash.unsigned_abs() % 50) as usize, "{name}");
+            assert_eq!(partition_for(name, 50), usize::try_from(hash.unsigned_abs() % 50).unwrap(), "{name}");
         }
         assert_eq!(partition_for("my-group", 50), 12);
         assert_eq!(partition_for("x", 0), 0);

@@ -1,0 +1,175 @@
+//! librdkafka handles: how they are set up, and what they say between calls. Two for each agent: one that reads
+//! `__consumer_offsets`, one for requests (a broker answers one request for each connection at a time, so a waiting
+//! Fetch would hold up the others).
+
+use super::Config;
+use crate::model::{BoundedText, Secret};
+use rdkafka::{
+    ClientConfig, ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, ConsumerContext},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use std::{
+    fs::File,
+    io::Read,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// The longest text of librdkafka's that is passed on.
+pub const MAX_ERROR_TEXT: usize = 500;
+/// The largest file that may hold a secret, in bytes.
+pub const MAX_SECRET_FILE: u64 = 64 * 1024;
+/// What librdkafka said longer ago than this does not explain a failure of now.
+const ERROR_MEMORY: Duration = Duration::from_secs(30);
+
+/// Keeps the last thing that a handle complained of: the calls themselves only say that they timed out.
+#[derive(Debug, Default)]
+pub struct Context {
+    last: Mutex<Option<(Instant, String)>>,
+}
+
+impl Context {
+    /// What the handle last complained of, if that was lately.
+    pub fn complaint(&self) -> Option<String> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|(at, _)| at.elapsed() < ERROR_MEMORY).map(|(_, text)| text.clone())
+    }
+
+    /// Forgets it, after something succeeded.
+    pub fn all_well(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // What matters comes as errors too; the rest is for those who look for it.
+        tracing::debug!(target: "librdkafka", facility, message = %BoundedText(message, MAX_ERROR_TEXT));
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // The agent needs no right on its own group name; librdkafka looks for its coordinator all the same.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
+            return;
+        }
+        let text = BoundedText(reason, MAX_ERROR_TEXT).to_string();
+        tracing::debug!(target: "librdkafka", error = %text);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // "All brokers down" follows the reason and says less.
+        let keep = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown)
+            && last.as_ref().is_some_and(|(at, _)| at.elapsed() < ERROR_MEMORY);
+        if !keep {
+            *last = Some((Instant::now(), text));
+        }
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// A handle of ours.
+pub type Handle = BaseConsumer<Context>;
+
+/// Why there is no handle.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// A property's file cannot be read.
+    #[error("cannot read the file for kafka.properties.{property}")]
+    Secret {
+        /// The property.
+        property: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// librdkafka refuses the properties.
+    #[error("librdkafka refuses the kafka configuration")]
+    Refused(#[source] KafkaError),
+}
+
+/// The handle that reads `__consumer_offsets`.
+///
+/// # Errors
+/// When a property cannot be read or is refused.
+pub fn reader(config: &Config) -> Result<Handle, ClientError> {
+    let mut client = common(config)?;
+    client
+        // assign() wants a group; nothing is ever subscribed or committed, so none comes into being.
+        .set("group.id", "brokerwarden")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("enable.partition.eof", "true")
+        // An open, later aborted, transaction's commits must never be shown.
+        .set("isolation.level", "read_committed")
+        // One second of freshness buys a fifth of the idle Fetch requests.
+        .set("fetch.wait.max.ms", "1000")
+        .set("fetch.min.bytes", "65536")
+        .set("fetch.queue.backoff.ms", "10")
+        .set("queued.max.messages.kbytes", "16384");
+    create(config, &mut client)
+}
+
+/// The handle for metadata and offsets.
+///
+/// # Errors
+/// As [`reader`].
+pub fn requests(config: &Config) -> Result<Handle, ClientError> {
+    let mut client = common(config)?;
+    // read_uncommitted: ListOffsets then gives the high watermark, which is what lag is measured from.
+    client.set("isolation.level", "read_uncommitted");
+    create(config, &mut client)
+}
+
+fn common(config: &Config) -> Result<ClientConfig, ClientError> {
+    let mut client = ClientConfig::new();
+    client
+        .set("bootstrap.servers", &config.bootstrap_servers)
+        .set("client.id", "brokerwarden")
+        // OpenSSL is built in and knows no folder of certificates of its own.
+        .set("ssl.ca.location", "probe")
+        .set("allow.auto.create.topics", "false")
+        .set("enable.metrics.push", "false")
+        .set("log.connection.close", "false")
+        .set("reconnect.backoff.ms", "100")
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("socket.connection.setup.timeout.ms", "10000")
+        // Metadata is asked for in each cycle anyway.
+        .set("topic.metadata.refresh.interval.ms", "-1");
+    for (property, secret) in &config.properties {
+        let value = match secret {
+            Secret::Inline(value) => value.clone(),
+            Secret::File(path) => {
+                let mut text = String::new();
+                File::open(path)
+                    .and_then(|file| file.take(MAX_SECRET_FILE).read_to_string(&mut text))
+                    .map_err(|source| ClientError::Secret { property: property.clone(), source })?;
+                text.trim().to_owned()
+            }
+        };
+        client.set(property, value);
+    }
+    Ok(client)
+}
+
+fn create(config: &Config, client: &mut ClientConfig) -> Result<Handle, ClientError> {
+    client.create_with_context(Context::default()).map_err(|error| ClientError::Refused(without_secrets(config, error)))
+}
+
+/// librdkafka repeats the offending value in its message; that may be a secret.
+fn without_secrets(config: &Config, error: KafkaError) -> KafkaError {
+    match error {
+        KafkaError::ClientConfig(result, mut text, key, _) => {
+            for secret in config.properties.values() {
+                if let Secret::Inline(value) = secret
+                    && !value.is_empty()
+                {
+                    text = text.replace(value, "***");
+                }
+            }
+            KafkaError::ClientConfig(result, text, key, "***".to_owned())
+        }
+        other => other,
+    }
+}

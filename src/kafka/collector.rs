@@ -1,0 +1,462 @@
+//! The cycle: metadata, then commits, then offsets, then a view. Commits come before end offsets, always: then an end
+//! is never older than the commit that it is compared with.
+
+use super::{
+    Config,
+    beside::{self, Evidence},
+    client::{self, Handle},
+    cluster::{Cluster, OFFSETS_TOPIC},
+    ends::{Leaders, TopicPartition, Which},
+    offsets::GroupCommits,
+    reader::{self, ReadError, Shared},
+    view,
+};
+use crate::{
+    clock,
+    events::SelfMetrics,
+    model::{BrokerId, families},
+    snapshot::{Broker, KAFKA_TARGET, KafkaObservation, KafkaView, TargetState},
+    supervise::{Stop, Tasks},
+};
+use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+/// How often log start offsets are asked for.
+pub const START_INTERVAL: Duration = Duration::from_secs(30);
+/// Distance between cycles until the first whole one.
+pub const STARTUP_INTERVAL: Duration = Duration::from_millis(500);
+/// Distance between the end of a failed cycle and the next one.
+pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why a cycle failed.
+struct Failure {
+    reason: &'static str,
+    text: String,
+}
+
+/// What a cycle achieved.
+enum Cycle {
+    /// All that could be had.
+    Whole(Arc<KafkaView>),
+    /// A view, but not all is known yet, or not all may be read.
+    Partial(Option<Arc<KafkaView>>, String),
+}
+
+pub(super) struct Collector {
+    pub(super) config: Config,
+    pub(super) metrics: Arc<SelfMetrics>,
+    pub(super) requests: Arc<Handle>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) leaders: Leaders,
+    pub(super) jmx_broker_id: watch::Receiver<Option<i32>>,
+    pub(super) observations: watch::Sender<Arc<KafkaObservation>>,
+    pub(super) target: TargetState,
+    pub(super) beside: Option<Beside>,
+    pub(super) starts: HashMap<TopicPartition, i64>,
+    pub(super) starts_asked: Option<Instant>,
+    pub(super) cluster_id: Option<String>,
+    pub(super) view: Option<Arc<KafkaView>>,
+    pub(super) ready: bool,
+}
+
+/// The broker beside us, and what it was decided from: it is decided anew when that changes.
+pub(super) struct Beside {
+    id: BrokerId,
+    brokers: Vec<Broker>,
+    jmx: Option<i32>,
+}
+
+impl Collector {
+    /// Cycles until told to stop.
+    pub(super) fn run(mut self, stop: &Stop) {
+        let mut failures = 0u64;
+        while !stop.stopped() {
+            let started = Instant::now();
+            let result = self.cycle(stop);
+            if stop.stopped() {
+                break;
+            }
+            let pause = match result {
+                Ok(cycle) => {
+                    self.requests.client().context().all_well();
+                    failures = 0;
+                    self.report_cycle(cycle, started.elapsed())
+                }
+                Err(failure) => {
+                    failures = failures.saturating_add(1);
+                    self.report_failure(&failure, failures);
+                    RETRY_INTERVAL
+                }
+            };
+            if self.ready || failures > 0 {
+                stop.sleep(pause);
+            } else {
+                // At start a view follows the end of the replay at once.
+                let follow = self.shared.lock().follow.clone();
+                self.shared
+                    .wait(pause, |state| !follow.is_empty() && follow.iter().all(|p| state.offsets.caught_up(*p)));
+                stop.sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    fn report_cycle(&mut self, cycle: Cycle, took: Duration) -> Duration {
+        let now = clock::now();
+        let (view, reason) = match cycle {
+            Cycle::Whole(view) => (Some(view), None),
+            Cycle::Partial(view, reason) => (view, Some(reason)),
+        };
+        if !self.target.up || self.target.reason != reason {
+            match &reason {
+                None => tracing::info!("kafka is collected"),
+                Some(reason) => tracing::warn!(%reason, "kafka is not collected whole"),
+            }
+        }
+        self.ready = self.ready && reason.is_none() || view.is_some() && reason.is_none();
+        self.target = TargetState { up: true, last_success: Some(now), reason, ..self.target.clone() };
+        self.metrics.set(&families::TARGET_UP, &[KAFKA_TARGET], 1.0);
+        self.metrics.set(&families::TARGET_LAST_SUCCESS, &[KAFKA_TARGET], now.seconds());
+        self.metrics.set(&families::COLLECTION_DURATION, &[KAFKA_TARGET], took.as_secs_f64());
+        self.view = view;
+        self.publish();
+        let interval = if self.ready { self.config.interval } else { STARTUP_INTERVAL.min(self.config.interval) };
+        interval.saturating_sub(took)
+    }
+
+    fn report_failure(&mut self, failure: &Failure, failures: u64) {
+        self.metrics.count(&families::TARGET_ERRORS, &[failure.reason, KAFKA_TARGET]);
+        self.metrics.set(&families::TARGET_UP, &[KAFKA_TARGET], 0.0);
+        if failures == 1 || self.target.reason.as_ref() != Some(&failure.text) {
+            tracing::warn!(reason = failure.reason, error = %failure.text, "kafka cannot be collected");
+        }
+        self.ready = false;
+        self.target = TargetState { up: false, reason: Some(failure.text.clone()), ..self.target.clone() };
+        // The last view stays until it is too old; the assembler of snapshots sees to that.
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let observation = KafkaObservation { target: self.target.clone(), view: self.view.clone(), ready: self.ready };
+        self.observations.send_replace(Arc::new(observation));
+    }
+
+    fn cycle(&mut self, stop: &Stop) -> Result<Cycle, Failure> {
+        let started = Instant::now();
+        let cluster = self.metadata()?;
+        let beside = match self.decide(&cluster) {
+            Ok(beside) => beside,
+            Err(reason) => return Ok(Cycle::Partial(None, reason)),
+        };
+        let denied = self.offsets_topic_denied(&cluster, started);
+        let (followed, owned) = followed(&cluster, beside);
+        let (groups, caught_up, error) = self.commits(&followed);
+        let error = denied.or(error);
+        let at = clock::now();
+        let offsets = self.offsets(&cluster, beside, &groups, started);
+        if stop.stopped() {
+            return Ok(Cycle::Partial(None, "stopping".to_owned()));
+        }
+        self.self_report(&cluster, &owned, &followed, &caught_up, &offsets);
+        let view = Arc::new(view::build(view::Findings {
+            at,
+            cluster_id: self.cluster_id.clone(),
+            beside,
+            cluster: &cluster,
+            groups,
+            caught_up: &|partition| caught_up.contains(&partition),
+            wants_topic: &|topic| self.config.topics.wants(topic),
+            offsets: &offsets,
+        }));
+        if let Some(error) = error {
+            self.metrics.count(&families::TARGET_ERRORS, &[error.reason, KAFKA_TARGET]);
+            return Ok(Cycle::Partial(Some(view), error.text));
+        }
+        if !followed.is_subset(&caught_up) {
+            let left = followed.difference(&caught_up).count();
+            let reason =
+                format!("reading {OFFSETS_TOPIC}: {left} of {} partitions not read to their end yet", followed.len());
+            return Ok(Cycle::Partial(Some(view), reason));
+        }
+        Ok(Cycle::Whole(view))
+    }
+
+    /// Metadata of the whole cluster; also keeps librdkafka's own idea of leaders fresh.
+    fn metadata(&mut self) -> Result<Cluster, Failure> {
+        // Serves the handle's events; it delivers no messages.
+        while let Some(event) = self.requests.poll(Duration::ZERO) {
+            if let Err(error) = event {
+                tracing::debug!(%error, "librdkafka");
+            }
+        }
+        self.metrics.count(&families::KAFKA_REQUESTS, &["Metadata"]);
+        let metadata = self.requests.fetch_metadata(None, self.config.timeout).map_err(|error| {
+            let said = self.requests.client().context().complaint();
+            let text = format!(
+                "no metadata from {} within {:?}: {}",
+                self.config.bootstrap_servers,
+                self.config.timeout,
+                said.unwrap_or_else(|| error.to_string())
+            );
+            Failure { reason: "metadata", text }
+        })?;
+        let cluster = Cluster::from_metadata(&metadata);
+        let cluster_id = self.requests.client().fetch_cluster_id(Duration::ZERO);
+        if self.cluster_id.is_some() && cluster_id.is_some() && self.cluster_id != cluster_id {
+            tracing::warn!(old = ?self.cluster_id, new = ?cluster_id, "this is another cluster; starting anew");
+            self.starts.clear();
+            self.beside = None;
+            self.shared.lock().reset = true;
+        }
+        self.cluster_id = cluster_id.or_else(|| self.cluster_id.take());
+        Ok(cluster)
+    }
+
+    fn decide(&mut self, cluster: &Cluster) -> Result<BrokerId, String> {
+        let jmx = *self.jmx_broker_id.borrow();
+        if let Some(decided) = &self.beside
+            && decided.brokers == cluster.brokers
+            && decided.jmx == jmx
+        {
+            return Ok(decided.id);
+        }
+        let configured = self.config.broker_id.map(BrokerId);
+        let evidence = if configured.is_some() {
+            Evidence { configured, ..Evidence::default() }
+        } else {
+            Evidence {
+                jmx: jmx.map(BrokerId),
+                ..beside::evidence_of_addresses(&cluster.brokers, &self.config.bootstrap_servers)
+            }
+        };
+        let id = match (beside::decide(&cluster.brokers, &evidence), &self.beside) {
+            (Ok(id), _) => id,
+            // Once decided, it stays decided while less evidence is there (our broker is down, its page too): a
+            // broker that left the metadata leads nothing, so nothing is claimed.
+            (Err(_), Some(decided)) if evidence.jmx.is_none_or(|jmx| jmx == decided.id) && configured.is_none() => {
+                decided.id
+            }
+            (Err(reason), _) => {
+                self.beside = None;
+                return Err(reason);
+            }
+        };
+        if self.beside.as_ref().is_none_or(|decided| decided.id != id) {
+            tracing::info!(broker = %id, "this agent is beside broker {id}");
+        }
+        self.beside = Some(Beside { id, brokers: cluster.brokers.clone(), jmx });
+        Ok(id)
+    }
+
+    /// A topic that we may not describe is left out of the full list; asked for by name, the broker says why.
+    fn offsets_topic_denied(&self, cluster: &Cluster, started: Instant) -> Option<ReadError> {
+        if cluster.topics.contains_key(OFFSETS_TOPIC) {
+            return None;
+        }
+        let left = self.config.timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(100));
+        self.metrics.count(&families::KAFKA_REQUESTS, &["Metadata"]);
+        let metadata = self.requests.fetch_metadata(Some(OFFSETS_TOPIC), left).ok()?;
+        let code = metadata.topics().iter().find(|topic| topic.name() == OFFSETS_TOPIC)?.error()?;
+        (RDKafkaErrorCode::from(code) == RDKafkaErrorCode::TopicAuthorizationFailed).then(reader::unreadable)
+    }
+
+    /// Tells the reader what to follow, and copies out what it has read.
+    fn commits(&self, followed: &BTreeSet<u32>) -> (Vec<GroupCommits>, BTreeSet<u32>, Option<ReadError>) {
+        let mut state = self.shared.lock();
+        if state.follow != *followed {
+            state.follow.clone_from(followed);
+        }
+        let groups =
+            state.offsets.groups(|group| self.config.groups.wants(group), |topic| self.config.topics.wants(topic));
+        let caught_up = followed.iter().copied().filter(|partition| state.offsets.caught_up(*partition)).collect();
+        (groups, caught_up, state.error.clone().filter(|_| !followed.is_empty()))
+    }
+
+    fn offsets(
+        &mut self,
+        cluster: &Cluster,
+        beside: BrokerId,
+        groups: &[GroupCommits],
+        started: Instant,
+    ) -> HashMap<(Which, TopicPartition), i64> {
+        let needed =
+            view::needed(cluster, beside, groups, |topic| self.config.topics.wants(topic) || topic == OFFSETS_TOPIC);
+        let all_starts = self.starts_asked.is_none_or(|asked| asked.elapsed() >= START_INTERVAL);
+        let mut wanted = HashMap::new();
+        for (leader, partitions) in needed {
+            let starts = partitions.iter().filter(|partition| all_starts || !self.starts.contains_key(*partition));
+            let mut asked: Vec<_> = starts.map(|partition| (Which::Start, partition.clone())).collect();
+            asked.extend(partitions.into_iter().map(|partition| (Which::End, partition)));
+            wanted.insert(leader, asked);
+        }
+        let timeout = self.config.timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(100));
+        let mut answers = self.leaders.ask(wanted, timeout);
+        self.count(&answers.errors, answers.requests, &answers.silent);
+        self.ask_outside(cluster, groups, &mut answers.offsets, started);
+        if all_starts {
+            self.starts_asked = Some(Instant::now());
+            self.starts.clear();
+        }
+        for ((which, partition), offset) in &answers.offsets {
+            if *which == Which::Start {
+                self.starts.insert(partition.clone(), *offset);
+            }
+        }
+        // A start that was asked for earlier stands only beside an end of now.
+        for (partition, start) in &self.starts {
+            if answers.offsets.contains_key(&(Which::End, partition.clone())) {
+                answers.offsets.entry((Which::Start, partition.clone())).or_insert(*start);
+            }
+        }
+        answers.offsets
+    }
+
+    /// Where a commit lies outside the log as we know it, the log start is asked for at once.
+    fn ask_outside(
+        &mut self,
+        cluster: &Cluster,
+        groups: &[GroupCommits],
+        offsets: &mut HashMap<(Which, TopicPartition), i64>,
+        started: Instant,
+    ) {
+        let mut wanted: HashMap<BrokerId, Vec<(Which, TopicPartition)>> = HashMap::new();
+        let mut asked = HashSet::new();
+        for (topic, commits) in groups.iter().flat_map(|group| &group.commits) {
+            for (partition, commit) in commits {
+                let partition = (Arc::clone(topic), *partition);
+                let fresh = offsets.contains_key(&(Which::Start, partition.clone()));
+                let end = offsets.get(&(Which::End, partition.clone()));
+                let start = self.starts.get(&partition);
+                let outside =
+                    end.is_some_and(|end| commit.offset > *end) || start.is_some_and(|start| commit.offset < *start);
+                if outside
+                    && !fresh
+                    && let Some(leader) = cluster.leader(&partition.0, partition.1)
+                    && asked.insert(partition.clone())
+                {
+                    wanted.entry(leader).or_default().push((Which::Start, partition));
+                }
+            }
+        }
+        if !wanted.is_empty() {
+            let timeout = self.config.timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(100));
+            let answers = self.leaders.ask(wanted, timeout);
+            self.count(&answers.errors, answers.requests, &[]);
+            offsets.extend(answers.offsets);
+        }
+    }
+
+    fn count(&self, errors: &HashMap<String, u64>, requests: u64, silent: &[BrokerId]) {
+        self.metrics.add(&families::KAFKA_REQUESTS, &["ListOffsets"], as_f64(requests));
+        for (error, count) in errors {
+            tracing::debug!(error, count, "offsets could not be had");
+            self.metrics.add(&families::TARGET_ERRORS, &["list_offsets", KAFKA_TARGET], as_f64(*count));
+        }
+        for leader in silent {
+            tracing::debug!(%leader, "leader did not answer in time");
+            self.metrics.count(&families::TARGET_ERRORS, &["leader_timeout", KAFKA_TARGET]);
+        }
+    }
+
+    fn self_report(
+        &self,
+        cluster: &Cluster,
+        owned: &BTreeSet<u32>,
+        followed: &BTreeSet<u32>,
+        caught_up: &BTreeSet<u32>,
+        offsets: &HashMap<(Which, TopicPartition), i64>,
+    ) {
+        let total = cluster.topics.get(OFFSETS_TOPIC).map_or(0, BTreeMap::len);
+        self.metrics.set(&families::OFFSETS_PARTITIONS, &[], as_f64(total));
+        self.metrics.set(&families::OFFSETS_PARTITIONS_OWNED, &[], as_f64(owned.len()));
+        let ready = followed.is_subset(caught_up);
+        self.metrics.set(&families::OFFSETS_READER_READY, &[], f64::from(u8::from(ready)));
+        let state = self.shared.lock();
+        let topic: Arc<str> = OFFSETS_TOPIC.into();
+        let behind: i64 = followed
+            .iter()
+            .filter(|partition| !state.offsets.at_end(**partition))
+            .filter_map(|partition| {
+                let end = offsets.get(&(Which::End, (Arc::clone(&topic), *partition)))?;
+                Some(end.saturating_sub(state.offsets.position(*partition).unwrap_or(0)).max(0))
+            })
+            .fold(0, i64::saturating_add);
+        self.metrics.set(&families::OFFSETS_READER_BEHIND, &[], as_f64(behind));
+    }
+}
+
+/// The partitions of `__consumer_offsets` that our broker replicates, and those of them that it leads.
+fn followed(cluster: &Cluster, beside: BrokerId) -> (BTreeSet<u32>, BTreeSet<u32>) {
+    let partitions = cluster.topics.get(OFFSETS_TOPIC);
+    let of = |wanted: &dyn Fn(&super::cluster::PartitionMetadata) -> bool| {
+        partitions.into_iter().flatten().filter(|(_, partition)| wanted(partition)).map(|(id, _)| *id).collect()
+    };
+    (
+        of(&|partition| partition.replicas.contains(&beside) && partition.leader.is_some()),
+        of(&|partition| partition.leader == Some(beside)),
+    )
+}
+
+#[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "a metric's value is a double")]
+fn as_f64(count: impl TryInto<u64>) -> f64 {
+    count.try_into().unwrap_or(u64::MAX) as f64
+}
+
+/// Starts the collector.
+///
+/// # Errors
+/// When librdkafka refuses the configuration, or the system another thread.
+pub fn start(
+    tasks: &Tasks,
+    config: Config,
+    jmx_broker_id: watch::Receiver<Option<i32>>,
+    metrics: Arc<SelfMetrics>,
+) -> Result<watch::Receiver<Arc<KafkaObservation>>, StartError> {
+    let reader = client::reader(&config)?;
+    let requests = Arc::new(client::requests(&config)?);
+    let shared = Arc::new(Shared::default());
+    let target = TargetState {
+        name: KAFKA_TARGET.into(),
+        up: false,
+        last_success: None,
+        reason: Some("not collected yet".to_owned()),
+    };
+    let first = KafkaObservation { target: target.clone(), view: None, ready: false };
+    let (observations, receiver) = watch::channel(Arc::new(first));
+    let (shared_by_reader, metrics_of_reader) = (Arc::clone(&shared), Arc::clone(&metrics));
+    tasks.thread("offsets-reader", move |stop| reader::run(&reader, &shared_by_reader, &metrics_of_reader, &stop))?;
+    let collector = Collector {
+        leaders: Leaders::new(tasks.clone(), Arc::clone(&requests)),
+        config,
+        metrics,
+        requests,
+        shared,
+        jmx_broker_id,
+        observations,
+        target,
+        beside: None,
+        starts: HashMap::new(),
+        starts_asked: None,
+        cluster_id: None,
+        view: None,
+        ready: false,
+    };
+    tasks.thread("kafka-cycle", move |stop| collector.run(&stop))?;
+    Ok(receiver)
+}
+
+/// Why the collector did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// See [`client::ClientError`].
+    #[error(transparent)]
+    Client(#[from] client::ClientError),
+    /// No thread.
+    #[error("cannot start a thread for the kafka collector")]
+    Thread(#[from] std::io::Error),
+}

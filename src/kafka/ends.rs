@@ -1,0 +1,205 @@
+//! End and start offsets: batched ListOffsets, one leader apart from the other. A thread for each leader may hang
+//! for as long as its call does; the others, and the cycle, do not notice.
+
+use super::client::Handle;
+use crate::{
+    model::BrokerId,
+    supervise::{Stop, Tasks},
+};
+use rdkafka::{Offset, TopicPartitionList, consumer::Consumer, error::KafkaError};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    time::{Duration, Instant},
+};
+
+/// Partitions in one call: librdkafka's merge of the answers is quadratic in their number.
+pub const CHUNK: usize = 500;
+/// How often an idle leader thread looks whether it should end.
+const IDLE_LOOK: Duration = Duration::from_millis(250);
+
+/// Which end of the log is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Which {
+    /// High watermark.
+    End,
+    /// Log start.
+    Start,
+}
+
+/// Topic and partition.
+pub type TopicPartition = (Arc<str>, u32);
+
+/// What came back in one cycle.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// Offsets by partition; those that failed are not in it.
+    pub offsets: HashMap<(Which, TopicPartition), i64>,
+    /// Leaders that did not answer in time, or that still hang in an earlier call.
+    pub silent: Vec<BrokerId>,
+    /// Partitions that failed, counted by error.
+    pub errors: HashMap<String, u64>,
+    /// Calls made.
+    pub requests: u64,
+}
+
+struct Job {
+    partitions: Vec<(Which, TopicPartition)>,
+    deadline: Instant,
+    answer: SyncSender<(BrokerId, Part)>,
+}
+
+#[derive(Default)]
+struct Part {
+    offsets: Vec<((Which, TopicPartition), i64)>,
+    errors: HashMap<String, u64>,
+    requests: u64,
+}
+
+struct Leader {
+    jobs: SyncSender<Job>,
+    /// Set when a job is sent, cleared when its call ended.
+    busy: Arc<AtomicBool>,
+}
+
+/// The leader threads: one for each broker that ever led something, for as long as the collector runs.
+pub struct Leaders {
+    tasks: Tasks,
+    handle: Arc<Handle>,
+    threads: HashMap<BrokerId, Leader>,
+}
+
+impl Leaders {
+    /// No thread yet; they come as leaders do.
+    pub fn new(tasks: Tasks, handle: Arc<Handle>) -> Self {
+        Self { tasks, handle, threads: HashMap::new() }
+    }
+
+    /// Asks each leader for its partitions and waits until all answered, `timeout` passed, or the tasks were told to
+    /// stop.
+    pub fn ask(&mut self, wanted: HashMap<BrokerId, Vec<(Which, TopicPartition)>>, timeout: Duration) -> Answers {
+        let stop = self.tasks.stop();
+        let deadline = Instant::now() + timeout;
+        let mut answers = Answers::default();
+        let (answer, answered) = sync_channel(wanted.len().max(1));
+        let mut waiting = Vec::new();
+        for (leader, partitions) in wanted {
+            let thread = match self.leader(leader) {
+                Ok(thread) => thread,
+                Err(error) => {
+                    *answers.errors.entry(error.to_string()).or_default() += 1;
+                    answers.silent.push(leader);
+                    continue;
+                }
+            };
+            // Still in an earlier call: the circuit is open until that call ends.
+            let free = !thread.busy.swap(true, Ordering::AcqRel);
+            let job = Job { partitions, deadline, answer: answer.clone() };
+            if free && thread.jobs.try_send(job).is_ok() { waiting.push(leader) } else { answers.silent.push(leader) }
+        }
+        drop(answer);
+        while !waiting.is_empty() && !stop.stopped() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            match answered.recv_timeout(left.min(IDLE_LOOK)) {
+                Ok((leader, part)) => {
+                    waiting.retain(|waited| *waited != leader);
+                    answers.requests = answers.requests.saturating_add(part.requests);
+                    answers.offsets.extend(part.offsets);
+                    for (error, count) in part.errors {
+                        *answers.errors.entry(error).or_default() += count;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        answers.silent.extend(waiting);
+        answers
+    }
+
+    fn leader(&mut self, id: BrokerId) -> std::io::Result<&Leader> {
+        match self.threads.entry(id) {
+            Entry::Occupied(thread) => Ok(thread.into_mut()),
+            Entry::Vacant(place) => {
+                let (jobs, receiver) = sync_channel(1);
+                let busy = Arc::new(AtomicBool::new(false));
+                let (handle, flag) = (Arc::clone(&self.handle), Arc::clone(&busy));
+                self.tasks.thread(&format!("ends-{id}"), move |stop| serve(id, &handle, &receiver, &flag, &stop))?;
+                Ok(place.insert(Leader { jobs, busy }))
+            }
+        }
+    }
+}
+
+fn serve(leader: BrokerId, handle: &Handle, jobs: &Receiver<Job>, busy: &AtomicBool, stop: &Stop) {
+    while !stop.stopped() {
+        match jobs.recv_timeout(IDLE_LOOK) {
+            Ok(job) => {
+                let part = call(handle, &job, stop);
+                busy.store(false, Ordering::Release);
+                // Nobody waits for an answer after the deadline.
+                job.answer.send((leader, part)).ok();
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            // The collector is gone, and with it the reason to be.
+            Err(RecvTimeoutError::Disconnected) => {
+                stop.sleep(Duration::MAX);
+            }
+        }
+    }
+}
+
+/// Asks one leader, chunk by chunk. A partition that fails costs itself only; a chunk that fails costs the chunk.
+fn call(handle: &Handle, job: &Job, stop: &Stop) -> Part {
+    let mut part = Part::default();
+    for chunk in job.partitions.chunks(CHUNK) {
+        let left = job.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || stop.stopped() {
+            break;
+        }
+        // One list cannot ask for both ends of a partition: look-ups by timestamp are keyed by partition.
+        for which in [Which::End, Which::Start] {
+            let mut list = TopicPartitionList::with_capacity(chunk.len());
+            for (_, (topic, partition)) in chunk.iter().filter(|(asked, _)| *asked == which) {
+                let Ok(partition) = i32::try_from(*partition) else { continue };
+                let offset = if which == Which::End { Offset::End } else { Offset::Beginning };
+                if let Err(error) = list.add_partition_offset(topic, partition, offset) {
+                    *part.errors.entry(error.to_string()).or_default() += 1;
+                }
+            }
+            if list.count() == 0 {
+                continue;
+            }
+            part.requests = part.requests.saturating_add(1);
+            match handle.offsets_for_times(list, left) {
+                Ok(list) => take(&mut part, which, &list),
+                Err(error) => *part.errors.entry(short(&error)).or_default() += 1,
+            }
+        }
+    }
+    part
+}
+
+fn take(part: &mut Part, which: Which, list: &TopicPartitionList) {
+    for element in list.elements() {
+        // A partition that failed keeps the offset that was asked for: the error comes first.
+        match (element.error(), element.offset(), u32::try_from(element.partition())) {
+            (Ok(()), Offset::Offset(offset), Ok(partition)) if offset >= 0 => {
+                part.offsets.push(((which, (element.topic().into(), partition)), offset));
+            }
+            (Err(error), _, _) => *part.errors.entry(short(&error)).or_default() += 1,
+            _ => *part.errors.entry("no offset".to_owned()).or_default() += 1,
+        }
+    }
+}
+
+fn short(error: &KafkaError) -> String {
+    error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string())
+}

@@ -1,0 +1,151 @@
+//! Tests of what records add up to.
+
+use super::*;
+
+fn text(to: &mut Vec<u8>, text: &str) {
+    to.extend(i16::try_from(text.len()).unwrap().to_be_bytes());
+    to.extend(text.as_bytes());
+}
+
+fn key(kind: i16, names: &[&str], partition: Option<i32>) -> Vec<u8> {
+    let mut key = kind.to_be_bytes().to_vec();
+    for name in names {
+        text(&mut key, name);
+    }
+    key.extend(partition.iter().flat_map(|partition| partition.to_be_bytes()));
+    key
+}
+
+fn commit(offset: i64, at: i64) -> Vec<u8> {
+    let mut value = 3i16.to_be_bytes().to_vec();
+    value.extend(offset.to_be_bytes());
+    value.extend([0; 4 + 2]);
+    value.extend(at.to_be_bytes());
+    value
+}
+
+fn classic(protocol_type: &str, members: i32) -> Vec<u8> {
+    let mut value = 3i16.to_be_bytes().to_vec();
+    text(&mut value, protocol_type);
+    value.extend(1i32.to_be_bytes());
+    value.extend([0xff; 4]);
+    value.extend([0; 8]);
+    value.extend(members.to_be_bytes());
+    value.extend([0; 64]);
+    value
+}
+
+fn epoch(epoch: i32) -> Vec<u8> {
+    let mut value = 0i16.to_be_bytes().to_vec();
+    value.extend(epoch.to_be_bytes());
+    value
+}
+
+/// Applies records to partition 0 of an agent that follows it.
+struct Log(Offsets, i64);
+
+impl Log {
+    fn new() -> Self {
+        let mut offsets = Offsets::default();
+        offsets.follow(&BTreeSet::from([0]));
+        Self(offsets, 0)
+    }
+
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.0.apply(0, self.1, key, value).unwrap();
+        self.1 += 1;
+    }
+
+    fn groups(&mut self) -> Vec<GroupCommits> {
+        self.0.reached_end(0);
+        self.0.groups(|_| true, |_| true)
+    }
+}
+
+#[test]
+fn the_last_commit_counts_and_tombstones_remove() {
+    let mut log = Log::new();
+    let on = |partition| key(1, &["g", "t"], Some(partition));
+    log.put(&on(1), Some(&commit(5, 1000)));
+    log.put(&on(0), Some(&commit(7, 1000)));
+    log.put(&on(1), Some(&commit(3, 900))); // goes backwards in offset and time: the later record counts
+    assert!(log.0.groups(|_| true, |_| true).is_empty(), "nothing is known before the end was reached");
+    let groups = log.groups();
+    assert_eq!((groups.len(), groups[0].kind, groups[0].state), (1, GroupKind::Simple, "Empty"));
+    let at = |offset, at| KeptCommit { offset, at: Some(Timestamp(at)) };
+    assert_eq!(groups[0].commits, [("t".into(), vec![(0, at(7, 1000)), (1, at(3, 900))])]);
+    assert!(log.0.groups(|_| true, |topic| topic != "t")[0].commits.is_empty());
+    assert!(log.0.groups(|group| group != "g", |_| true).is_empty());
+    log.put(&on(0), None);
+    log.put(&on(1), None);
+    assert!(log.groups().is_empty());
+}
+
+#[test]
+fn classic_members_and_states() {
+    let mut log = Log::new();
+    log.put(&key(2, &["live"], None), Some(&classic("consumer", 2)));
+    log.put(&key(2, &["left"], None), Some(&classic("consumer", 0)));
+    log.put(&key(2, &["joining"], None), Some(&classic("", 0)));
+    log.put(&key(2, &["gone"], None), Some(&classic("consumer", 1)));
+    log.put(&key(2, &["gone"], None), None);
+    let seen: Vec<_> = log.groups().iter().map(|g| (g.name.to_string(), g.kind, g.state, g.members)).collect();
+    let want = |name: &str, kind, state, members| (name.to_owned(), kind, state, members);
+    assert_eq!(
+        seen,
+        [
+            want("joining", GroupKind::Unknown, "Empty", 0),
+            want("left", GroupKind::Classic, "Empty", 0),
+            want("live", GroupKind::Classic, "Stable", 2),
+        ]
+    );
+}
+
+#[test]
+fn kip_848_groups_go_through_their_states() {
+    let mut log = Log::new();
+    let state = |log: &mut Log| log.groups().first().map(|g| (g.kind, g.state, g.members));
+    log.put(&key(3, &["g"], None), Some(&epoch(1)));
+    assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Empty", 0)));
+    log.put(&key(5, &["g", "m1"], None), Some(&[0, 0]));
+    log.put(&key(3, &["g"], None), Some(&epoch(2)));
+    assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Assigning", 1)));
+    log.put(&key(6, &["g"], None), Some(&epoch(2)));
+    assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Reconciling", 1)));
+    log.put(&key(8, &["g", "m1"], None), Some(&epoch(2)));
+    assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Stable", 1)));
+    for tombstone in
+        [key(8, &["g", "m1"], None), key(5, &["g", "m1"], None), key(6, &["g"], None), key(3, &["g"], None)]
+    {
+        log.put(&tombstone, None);
+    }
+    assert_eq!(state(&mut log), None);
+}
+
+#[test]
+fn a_log_made_anew_and_a_partition_no_longer_followed_are_forgotten() {
+    let mut log = Log::new();
+    log.put(&key(1, &["old", "t"], Some(0)), Some(&commit(5, 1)));
+    log.groups();
+    log.1 = 0;
+    log.put(&key(1, &["new", "t"], Some(0)), Some(&commit(6, 1)));
+    assert!(!log.0.caught_up(0));
+    let names: Vec<_> = log.groups().iter().map(|g| g.name.to_string()).collect();
+    assert_eq!(names, ["new"]);
+    assert_eq!(log.0.position(0), Some(1));
+    log.0.follow(&BTreeSet::from([1]));
+    assert_eq!((log.0.position(0), log.0.caught_up(0)), (None, false));
+    log.put(&key(1, &["new", "t"], Some(0)), Some(&commit(6, 1)));
+    assert!(log.groups().is_empty(), "a late record of a partition that is not followed does not count");
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_an_error_and_is_passed_by() {
+    let mut log = Log::new();
+    assert_eq!(log.0.apply(0, 0, &[0, 1, 0, 9], None), Err(RecordError::Truncated));
+    assert_eq!(log.0.position(0), Some(1));
+    let bad_version = [0u8, 9, 0, 0, 0, 0, 0, 0, 0, 0];
+    let on = key(1, &["g", "t"], Some(0));
+    assert_eq!(log.0.apply(0, 1, &on, Some(&bad_version)), Err(RecordError::UnknownVersion));
+    assert!(log.groups().is_empty());
+}

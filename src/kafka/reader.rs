@@ -1,0 +1,174 @@
+//! The thread that reads `__consumer_offsets`.
+
+use super::{
+    client::{Context, Handle},
+    cluster::OFFSETS_TOPIC,
+    offsets::Offsets,
+};
+use crate::{events::SelfMetrics, model::families, supervise::Stop};
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::Consumer,
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Longest wait for a record before the reader looks at what it should follow.
+const POLL: Duration = Duration::from_millis(100);
+/// Pause after an error, so that one that comes back at once does not spin.
+const ERROR_PAUSE: Duration = Duration::from_millis(200);
+
+/// What the reader and the collector share. Only the reader writes `offsets` and `error`, only the collector `follow`.
+#[derive(Debug, Default)]
+pub struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// See [`Shared`].
+#[derive(Debug, Default)]
+pub struct State {
+    /// What was read.
+    pub offsets: Offsets,
+    /// Partitions of `__consumer_offsets` to follow.
+    pub follow: BTreeSet<u32>,
+    /// Why reading fails at present.
+    pub error: Option<ReadError>,
+    /// Throw away all that was read: the cluster is another one.
+    pub reset: bool,
+}
+
+/// Why reading fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadError {
+    /// Short, for a label.
+    pub reason: &'static str,
+    /// For people.
+    pub text: String,
+}
+
+impl Shared {
+    /// The state, for a moment: neither side keeps it over a call to Kafka.
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until `enough` holds of the state, or `limit` passed.
+    pub fn wait(&self, limit: Duration, enough: impl Fn(&State) -> bool) {
+        // Whether it held or time was up is for the caller to see in the state.
+        drop(
+            self.changed
+                .wait_timeout_while(self.lock(), limit, |state| !enough(state))
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+}
+
+/// Reads until told to stop.
+pub fn run(handle: &Handle, shared: &Arc<Shared>, metrics: &SelfMetrics, stop: &Stop) {
+    let mut assigned = BTreeSet::new();
+    while !stop.stopped() {
+        if let Err(error) = follow(handle, shared, &mut assigned) {
+            shared.lock().error = Some(describe(&error, handle.client().context()));
+            stop.sleep(ERROR_PAUSE);
+            continue;
+        }
+        match handle.poll(POLL) {
+            None => {}
+            Some(Ok(message)) => {
+                let Ok(partition) = u32::try_from(message.partition()) else { continue };
+                let mut state = shared.lock();
+                state.error = None;
+                let applied = match message.key() {
+                    Some(key) => state.offsets.apply(partition, message.offset(), key, message.payload()),
+                    None => Ok(()),
+                };
+                drop(state);
+                if let Err(error) = applied {
+                    let reason = match error {
+                        super::records::RecordError::Truncated => "truncated",
+                        super::records::RecordError::NotUtf8 => "not_utf8",
+                        super::records::RecordError::UnknownVersion => "unknown_version",
+                    };
+                    metrics.count(&families::OFFSETS_RECORDS_SKIPPED, &[reason]);
+                    tracing::debug!(partition, offset = message.offset(), %error, "record of {OFFSETS_TOPIC} passed by");
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                if let Ok(partition) = u32::try_from(partition) {
+                    let mut state = shared.lock();
+                    state.error = None;
+                    state.offsets.reached_end(partition);
+                    shared.changed.notify_all();
+                }
+            }
+            Some(Err(error)) => {
+                // Handles complain on this queue of brokers that come and go; only what concerns the topic stands.
+                if concerns_reading(&error) {
+                    shared.lock().error = Some(describe(&error, handle.client().context()));
+                }
+                stop.sleep(ERROR_PAUSE);
+            }
+        }
+    }
+}
+
+/// Makes the handle read what the collector wants followed.
+fn follow(handle: &Handle, shared: &Shared, assigned: &mut BTreeSet<u32>) -> Result<(), KafkaError> {
+    let mut state = shared.lock();
+    if std::mem::take(&mut state.reset) {
+        state.offsets = Offsets::default();
+        assigned.clear();
+    } else if state.follow == *assigned {
+        return Ok(());
+    }
+    let wanted = state.follow.clone();
+    state.offsets.follow(&wanted);
+    let mut list = TopicPartitionList::with_capacity(wanted.len());
+    for partition in &wanted {
+        let from = state.offsets.position(*partition).map_or(Offset::Beginning, Offset::Offset);
+        let Ok(number) = i32::try_from(*partition) else { continue };
+        list.add_partition_offset(OFFSETS_TOPIC, number, from)?;
+    }
+    drop(state);
+    handle.assign(&list)?;
+    *assigned = wanted;
+    Ok(())
+}
+
+fn concerns_reading(error: &KafkaError) -> bool {
+    !matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::OperationTimedOut
+        )
+    )
+}
+
+fn describe(error: &KafkaError, context: &Context) -> ReadError {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => unreadable(),
+        _ => ReadError {
+            reason: "read",
+            text: format!("cannot read {OFFSETS_TOPIC}: {}", context.complaint().unwrap_or_else(|| error.to_string())),
+        },
+    }
+}
+
+/// The topic is there, and we may not read it.
+pub fn unreadable() -> ReadError {
+    ReadError {
+        reason: "authorization",
+        text: format!(
+            "not allowed to read {OFFSETS_TOPIC}: grant READ and DESCRIBE on topic {OFFSETS_TOPIC} to our user"
+        ),
+    }
+}

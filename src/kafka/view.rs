@@ -1,0 +1,260 @@
+//! Puts together what was read and asked: one pure function from metadata, commits and offsets to a view.
+
+use super::{
+    cluster::{Cluster, OFFSETS_TOPIC},
+    ends::{TopicPartition, Which},
+    offsets::GroupCommits,
+};
+use crate::{
+    model::{BrokerId, Timestamp},
+    snapshot::{Group, KafkaView, LagRow, Partition, Topic},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+/// All that one cycle found out.
+pub struct Findings<'a> {
+    /// When the offsets were asked for.
+    pub at: Timestamp,
+    /// Kafka's cluster id.
+    pub cluster_id: Option<String>,
+    /// The broker beside us.
+    pub beside: BrokerId,
+    /// Metadata.
+    pub cluster: &'a Cluster,
+    /// Groups, sorted by name.
+    pub groups: Vec<GroupCommits>,
+    /// Which partitions of `__consumer_offsets` were read to their end.
+    pub caught_up: &'a dyn Fn(u32) -> bool,
+    /// Topics to show.
+    pub wants_topic: &'a dyn Fn(&str) -> bool,
+    /// Offsets that leaders gave.
+    pub offsets: &'a HashMap<(Which, TopicPartition), i64>,
+}
+
+/// The partitions whose offsets a view needs: those that our broker leads, and all of each topic that a group of ours
+/// committed to.
+pub fn needed(
+    cluster: &Cluster,
+    beside: BrokerId,
+    groups: &[GroupCommits],
+    wants_topic: impl Fn(&str) -> bool,
+) -> HashMap<BrokerId, Vec<TopicPartition>> {
+    let committed: HashSet<&str> = groups.iter().flat_map(|group| &group.commits).map(|(topic, _)| &**topic).collect();
+    let mut needed: HashMap<BrokerId, Vec<TopicPartition>> = HashMap::new();
+    for (topic, partitions) in &cluster.topics {
+        if !wants_topic(topic) {
+            continue;
+        }
+        let all = committed.contains(&**topic);
+        for (partition, metadata) in partitions {
+            if let Some(leader) = metadata.leader.filter(|leader| all || *leader == beside) {
+                needed.entry(leader).or_default().push((Arc::clone(topic), *partition));
+            }
+        }
+    }
+    needed
+}
+
+/// Puts a view together.
+pub fn build(findings: Findings<'_>) -> KafkaView {
+    let Findings { at, cluster_id, beside, cluster, groups, caught_up, wants_topic, offsets } = findings;
+    let offset = |which, topic: &Arc<str>, partition| offsets.get(&(which, (Arc::clone(topic), partition))).copied();
+    let topics: Vec<Topic> = cluster
+        .topics
+        .iter()
+        .filter(|(name, _)| wants_topic(name))
+        .map(|(name, partitions)| Topic {
+            name: Arc::clone(name),
+            ours: cluster.answering_for_topic(partitions) == Some(beside),
+            partitions: partitions
+                .iter()
+                .map(|(id, partition)| Partition {
+                    id: *id,
+                    leader: partition.leader,
+                    replicas: partition.replicas.clone(),
+                    in_sync: partition.in_sync.clone(),
+                    log_start: offset(Which::Start, name, *id),
+                    log_end: offset(Which::End, name, *id),
+                    ours: cluster.answering_for_partition(partition) == Some(beside),
+                })
+                .collect(),
+        })
+        .collect();
+    let by_name: HashMap<&str, &Topic> = topics.iter().map(|topic| (&*topic.name, topic)).collect();
+    let mut view_groups = Vec::with_capacity(groups.len());
+    let mut rows = Vec::new();
+    for (index, group) in groups.into_iter().enumerate() {
+        let Ok(index) = u32::try_from(index) else { break };
+        let coordinator = cluster.leader(OFFSETS_TOPIC, group.offsets_partition);
+        for (topic, commits) in &group.commits {
+            add_rows(&mut rows, index, topic, by_name.get(&**topic).copied(), commits);
+        }
+        view_groups.push(Group {
+            name: group.name,
+            kind: group.kind,
+            state: group.state,
+            members: Some(group.members),
+            coordinator,
+            ours: coordinator == Some(beside),
+        });
+    }
+    let offsets_partitions = cluster.topics.get(OFFSETS_TOPIC).map_or_else(Vec::new, |partitions| {
+        let owned = |(id, partition): (&u32, &super::cluster::PartitionMetadata)| match partition.leader {
+            Some(leader) if leader == beside => caught_up(*id).then_some(true),
+            Some(_) => Some(false),
+            None => None,
+        };
+        partitions.iter().map(owned).collect()
+    });
+    KafkaView {
+        at,
+        cluster_id,
+        broker_id: Some(beside),
+        answers_for_cluster: cluster.answering_for_cluster() == Some(beside),
+        brokers: cluster.brokers.clone(),
+        topics,
+        groups: view_groups,
+        rows,
+        offsets_partitions,
+    }
+}
+
+/// Rows of one group and topic, sorted by partition: all partitions of the topic, and those commits whose partition
+/// metadata does not list (a topic deleted, or made anew with fewer partitions).
+fn add_rows(
+    rows: &mut Vec<LagRow>,
+    group: u32,
+    topic: &Arc<str>,
+    known: Option<&Topic>,
+    commits: &[(u32, super::offsets::KeptCommit)],
+) {
+    let mut commits = commits.iter().peekable();
+    let partitions = known.map_or(&[][..], |topic| &topic.partitions);
+    let row = |partition: u32, commit: Option<&super::offsets::KeptCommit>, known: Option<&Partition>| {
+        LagRow::new(
+            group,
+            Arc::clone(topic),
+            partition,
+            commit.map(|commit| commit.offset),
+            commit.and_then(|commit| commit.at),
+            known.and_then(|known| known.log_start),
+            known.and_then(|known| known.log_end),
+        )
+    };
+    for partition in partitions {
+        while let Some((number, commit)) = commits.next_if(|(number, _)| *number < partition.id) {
+            rows.push(row(*number, Some(commit), None));
+        }
+        let commit = commits.next_if(|(number, _)| *number == partition.id).map(|(_, commit)| commit);
+        rows.push(row(partition.id, commit, Some(partition)));
+    }
+    for (number, commit) in commits {
+        rows.push(row(*number, Some(commit), None));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kafka::{cluster::PartitionMetadata, offsets::KeptCommit},
+        snapshot::{Broker, GroupKind, LagStatus},
+    };
+    use std::collections::BTreeMap;
+
+    fn cluster(topics: &[(&str, &[Option<i32>])]) -> Cluster {
+        let partition = |leader: &Option<i32>| PartitionMetadata {
+            leader: leader.map(BrokerId),
+            replicas: vec![BrokerId(1), BrokerId(2)],
+            in_sync: vec![BrokerId(1)],
+        };
+        let topics = topics.iter().map(|(name, leaders)| {
+            let partitions: BTreeMap<_, _> = (0..).zip(leaders.iter().map(partition)).collect();
+            ((*name).into(), partitions)
+        });
+        let brokers = [1, 2].map(|id| Broker { id: BrokerId(id), address: format!("b{id}:9092") });
+        Cluster { brokers: brokers.to_vec(), topics: topics.collect() }
+    }
+
+    fn group(name: &str, offsets_partition: u32, commits: &[(&str, &[(u32, i64)])]) -> GroupCommits {
+        let commits = commits.iter().map(|(topic, commits)| {
+            let kept = commits.iter().map(|(partition, offset)| (*partition, KeptCommit { offset: *offset, at: None }));
+            ((*topic).into(), kept.collect())
+        });
+        GroupCommits {
+            name: name.into(),
+            offsets_partition,
+            kind: GroupKind::Simple,
+            state: "Empty",
+            members: 0,
+            commits: commits.collect(),
+        }
+    }
+
+    fn ends(of: &[(&str, u32, i64)]) -> HashMap<(Which, TopicPartition), i64> {
+        of.iter().map(|(topic, partition, end)| ((Which::End, ((*topic).into(), *partition)), *end)).collect()
+    }
+
+    #[test]
+    fn rows_cover_the_whole_topic_and_what_metadata_lacks() {
+        let cluster = cluster(&[("t", &[Some(1), Some(2), Some(1)]), (OFFSETS_TOPIC, &[Some(1), Some(2), None])]);
+        let groups = vec![
+            group("a", 0, &[("deleted", &[(4, 9)]), ("t", &[(0, 5), (2, 7), (3, 1)])]),
+            group("b", 1, &[("t", &[(1, 1)])]),
+        ];
+        let needed = needed(&cluster, BrokerId(1), &groups, |_| true);
+        assert_eq!(needed[&BrokerId(1)].len(), 3);
+        assert_eq!(needed[&BrokerId(2)], [("t".into(), 1)], "only what a group needs is asked of other leaders");
+        let view = build(Findings {
+            at: Timestamp(1),
+            cluster_id: None,
+            beside: BrokerId(1),
+            cluster: &cluster,
+            groups,
+            caught_up: &|_| true,
+            wants_topic: &|_| true,
+            offsets: &ends(&[("t", 0, 10), ("t", 1, 20)]),
+        });
+        let rows: Vec<_> = view.rows.iter().map(|r| (r.group, &*r.topic, r.partition, r.lag, r.status)).collect();
+        assert_eq!(
+            rows,
+            [
+                (0, "deleted", 4, None, LagStatus::Unknown),
+                (0, "t", 0, Some(5), LagStatus::Behind),
+                (0, "t", 1, None, LagStatus::NoCommit),
+                (0, "t", 2, None, LagStatus::Unknown),
+                (0, "t", 3, None, LagStatus::Unknown),
+                (1, "t", 0, None, LagStatus::NoCommit),
+                (1, "t", 1, Some(19), LagStatus::Behind),
+                (1, "t", 2, None, LagStatus::NoCommit),
+            ]
+        );
+        assert_eq!(view.groups.iter().map(|group| group.ours).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(view.offsets_partitions, [Some(true), Some(false), None]);
+        assert!(view.answers_for_cluster);
+    }
+
+    #[test]
+    fn we_answer_for_what_our_broker_leads_and_the_lowest_for_what_nobody_leads() {
+        let cluster = cluster(&[("x", &[None, Some(2)]), ("y", &[None])]);
+        for (beside, x, y) in [(1, false, true), (2, true, false)] {
+            let view = build(Findings {
+                at: Timestamp(1),
+                cluster_id: None,
+                beside: BrokerId(beside),
+                cluster: &cluster,
+                groups: vec![],
+                caught_up: &|_| false,
+                wants_topic: &|_| true,
+                offsets: &HashMap::new(),
+            });
+            assert_eq!((view.owns_topic("x"), view.owns_topic("y")), (x, y), "beside {beside}");
+            let ours: Vec<_> = view.topics[0].partitions.iter().map(|partition| partition.ours).collect();
+            assert_eq!(ours, [beside == 1, beside == 2]);
+            assert!(view.offsets_partitions.is_empty());
+        }
+    }
+}
