@@ -88,13 +88,28 @@ pub enum ClientError {
     Refused(#[source] KafkaError),
 }
 
+/// How the reader's Fetch requests are tuned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// At start: the end of each partition should be seen at once.
+    Replay,
+    /// Afterwards: one second of freshness buys most of the idle Fetch requests.
+    Steady,
+}
+
 /// The handle that reads `__consumer_offsets`.
 ///
 /// # Errors
 /// When a property cannot be read or is refused.
-pub fn reader(config: &Config) -> Result<Handle, ClientError> {
+pub fn reader(config: &Config, pace: Pace) -> Result<Handle, ClientError> {
     let mut client = common(config)?;
+    let (wait, least) = match pace {
+        Pace::Replay => ("50", "1"),
+        Pace::Steady => ("1000", "65536"),
+    };
     client
+        .set("fetch.wait.max.ms", wait)
+        .set("fetch.min.bytes", least)
         // assign() wants a group; nothing is ever subscribed or committed, so none comes into being.
         .set("group.id", "brokerwarden")
         .set("enable.auto.commit", "false")
@@ -103,9 +118,6 @@ pub fn reader(config: &Config) -> Result<Handle, ClientError> {
         .set("enable.partition.eof", "true")
         // An open, later aborted, transaction's commits must never be shown.
         .set("isolation.level", "read_committed")
-        // One second of freshness buys a fifth of the idle Fetch requests.
-        .set("fetch.wait.max.ms", "1000")
-        .set("fetch.min.bytes", "65536")
         .set("fetch.queue.backoff.ms", "10")
         .set("queued.max.messages.kbytes", "16384");
     create(config, &mut client)

@@ -4,7 +4,7 @@
 use super::{
     Config,
     beside::{self, Evidence},
-    client::{self, Handle},
+    client::{self, Handle, Pace},
     cluster::{Cluster, OFFSETS_TOPIC},
     ends::{Leaders, TopicPartition, Which},
     offsets::GroupCommits,
@@ -416,7 +416,7 @@ pub fn start(
     jmx_broker_id: watch::Receiver<Option<i32>>,
     metrics: Arc<SelfMetrics>,
 ) -> Result<watch::Receiver<Arc<KafkaObservation>>, StartError> {
-    let reader = client::reader(&config)?;
+    let reader = client::reader(&config, Pace::Replay)?;
     let requests = Arc::new(client::requests(&config)?);
     let shared = Arc::new(Shared::default());
     let target = TargetState {
@@ -428,7 +428,10 @@ pub fn start(
     let first = KafkaObservation { target: target.clone(), view: None, ready: false };
     let (observations, receiver) = watch::channel(Arc::new(first));
     let (shared_by_reader, metrics_of_reader) = (Arc::clone(&shared), Arc::clone(&metrics));
-    tasks.thread("offsets-reader", move |stop| reader::run(&reader, &shared_by_reader, &metrics_of_reader, &stop))?;
+    let config_of_reader = config.clone();
+    tasks.thread("offsets-reader", move |stop| {
+        reader::run(&config_of_reader, reader, &shared_by_reader, &metrics_of_reader, &stop);
+    })?;
     let collector = Collector {
         leaders: Leaders::new(tasks.clone(), Arc::clone(&requests)),
         config,

@@ -1,7 +1,8 @@
 //! The thread that reads `__consumer_offsets`.
 
 use super::{
-    client::{Context, Handle},
+    Config,
+    client::{self, ClientError, Context, Handle, Pace},
     cluster::OFFSETS_TOPIC,
     offsets::Offsets,
 };
@@ -68,14 +69,27 @@ impl Shared {
     }
 }
 
-/// Reads until told to stop.
-pub fn run(handle: &Handle, shared: &Arc<Shared>, metrics: &SelfMetrics, stop: &Stop) {
+/// Reads until told to stop. `handle` is at [`Pace::Replay`].
+pub fn run(config: &Config, mut handle: Handle, shared: &Arc<Shared>, metrics: &SelfMetrics, stop: &Stop) {
     let mut assigned = BTreeSet::new();
+    let mut pace = Pace::Replay;
     while !stop.stopped() {
-        if let Err(error) = follow(handle, shared, &mut assigned) {
+        if let Err(error) = follow(&handle, shared, &mut assigned) {
             shared.lock().error = Some(describe(&error, handle.client().context()));
             stop.sleep(ERROR_PAUSE);
             continue;
+        }
+        if pace == Pace::Replay && replayed(shared, &assigned) {
+            pace = Pace::Steady;
+            match client::reader(config, pace) {
+                Ok(steady) => {
+                    handle = steady;
+                    assigned.clear(); // the next turn assigns where this one stopped
+                    continue;
+                }
+                // The old one reads as well, only at a higher price.
+                Err(error) => keep_replaying(&error),
+            }
         }
         match handle.poll(POLL) {
             None => {}
@@ -115,6 +129,18 @@ pub fn run(handle: &Handle, shared: &Arc<Shared>, metrics: &SelfMetrics, stop: &
             }
         }
     }
+}
+
+fn keep_replaying(error: &ClientError) {
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "no second handle for {OFFSETS_TOPIC}; the first one goes on"
+    );
+}
+
+fn replayed(shared: &Shared, assigned: &BTreeSet<u32>) -> bool {
+    let state = shared.lock();
+    !assigned.is_empty() && assigned.iter().all(|partition| state.offsets.caught_up(*partition))
 }
 
 /// Makes the handle read what the collector wants followed.
