@@ -12,6 +12,8 @@
 //! ARCHITECTURE.md has the code map and the invariants.
 
 pub mod alerts;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod deliver;

@@ -1,2 +1,5 @@
-//! Starts the agent.
-fn main() {}
+//! Starts the agent: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    brokerwarden::cli::main()
+}

@@ -54,6 +54,8 @@ impl ClientContext for Context {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
             return;
         }
+        // What follows counts repetitions and milliseconds, and would make each failure look like another one.
+        let reason = reason.split_once(" (after ").map_or(reason, |(what, _)| what);
         let text = BoundedText(reason, MAX_ERROR_TEXT).to_string();
         tracing::debug!(target: "librdkafka", error = %text);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -114,6 +114,7 @@ impl Collector {
         if !self.target.up || self.target.reason != reason {
             match &reason {
                 None => tracing::info!("kafka is collected"),
+                Some(reason) if self.view.is_none() => tracing::info!(%reason, "kafka is not collected whole yet"),
                 Some(reason) => tracing::warn!(%reason, "kafka is not collected whole"),
             }
         }
@@ -187,14 +188,10 @@ impl Collector {
 
     /// Metadata of the whole cluster; also keeps librdkafka's own idea of leaders fresh.
     fn metadata(&mut self) -> Result<Cluster, Failure> {
-        // Serves the handle's events; it delivers no messages.
-        while let Some(event) = self.requests.poll(Duration::ZERO) {
-            if let Err(error) = event {
-                tracing::debug!(%error, "librdkafka");
-            }
-        }
+        self.serve_events();
         self.metrics.count(&families::KAFKA_REQUESTS, &["Metadata"]);
         let metadata = self.requests.fetch_metadata(None, self.config.timeout).map_err(|error| {
+            self.serve_events(); // why it failed comes as an event
             let said = self.requests.client().context().complaint();
             let text = format!(
                 "no metadata from {} within {:?}: {}",
@@ -214,6 +211,15 @@ impl Collector {
         }
         self.cluster_id = cluster_id.or_else(|| self.cluster_id.take());
         Ok(cluster)
+    }
+
+    /// Takes the events of the handle for requests, which delivers no messages.
+    fn serve_events(&self) {
+        while let Some(event) = self.requests.poll(Duration::ZERO) {
+            if let Err(error) = event {
+                tracing::debug!(%error, "librdkafka");
+            }
+        }
     }
 
     fn decide(&mut self, cluster: &Cluster) -> Result<BrokerId, String> {

@@ -1,0 +1,259 @@
+//! The composition root: starts each part, joins them by channels, and exchanges parts when the configuration is
+//! reloaded. Nothing else knows more than its neighbours.
+
+mod assemble;
+mod reload;
+
+pub use assemble::KAFKA_STALE_INTERVALS;
+
+use crate::{
+    config::Config,
+    deliver,
+    events::SelfMetrics,
+    http::{self, Readiness},
+    jmx, kafka,
+    model::families,
+    page,
+    pipeline::{self, AlertsView, RulesView},
+    rules,
+    snapshot::Snapshot,
+    supervise::{Ended, Tasks},
+};
+use assemble::{Sinks, Sources};
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::sync::{mpsc, watch};
+
+/// Inputs that may wait for the pipeline; a rule thread waits when it is full.
+pub const PIPELINE_CAPACITY: usize = 256;
+/// Batches of deliveries that may wait for the fan-out; the pipeline keeps what does not fit.
+pub const DELIVER_CAPACITY: usize = 64;
+/// Requests to reload that may wait; one more is refused.
+pub const RELOAD_CAPACITY: usize = 4;
+/// How long everything may take to end after SIGTERM.
+pub const GRACE: Duration = Duration::from_secs(4);
+/// Snapshot interval of an agent without Kafka, at most.
+const PAGES_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Reads the configuration again, for a reload. The error is what the user is told.
+pub type LoadConfig = Box<dyn Fn() -> Result<Config, String> + Send>;
+
+/// Why the agent did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] http::BindError),
+    /// The Kafka collector.
+    #[error("cannot start the kafka collector")]
+    Kafka(#[from] kafka::StartError),
+    /// The rule host.
+    #[error("cannot start the rule host")]
+    Rules(#[from] rules::StartError),
+    /// No thread.
+    #[error("cannot start a thread")]
+    Thread(#[from] std::io::Error),
+}
+
+/// What people may look at beside HTTP: the demo's table.
+#[derive(Clone)]
+pub struct Looks {
+    /// Snapshots.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Alerts.
+    pub alerts: watch::Receiver<Arc<AlertsView>>,
+    /// Rules.
+    pub rules: watch::Receiver<Arc<RulesView>>,
+}
+
+/// A running agent.
+pub struct App {
+    config: Config,
+    load: LoadConfig,
+    metrics: Arc<SelfMetrics>,
+    tasks: Tasks,
+    ended: Ended,
+    /// Parts that a reload may exchange, each with its own stop signal.
+    kafka_tasks: Tasks,
+    jmx_tasks: Vec<(jmx::Config, Tasks)>,
+    http_tasks: Tasks,
+    sources: watch::Sender<Arc<Sources>>,
+    page_settings: watch::Sender<Arc<page::Settings>>,
+    jmx_broker_id: watch::Receiver<Option<i32>>,
+    rules: rules::RulesHandle,
+    deliver: deliver::Handle,
+    views: http::Views,
+    reloads: mpsc::Receiver<http::ReloadRequest>,
+}
+
+impl App {
+    /// Starts every part. The address is bound first, so that an agent that cannot be asked does nothing at all.
+    ///
+    /// # Errors
+    /// When a part cannot start; those that did are ended by dropping their tasks' signal holders.
+    pub fn start(config: Config, load: LoadConfig) -> Result<Self, StartError> {
+        let listener = http::bind(&config.http)?;
+        let metrics = Arc::new(SelfMetrics::default());
+        metrics.set(&families::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
+        let (tasks, ended) = Tasks::new();
+        let (jmx_broker_id_sender, jmx_broker_id) = watch::channel(None);
+        let kafka_tasks = tasks.group();
+        let kafka = start_kafka(&kafka_tasks, &config, &jmx_broker_id, &metrics)?;
+        let jmx_tasks: Vec<_> = config.jmx.iter().map(|page| (page.clone(), tasks.group())).collect();
+        let pages =
+            jmx_tasks.iter().map(|(page, tasks)| jmx::start(tasks, page.clone(), Arc::clone(&metrics))).collect();
+        let (sources, sources_receiver) = watch::channel(Arc::new(sources_of(&config, kafka, pages)));
+        let (snapshots, snapshots_receiver) = watch::channel(Arc::new(empty_snapshot(&config)));
+        let (readiness, readiness_receiver) =
+            watch::channel(Arc::new(Readiness { reasons: vec!["starting".to_owned()] }));
+        let sinks = Sinks { snapshots, readiness, jmx_broker_id: jmx_broker_id_sender };
+        tasks.task("snapshots", assemble::run(sources_receiver, sinks, Arc::clone(&metrics), tasks.stop()));
+
+        let (inputs, inputs_receiver) = mpsc::channel(PIPELINE_CAPACITY);
+        let (deliveries, deliveries_receiver) = mpsc::channel(DELIVER_CAPACITY);
+        let (alerts, alerts_receiver) = watch::channel(Arc::default());
+        let (rules_view, rules_receiver) = watch::channel(Arc::default());
+        pipeline::start(&tasks, inputs_receiver, deliveries, alerts, Arc::clone(&metrics));
+        let deliver = deliver::start(&tasks, config.notify.clone(), deliveries_receiver, Arc::clone(&metrics));
+        let rules = rules::start(
+            &tasks,
+            config.rules.clone(),
+            snapshots_receiver.clone(),
+            inputs,
+            rules_view,
+            Arc::clone(&metrics),
+        )?;
+        let (page_settings, page_settings_receiver) = watch::channel(Arc::new(page_settings_of(&config)));
+        let page = page::start(
+            &tasks,
+            page_settings_receiver,
+            snapshots_receiver.clone(),
+            alerts_receiver.clone(),
+            Arc::clone(&metrics),
+        )?;
+        let (reload, reloads) = mpsc::channel(RELOAD_CAPACITY);
+        let views = http::Views {
+            page,
+            alerts: alerts_receiver,
+            rules: rules_receiver,
+            readiness: readiness_receiver,
+            snapshot: snapshots_receiver,
+            reload,
+        };
+        let http_tasks = tasks.group();
+        http::serve(&http_tasks, listener, views.clone(), Arc::clone(&metrics))?;
+        metrics.set(&families::CONFIG_RELOAD_SUCCESSFUL, &[], 1.0);
+        tracing::info!(listen = %config.http.listen, version = env!("CARGO_PKG_VERSION"), "brokerwarden is up");
+        Ok(Self {
+            config,
+            load,
+            metrics,
+            tasks,
+            ended,
+            kafka_tasks,
+            jmx_tasks,
+            http_tasks,
+            sources,
+            page_settings,
+            jmx_broker_id,
+            rules,
+            deliver,
+            views,
+            reloads,
+        })
+    }
+
+    /// What the demo's table shows.
+    pub fn looks(&self) -> Looks {
+        Looks {
+            snapshots: self.views.snapshot.clone(),
+            alerts: self.views.alerts.clone(),
+            rules: self.views.rules.clone(),
+        }
+    }
+
+    /// Runs until `shutdown` ends or a task ends by itself, reloading on each item of `hangups` (SIGHUP) and each
+    /// request by HTTP. Returns whether everything ended as it should.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>, mut hangups: mpsc::Receiver<()>) -> bool {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let clean = loop {
+            tokio::select! {
+                () = &mut shutdown => break true,
+                Some(name) = self.ended.next() => {
+                    tracing::error!(task = %name, "a task ended on its own; stopping");
+                    break false;
+                }
+                Some(()) = hangups.recv() => {
+                    self.reload().await.ok(); // told in the log; nobody waits for an answer
+                }
+                Some(request) = self.reloads.recv() => {
+                    let result = self.reload().await;
+                    request.answer(result);
+                }
+            }
+        };
+        tracing::info!("stopping");
+        self.shut_down().await && clean
+    }
+
+    /// Collectors first, then rules and alerts, the page last: what is known can be read to the end.
+    async fn shut_down(self) -> bool {
+        let deadline = tokio::time::Instant::now() + GRACE;
+        let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
+        for tasks in self.jmx_tasks.iter().map(|(_, tasks)| tasks).chain([&self.kafka_tasks]) {
+            tasks.stop().stop();
+        }
+        let mut late = self.tasks.shut_down(left()).await;
+        late.extend(self.http_tasks.shut_down(left()).await);
+        late.extend(self.kafka_tasks.shut_down(left()).await);
+        for (_, tasks) in &self.jmx_tasks {
+            late.extend(tasks.shut_down(left()).await);
+        }
+        if late.is_empty() {
+            tracing::info!("stopped");
+        } else {
+            tracing::warn!(?late, grace = ?GRACE, "these did not end in time and were left behind");
+        }
+        late.is_empty()
+    }
+}
+
+fn start_kafka(
+    tasks: &Tasks,
+    config: &Config,
+    jmx_broker_id: &watch::Receiver<Option<i32>>,
+    metrics: &Arc<SelfMetrics>,
+) -> Result<Option<watch::Receiver<Arc<crate::snapshot::KafkaObservation>>>, kafka::StartError> {
+    let start = |kafka: &kafka::Config| kafka::start(tasks, kafka.clone(), jmx_broker_id.clone(), Arc::clone(metrics));
+    config.kafka.as_ref().map(start).transpose()
+}
+
+fn sources_of(
+    config: &Config,
+    kafka: Option<watch::Receiver<Arc<crate::snapshot::KafkaObservation>>>,
+    pages: Vec<watch::Receiver<Arc<crate::snapshot::PageObservation>>>,
+) -> Sources {
+    Sources { cluster: config.cluster.clone(), interval: snapshot_interval(config), kafka, pages }
+}
+
+fn snapshot_interval(config: &Config) -> Duration {
+    let of_pages = || config.jmx.iter().map(|page| page.interval).min().unwrap_or(PAGES_INTERVAL).min(PAGES_INTERVAL);
+    config.kafka.as_ref().map_or_else(of_pages, |kafka| kafka.interval)
+}
+
+fn page_settings_of(config: &Config) -> page::Settings {
+    let foreign = config.jmx.iter().map(|page| (page.name.clone(), page.keep.clone(), page.drop.clone()));
+    page::Settings::new(config.page.clone(), foreign)
+}
+
+fn empty_snapshot(config: &Config) -> Snapshot {
+    Snapshot {
+        number: 0,
+        at: crate::clock::now(),
+        interval: snapshot_interval(config),
+        cluster: config.cluster.clone().unwrap_or_default().into(),
+        kafka: None,
+        pages: Vec::new(),
+        targets: Vec::new(),
+    }
+}

@@ -1,0 +1,18 @@
+//! `brokerwarden check`.
+
+use super::{EXIT_OK, EXIT_USAGE, environment};
+use crate::config;
+use std::{path::Path, process::ExitCode};
+
+pub(super) fn main(path: &Path) -> ExitCode {
+    match config::load(path, &environment) {
+        Ok(config) => {
+            print!("{}", config::effective(&config));
+            ExitCode::from(EXIT_OK)
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The command line. Only here, and in tests, errors lose their type.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to its user")]
+
+mod check;
+mod demo;
+mod log;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+/// Fine.
+pub const EXIT_OK: u8 = 0;
+/// A check failed.
+pub const EXIT_CHECK_FAILED: u8 = 1;
+/// Failed at run time.
+pub const EXIT_RUNTIME: u8 = 2;
+/// Bad usage or configuration (`EX_USAGE` of sysexits.h).
+pub const EXIT_USAGE: u8 = 64;
+
+/// The agent beside every Kafka broker: consumer lag and JVM health on one /metrics page, alert rules in WebAssembly.
+///
+/// Exit codes: 0 fine, 1 a check failed, 2 failed at run time, 64 bad usage or configuration.
+/// SIGHUP reloads configuration and rules (a bad configuration is refused whole); SIGTERM and SIGINT drain and stop.
+/// RUST_LOG sets what is logged (default: info).
+#[derive(Parser)]
+#[command(name = "brokerwarden", version, verbatim_doc_comment, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the agent.
+    Run {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = "agent.yaml")]
+        config: PathBuf,
+    },
+    /// Check a configuration: prints all its problems, or the effective configuration (secrets masked).
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = "agent.yaml")]
+        config: PathBuf,
+    },
+    /// Show it all on an embedded cluster that misbehaves on a schedule; needs nothing else.
+    Demo {
+        /// Where to serve /metrics; port 0 takes a free one.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9308")]
+        listen: std::net::SocketAddr,
+        /// End after this long, e.g. 90s; otherwise at ctrl-C.
+        #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+        duration: Option<Duration>,
+    },
+    /// Compile a rule from standard input to standard output; what the agent starts itself, in a process apart.
+    #[command(hide = true)]
+    CompileRule,
+}
+
+/// Runs what the command line asks for.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { EXIT_USAGE } else { EXIT_OK };
+            error.print().ok(); // there is nowhere left to say that stderr is gone
+            return ExitCode::from(code);
+        }
+    };
+    match arguments.command {
+        Command::Run { config } => run::main(&config),
+        Command::Check { config } => check::main(&config),
+        Command::Demo { listen, duration } => demo::main(listen, duration),
+        Command::CompileRule => crate::rules::compile_child(),
+    }
+}
+
+/// Reads an environment variable, for the configuration.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
