@@ -44,7 +44,7 @@ pub const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Longest value of `cluster`, in bytes.
 pub const MAX_CLUSTER_BYTES: usize = 255;
 
-/// How [`effective`] writes a secret; refused where a secret is read.
+/// How [`effective()`] writes a secret; refused where a secret is read.
 const MASK: &str = "***";
 
 /// The whole configuration, checked.
