@@ -1,9 +1,8 @@
 //! `brokerwarden demo`: the real agent on the demo's world, and what it sees on standard output.
 
-use super::{environment, log, run::block_on};
+use super::{log, run::{block_on, load}};
 use crate::{
     app::{App, Looks},
-    config,
     demo::{
         self, ScratchDir, World,
         table::{self, Told, Trend},
@@ -46,7 +45,7 @@ async fn demo(listen: SocketAddr, duration: Option<Duration>) -> anyhow::Result<
     let path = scratch.path().join("agent.yaml");
     std::fs::write(&path, demo::config_yaml(&world, &listen.to_string(), scratch.path()))
         .with_context(|| format!("cannot write {}", path.display()))?;
-    let load = Box::new(move || config::load(&path, &environment).map_err(|error| error.to_string()));
+    let load = Box::new(move || load(&path));
     let app = App::start(load().map_err(anyhow::Error::msg)?, load)?;
     let show = show(app.looks(), world, format!("http://{}", app.address()), tasks.stop());
     tasks.task("table", show);

@@ -75,8 +75,3 @@ pub fn main() -> ExitCode {
         Command::CompileRule => crate::rules::compile_child(),
     }
 }
-
-/// Reads an environment variable, for the configuration.
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}

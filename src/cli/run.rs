@@ -1,6 +1,6 @@
 //! `brokerwarden run`.
 
-use super::{EXIT_OK, EXIT_RUNTIME, EXIT_USAGE, environment, log};
+use super::{EXIT_OK, EXIT_RUNTIME, EXIT_USAGE, log};
 use crate::{
     app::{App, LoadConfig},
     config::{self, Config},
@@ -13,7 +13,9 @@ use tokio::{
 };
 
 pub(super) fn main(path: &Path) -> ExitCode {
-    let config = match config::load(path, &environment) {
+    let path = path.to_owned();
+    let load = move || load(&path);
+    let config = match load() {
         Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");
@@ -21,11 +23,14 @@ pub(super) fn main(path: &Path) -> ExitCode {
         }
     };
     let guard = log::start("info");
-    let path = path.to_owned();
-    let load = Box::new(move || config::load(&path, &environment).map_err(|error| error.to_string()));
-    let code = block_on(agent(config, load));
+    let code = block_on(agent(config, Box::new(load)));
     drop(guard);
     code
+}
+
+/// Reads a configuration; the error is for people.
+pub(super) fn load(path: &Path) -> Result<Config, String> {
+    config::load(path, &config::process_environment).map_err(|error| format!("{:#}", anyhow::Error::from(error)))
 }
 
 /// Runs a future on the agent's runtime. What still runs when it ends is left behind.
