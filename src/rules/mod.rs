@@ -1,5 +1,29 @@
 //! Hosts the user's rules: WebAssembly components, each evaluated on snapshots, isolated from each other and from us.
 
+mod bindings;
+pub mod builtin;
+mod cache;
+mod compile;
+mod engine;
+mod evaluate;
+mod filter;
+mod guest_log;
+mod host;
+pub mod limits;
+mod load;
+mod outcome;
+mod pool;
+mod query;
+mod registry;
+mod reload;
+mod sources;
+mod start;
+mod state;
+mod wasi;
+
+pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, child_main};
+pub use start::{RulesHandle, StartError, start};
+
 use crate::pipeline::RuleSettings;
 use std::{path::PathBuf, time::Duration};
 
@@ -32,7 +56,7 @@ pub enum Module {
 }
 
 /// A rule listed in agent.yaml: its code, what it does, and what it may.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RuleConfig {
     /// Its code; `None` where the entry only adds to a rule of `rules_dir`.
     pub module: Option<Module>,

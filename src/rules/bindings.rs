@@ -1,0 +1,14 @@
+//! What `guest-sdk/wit` says, as Rust: generated, nothing else.
+
+wasmtime::component::bindgen!({
+    path: "guest-sdk/wit",
+    world: "rule",
+    imports: { default: trappable },
+});
+
+pub(super) use brokerwarden::rule::{logging, snapshot, state, types};
+
+/// The package that rules import, with its version as it appears in their imports.
+pub(super) const PACKAGE: &str = "brokerwarden:rule";
+/// Version of the contract. Pre-releases link only to themselves.
+pub(super) const VERSION: &str = "0.1.0-rc.1";

@@ -1,0 +1,254 @@
+//! Compiles a module to machine code in a child process: a compiler can be made to eat hours and gigabytes by a small
+//! file. Child and parent are this same program; the child limits itself, the parent limits its wall time.
+//! Nothing of the module runs here.
+
+use super::{engine, limits};
+use crate::{model::BoundedText, supervise::Stop};
+use rustix::{
+    fs::{MemfdFlags, memfd_create},
+    process::{Resource, Rlimit, Signal, setpriority_process, setrlimit},
+};
+use std::{
+    fs::File,
+    io::{self, Read, Seek, Write},
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{Child, Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+use wasmtime::Engine;
+
+/// The hidden subcommand that makes the program compile standard input to standard output.
+pub const SUBCOMMAND: &str = "compile-rule";
+/// Priority of the child, as for `nice`.
+const NICE: i32 = 10;
+/// How often the parent looks whether the child is done.
+const POLL: Duration = Duration::from_millis(5);
+
+/// Why there is no machine code.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// The module is at fault; the text says how.
+    #[error("{0}")]
+    Module(String),
+    /// The module takes too long to compile.
+    #[error("compiling it takes more than {0:?}")]
+    Time(Duration),
+    /// The module takes too much memory to compile.
+    #[error("compiling it takes more than {mib} MiB of memory, or was ended by {0}", mib = limits::COMPILE_MEMORY >> 20)]
+    Killed(String),
+    /// The machine is at fault.
+    #[error("cannot run the compiler: {what}")]
+    Machine {
+        /// What was tried.
+        what: &'static str,
+        /// How it failed.
+        source: io::Error,
+    },
+    /// We are being stopped.
+    #[error("stopped while compiling")]
+    Stopped,
+}
+
+/// Turns bytes of a user's file into machine code: what the child does, without its limits.
+pub(super) fn compile_bytes(bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
+    let module = |text: String| CompileError::Module(text);
+    if Engine::detect_precompiled(bytes).is_some() || bytes.starts_with(b"\x7fELF") {
+        return Err(module("it is machine code, not WebAssembly; only WebAssembly components are taken".into()));
+    }
+    let component = match bytes.get(..8) {
+        Some(b"\0asm\x0d\0\x01\0") => None,
+        Some(b"\0asm\x01\0\0\0") => Some(componentize(bytes)?),
+        _ => return Err(module("it is not a WebAssembly component".into())),
+    };
+    let engine = engine::for_compiling().map_err(|error| module(format!("{error:#}")))?;
+    engine.precompile_component(component.as_deref().unwrap_or(bytes)).map_err(|error| module(format!("{error:#}")))
+}
+
+/// Makes a component of a core module that carries the description of its world.
+fn componentize(bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
+    let refused = |text: String| {
+        let hint = if text.contains("wasi_snapshot_preview1") {
+            "it is a core module for WASI preview 1; build it for wasm32-wasip2, or make a component of it with \
+             `wasm-tools component new --adapt`"
+        } else {
+            "cannot make a component of this core module"
+        };
+        CompileError::Module(format!("{hint}: {text}"))
+    };
+    let (described, _) = wit_component::metadata::decode(bytes).map_err(|error| refused(format!("{error:#}")))?;
+    if described.is_none() {
+        return Err(CompileError::Module(
+            "it is a core module, and does not say which world it is for; make a component of it with \
+             `wasm-tools component embed` and `wasm-tools component new`"
+                .into(),
+        ));
+    }
+    wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(bytes)
+        .and_then(|mut encoder| encoder.encode())
+        .map_err(|error| refused(format!("{error:#}")))
+}
+
+/// The whole life of the child: limits itself, reads a module, writes machine code.
+pub fn child_main() -> ExitCode {
+    match child() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error goes to the parent, which cuts and escapes it; there is nobody to tell if it is gone.
+            drop(writeln!(io::stderr(), "{error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn child() -> Result<(), CompileError> {
+    let machine = |what| move |source: io::Error| CompileError::Machine { what, source };
+    // Parent gone = nobody to compile for. A failure only means that we live out our limits.
+    drop(rustix::process::set_parent_process_death_signal(Some(Signal::KILL)));
+    drop(setpriority_process(None, NICE));
+    for (resource, most) in [
+        (Resource::Core, 0),
+        (Resource::Cpu, limits::COMPILE_CPU.as_secs()),
+        (Resource::As, limits::COMPILE_MEMORY),
+        (Resource::Fsize, limits::MAX_COMPILED_BYTES),
+    ] {
+        // The hard limit lies above: at it the kernel kills without saying why.
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most.saturating_add(1)) })
+            .map_err(|error| machine("limiting it")(error.into()))?;
+    }
+    let mut bytes = Vec::new();
+    io::stdin()
+        .lock()
+        .take(limits::MAX_MODULE_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(machine("reading the module"))?;
+    let code = compile_bytes(&bytes)?;
+    let mut out = io::stdout().lock();
+    out.write_all(&code).and_then(|()| out.flush()).map_err(machine("writing the code"))
+}
+
+/// Compiles in a child; `compiler` is the program, normally `/proc/self/exe`.
+pub(super) fn in_child(compiler: &Path, bytes: &[u8], stop: &Stop) -> Result<Vec<u8>, CompileError> {
+    in_child_within(compiler, bytes, stop, limits::COMPILE_WALL)
+}
+
+fn in_child_within(
+    compiler: &Path,
+    bytes: &[u8],
+    stop: &Stop,
+    wall: Duration,
+) -> Result<Vec<u8>, CompileError> {
+    let machine = |what| move |source: io::Error| CompileError::Machine { what, source };
+    // Files in memory instead of pipes: nobody can block, and nobody else can write to them.
+    let memory = |name: &str| -> Result<File, CompileError> {
+        let fd = memfd_create(name, MemfdFlags::CLOEXEC).map_err(|error| machine("reserving memory")(error.into()))?;
+        Ok(File::from(fd))
+    };
+    let (mut input, mut output, mut words) = (memory("module")?, memory("code")?, memory("words")?);
+    input.write_all(bytes).and_then(|()| input.rewind()).map_err(machine("handing over the module"))?;
+    let stdio = |file: &File| file.try_clone().map(Stdio::from).map_err(machine("handing over a file"));
+    let child = Command::new(compiler)
+        .arg(SUBCOMMAND)
+        .env_clear()
+        .current_dir("/")
+        .stdin(stdio(&input)?)
+        .stdout(stdio(&output)?)
+        .stderr(stdio(&words)?)
+        .spawn()
+        .map_err(machine("starting it"))?;
+    let mut child = Killed(child);
+    let deadline = Instant::now() + wall;
+    let status = loop {
+        if let Some(status) = child.0.try_wait().map_err(machine("waiting for it"))? {
+            break status;
+        }
+        if Instant::now() >= deadline {
+            return Err(CompileError::Time(wall));
+        }
+        if stop.sleep(POLL) {
+            return Err(CompileError::Stopped);
+        }
+    };
+    if status.success() {
+        return read(&mut output, limits::MAX_COMPILED_BYTES).map_err(machine("reading the code"));
+    }
+    let said = read(&mut words, limits::MAX_COMPILER_WORDS).map_err(machine("reading what it said"))?;
+    let said = String::from_utf8_lossy(&said);
+    let said = BoundedText(said.trim(), limits::MAX_REASON).to_string();
+    Err(match status.signal().and_then(Signal::from_named_raw) {
+        Some(Signal::XCPU) => CompileError::Time(limits::COMPILE_CPU),
+        Some(signal) => CompileError::Killed(format!("signal {}: {said}", signal.as_raw())),
+        None => CompileError::Module(said),
+    })
+}
+
+fn read(file: &mut File, most: u64) -> io::Result<Vec<u8>> {
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Ends the child also when we give up on it.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn script(dir: &tempfile::TempDir, body: &str) -> std::path::PathBuf {
+        let path = dir.path().join("compiler");
+        std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        path
+    }
+
+    #[test]
+    fn the_child_gets_the_module_and_no_environment_and_its_output_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let compiler = script(&dir, r#"[ "$1" = compile-rule ] && [ -z "$HOME$USER" ] && cat"#);
+        assert_eq!(in_child(&compiler, b"bytes", &Stop::new()).unwrap(), b"bytes");
+    }
+
+    #[test]
+    fn a_child_that_hangs_fails_dies_or_is_missing_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = |body: &str| in_child_within(&script(&dir, body), b"x", &Stop::new(), Duration::from_millis(300));
+        assert!(matches!(run("exec sleep 60"), Err(CompileError::Time(_))));
+        assert!(matches!(run("echo bad module >&2; exit 1"), Err(CompileError::Module(text)) if text == "bad module"));
+        assert!(matches!(run("kill -XCPU $$"), Err(CompileError::Time(limit)) if limit == limits::COMPILE_CPU));
+        assert!(matches!(run("kill -ABRT $$"), Err(CompileError::Killed(text)) if text.contains("signal 6")));
+        let missing = in_child(Path::new("/nonexistent/compiler"), b"x", &Stop::new());
+        assert!(matches!(missing, Err(CompileError::Machine { .. })));
+        let stop = Stop::new();
+        stop.stop();
+        let stopped = in_child(&script(&dir, "exec sleep 60"), b"x", &stop);
+        assert!(matches!(stopped, Err(CompileError::Stopped)));
+    }
+
+    #[test]
+    fn what_is_no_component_is_refused_in_clear_words() {
+        let refused = |bytes: &[u8]| compile_bytes(bytes).unwrap_err().to_string();
+        assert!(refused(b"").contains("not a WebAssembly component"));
+        assert!(refused(b"\x7fELF\x02\x01\x01").contains("machine code"));
+        let plain = wat::parse_str("(module (memory 1))").unwrap();
+        assert!(refused(&plain).contains("core module, and does not say which world"));
+        let component = wat::parse_str("(component)").unwrap();
+        let code = compile_bytes(&component).unwrap();
+        assert!(refused(&code).contains("machine code"));
+        let long = [&component[..], &[0xff; 40]].concat();
+        assert!(!refused(&long).is_empty());
+    }
+}

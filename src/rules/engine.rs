@@ -1,0 +1,80 @@
+//! wasmtime as we use it: which WebAssembly is taken, how instances are pooled, the clock that ends endless loops.
+
+use super::limits;
+use crate::supervise::Tasks;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Weak},
+    thread,
+};
+use wasmtime::{Config, Engine, PoolingAllocationConfig};
+
+/// What the child that compiles and the agent that runs must agree on.
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .cranelift_nan_canonicalization(true)
+        .max_wasm_stack(limits::MAX_WASM_STACK)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_relaxed_simd(false)
+        .wasm_tail_call(false);
+    config
+}
+
+/// For compiling only: reserves nothing, so that it works under an address space limit.
+pub(super) fn for_compiling() -> wasmtime::Result<Engine> {
+    Engine::new(&config())
+}
+
+/// For running on up to `threads` threads at once.
+pub(super) fn for_running(threads: usize) -> wasmtime::Result<Engine> {
+    let count = |each: usize| u32::try_from(each.saturating_mul(threads)).unwrap_or(u32::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(count(1))
+        .total_core_instances(count(limits::MAX_INSTANCES))
+        .total_memories(count(limits::MAX_MEMORIES))
+        .total_tables(count(limits::MAX_TABLES))
+        .max_core_instances_per_component(u32::try_from(limits::MAX_INSTANCES).unwrap_or(u32::MAX))
+        .max_memories_per_component(u32::try_from(limits::MAX_MEMORIES).unwrap_or(u32::MAX))
+        .max_tables_per_component(u32::try_from(limits::MAX_TABLES).unwrap_or(u32::MAX))
+        .max_tables_per_module(u32::try_from(limits::MAX_TABLES).unwrap_or(u32::MAX))
+        .max_component_instance_size(4 << 20)
+        .max_core_instance_size(4 << 20)
+        .max_memory_size(limits::MAX_MEMORY)
+        .table_elements(limits::MAX_TABLE_ELEMENTS);
+    let mut pooled = config();
+    pooled.allocation_strategy(pool);
+    Engine::new(&pooled).or_else(|error| {
+        // A pool reserves address space (never memory); where that is limited, rules run all the same, slower.
+        tracing::warn!(error = %format!("{error:#}"), "cannot reserve address space for rules; instances are made one by one");
+        Engine::new(&config())
+    })
+}
+
+/// Changes whenever compiled code of before must not be used any more.
+pub(super) fn identity(engine: &Engine) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    env!("CARGO_PKG_VERSION").hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// Keeps the epoch ticking for as long as one of the threads that evaluate holds its token.
+pub(super) fn tick(tasks: &Tasks, engine: &Engine, evaluating: Weak<()>) -> std::io::Result<()> {
+    let engine = engine.clone();
+    tasks.thread("rules-epoch", move |stop| {
+        while !stop.stopped() || evaluating.strong_count() > 0 {
+            // Not `Stop::sleep`: evaluations must be interrupted also while all is being stopped.
+            thread::park_timeout(limits::EPOCH_TICK);
+            engine.increment_epoch();
+        }
+    })
+}
+
+/// A token for [`tick`].
+pub(super) fn token() -> Arc<()> {
+    Arc::new(())
+}

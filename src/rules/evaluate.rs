@@ -1,0 +1,294 @@
+//! One evaluation: a fresh instance of a rule on one snapshot, within its limits. Says what came out and what it cost;
+//! knows nothing of what happened before or what is made of it.
+
+use super::{
+    Limits,
+    bindings::{self, types},
+    compile::CompileError,
+    guest_log::GuestLog,
+    host::{Host, TooManyCalls},
+    limits, outcome,
+    state::State,
+    wasi::Slept,
+};
+use crate::{
+    model::BoundedText,
+    pipeline::{RuleSettings, Verdict},
+    snapshot::Snapshot,
+    supervise::Stop,
+};
+use rustix::time::{ClockId, clock_gettime};
+use sha2::{Digest, Sha256};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use wasmtime::{
+    Engine, Store, Trap, UpdateDeadline, WasmBacktrace,
+    component::{Component, ComponentExportIndex, Linker, TypedFunc},
+};
+
+/// A component, checked and ready to be instantiated.
+pub(super) struct Code {
+    /// Of the file, in hex.
+    pub(super) sha256: String,
+    pre: bindings::RulePre<Host>,
+    config_check: Option<ComponentExportIndex>,
+}
+
+/// Why a component is no rule.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WorldError {
+    #[error("imports {interface}, which {why}")]
+    Import { interface: String, why: String },
+    #[error("does not fit the world `rule` of {package}@{version}: {text}", package = bindings::PACKAGE, version = bindings::VERSION)]
+    World { text: String },
+    #[error("its compiled code does not load: {0}")]
+    Code(String),
+}
+
+impl From<WorldError> for CompileError {
+    fn from(error: WorldError) -> Self {
+        Self::Module(error.to_string())
+    }
+}
+
+impl Code {
+    /// Loads machine code that our compiler made (see [`super::cache`] for why it can be trusted) and checks that it is
+    /// a rule.
+    pub(super) fn load(linker: &Linker<Host>, machine_code: &[u8], sha256: &str) -> Result<Self, WorldError> {
+        let engine = linker.engine();
+        let component = deserialize(engine, machine_code).map_err(|error| WorldError::Code(format!("{error:#}")))?;
+        check_imports(engine, &component)?;
+        let fits = |error: wasmtime::Error| WorldError::World { text: clip(&format!("{error:#}")) };
+        let pre = linker.instantiate_pre(&component).map_err(fits)?;
+        let pre = bindings::RulePre::new(pre).map_err(fits)?;
+        let interface = format!("{}/config-check@{}", bindings::PACKAGE, bindings::VERSION);
+        let config_check = component
+            .get_export_index(None, &interface)
+            .and_then(|interface| component.get_export_index(Some(&interface), "check"));
+        Ok(Self { sha256: sha256.to_owned(), pre, config_check })
+    }
+}
+
+#[expect(unsafe_code, reason = "machine code can only be loaded on trust")]
+fn deserialize(engine: &Engine, machine_code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes are ours and private, and were made by this program's own compiler for this engine's settings
+    // (wasmtime checks those): they come from the child's sealed output, or from the cache with a keyed checksum.
+    unsafe { Component::deserialize(engine, machine_code) }
+}
+
+fn check_imports(engine: &Engine, component: &Component) -> Result<(), WorldError> {
+    for (name, _) in component.component_type().imports(engine) {
+        if super::host::may_import(name) {
+            continue;
+        }
+        let ours = name.strip_prefix(bindings::PACKAGE).and_then(|rest| rest.split_once('@'));
+        let why = match ours {
+            Some((_, version)) if version != bindings::VERSION => {
+                format!("is of another version of the contract; this agent has {}", bindings::VERSION)
+            }
+            _ => "rules do not have".to_owned(),
+        };
+        return Err(WorldError::Import { interface: clip(name), why });
+    }
+    Ok(())
+}
+
+/// What one evaluation needs.
+pub(super) struct Job {
+    pub(super) code: Arc<Code>,
+    pub(super) settings: Arc<RuleSettings>,
+    /// `config:` as JSON.
+    pub(super) config: Arc<str>,
+    pub(super) limits: Limits,
+    pub(super) snapshot: Arc<Snapshot>,
+    /// What the rule remembers.
+    pub(super) state: State,
+}
+
+/// What came of it.
+pub(super) struct Finished {
+    pub(super) verdict: Verdict,
+    /// What the rule remembers now: changed only by an outcome.
+    pub(super) state: State,
+    pub(super) cpu: Duration,
+    pub(super) wall: Duration,
+    /// Bytes of log that were over the limit.
+    pub(super) log_dropped: u64,
+}
+
+/// The guest was ended by us.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("used more than its {0:?} of CPU time")]
+    Cpu(Duration),
+    #[error("was not done within {0:?}")]
+    Wall(Duration),
+    #[error("stopped")]
+    Stopped,
+}
+
+/// Evaluates a rule. `secret` makes its random; `stop` ends it early.
+pub(super) fn evaluate(job: Job, secret: &[u8; 32], stop: &Stop) -> Finished {
+    let (started, cpu_before) = (Instant::now(), thread_cpu());
+    let before = job.state.clone();
+    let limit = job.limits.alerts;
+    let context = types::Context {
+        now_ms: job.snapshot.at.0,
+        interval_ms: milliseconds(job.settings.interval.unwrap_or(job.snapshot.interval)),
+        rule: job.settings.name.clone(),
+        cluster: job.snapshot.cluster.to_string(),
+        config: job.config.to_string(),
+    };
+    let ran = run(&job, secret, stop, |code, store| {
+        let rule = code.pre.instantiate(&mut *store)?;
+        rule.brokerwarden_rule_evaluator().call_evaluate(store, &context)
+    });
+    let (verdict, state) = match ran.result {
+        Ok(Ok(said)) => match outcome::check(said, limit) {
+            Ok(outcome) => (Verdict::Outcome(outcome), ran.state),
+            Err(refused) => (Verdict::Failed { reason: "output", text: refused.to_string() }, before),
+        },
+        Ok(Err(types::Failure::Unavailable(text))) => (Verdict::Unavailable(clip(&text)), before),
+        Ok(Err(types::Failure::Failed(text))) => (Verdict::Failed { reason: "error", text: clip(&text) }, before),
+        Err((reason, text)) => (Verdict::Failed { reason, text }, before),
+    };
+    Finished {
+        verdict,
+        state,
+        cpu: thread_cpu().saturating_sub(cpu_before),
+        wall: started.elapsed(),
+        log_dropped: ran.log_dropped,
+    }
+}
+
+/// Asks a rule whether its configuration is good, if it can tell.
+pub(super) fn check_config(job: &Job, secret: &[u8; 32], stop: &Stop) -> Result<(), String> {
+    let Some(index) = job.code.config_check else { return Ok(()) };
+    let ran = run(job, secret, stop, |code, store| {
+        let rule = code.pre.instance_pre().instantiate(&mut *store)?;
+        let check: TypedFunc<(&str,), (Result<(), String>,)> = rule.get_typed_func(&mut *store, index)?;
+        Ok(check.call(store, (&job.config,))?.0)
+    });
+    match ran.result {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(text)) => Err(clip(&text)),
+        Err((_, text)) => Err(format!("checking it failed: {text}")),
+    }
+}
+
+struct Ran<T> {
+    result: Result<T, (&'static str, String)>,
+    state: State,
+    log_dropped: u64,
+}
+
+/// Runs a call in a store of its own, within all limits.
+fn run<T>(
+    job: &Job,
+    secret: &[u8; 32],
+    stop: &Stop,
+    call: impl FnOnce(&Code, &mut Store<Host>) -> wasmtime::Result<T>,
+) -> Ran<T> {
+    let rule: Arc<str> = job.settings.name.as_str().into();
+    let host = Host::new(&rule, &job.snapshot, job.state.clone(), &job.limits, seed(secret, job));
+    let log = Arc::clone(&host.log);
+    let mut store = Store::new(job.code.pre.engine(), host);
+    store.limiter(|host| &mut host.meter);
+    store.set_hostcall_fuel(limits::MAX_BYTES_PER_CALL);
+    store.set_max_component_handles(limits::MAX_HANDLES);
+    // Before instantiation: the start function is the guest's, too.
+    store.set_epoch_deadline(1);
+    let (cpu_limit, wall_limit) = (job.limits.time, job.limits.time.saturating_mul(limits::WALL_FACTOR));
+    let (started, cpu_before, stop) = (Instant::now(), thread_cpu(), stop.clone());
+    store.epoch_deadline_callback(move |_| {
+        if thread_cpu().saturating_sub(cpu_before) > cpu_limit {
+            return Err(Ended::Cpu(cpu_limit).into());
+        }
+        if started.elapsed() > wall_limit {
+            return Err(Ended::Wall(wall_limit).into());
+        }
+        if stop.stopped() { Err(Ended::Stopped.into()) } else { Ok(UpdateDeadline::Continue(1)) }
+    });
+    // A panic here would be a bug of ours or of wasmtime's; it must not take the other rules with it.
+    let result = catch_unwind(AssertUnwindSafe(|| call(&job.code, &mut store)));
+    let log_dropped = {
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.finish();
+        log.dropped
+    };
+    let refused = store.data().meter.memory_refused;
+    let result = match result {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(reason(&error, refused, job.limits.memory, &log)),
+        Err(_) => Err(("panic", "the host panicked; this is a bug of the agent".to_owned())),
+    };
+    Ran { result, state: store.into_data().state, log_dropped }
+}
+
+/// Why the guest ended: a word for the metric, and a sentence.
+fn reason(
+    error: &wasmtime::Error,
+    memory_refused: bool,
+    memory: u64,
+    log: &Mutex<GuestLog>,
+) -> (&'static str, String) {
+    if let Some(ended) = error.downcast_ref::<Ended>() {
+        return ("time", ended.to_string());
+    }
+    if let Some(calls) = error.downcast_ref::<TooManyCalls>() {
+        return ("host_calls", calls.to_string());
+    }
+    if let Some(slept) = error.downcast_ref::<Slept>() {
+        return ("sleep", slept.to_string());
+    }
+    let mut text = error.root_cause().to_string();
+    if let Some(name) = error
+        .downcast_ref::<WasmBacktrace>()
+        .and_then(|trace| trace.frames().first().and_then(|frame| frame.func_name().map(str::to_owned)))
+    {
+        text = format!("{text} in {name}");
+    }
+    let printed = log.lock().unwrap_or_else(PoisonError::into_inner).last_printed().to_owned();
+    if !printed.is_empty() {
+        text = format!("{text}; it last printed: {printed}");
+    }
+    let text = clip(&text);
+    if memory_refused {
+        return ("memory", format!("wanted more than its {} MiB of memory: {text}", memory >> 20));
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => ("stack", text),
+        Some(_) => ("trap", text),
+        None if error.downcast_ref::<wasmtime_wasi::I32Exit>().is_some() => ("trap", text),
+        // What is left comes from reading what the guest handed over.
+        None => ("output", text),
+    }
+}
+
+/// Random that outsiders cannot know and that is the same whenever the same rule sees the same snapshot.
+fn seed(secret: &[u8; 32], job: &Job) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(secret)
+        .chain_update(job.snapshot.number.to_le_bytes())
+        .chain_update(job.snapshot.at.0.to_le_bytes())
+        .chain_update(&job.settings.name)
+        .finalize()
+        .into()
+}
+
+/// CPU time of this thread.
+fn thread_cpu() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn clip(text: &str) -> String {
+    BoundedText(text, limits::MAX_REASON).to_string()
+}

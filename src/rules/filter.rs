@@ -1,0 +1,173 @@
+//! The patterns, paging and limits of a rule's questions.
+
+use super::{
+    bindings::{
+        snapshot::{LagFilter, Pattern},
+        types::Error,
+    },
+    limits,
+};
+use regex::{Regex, RegexBuilder};
+
+/// Names that a rule wants: all of them when it gave no pattern.
+pub(super) struct Names(Vec<Matcher>);
+
+enum Matcher {
+    Exact(String),
+    Glob(String),
+    Regex(Regex),
+}
+
+impl Names {
+    /// Checks and prepares patterns.
+    pub(super) fn new(patterns: Vec<Pattern>) -> Result<Self, Error> {
+        if patterns.len() > limits::MAX_PATTERNS {
+            return Err(Error::LimitExceeded(format!("more than {} patterns", limits::MAX_PATTERNS)));
+        }
+        patterns.into_iter().map(Matcher::new).collect::<Result<_, _>>().map(Self)
+    }
+
+    pub(super) fn matches(&self, name: &str) -> bool {
+        self.0.is_empty()
+            || self.0.iter().any(|matcher| match matcher {
+                Matcher::Exact(wanted) => wanted == name,
+                Matcher::Glob(glob) => glob_matches(glob.as_bytes(), name.as_bytes()),
+                Matcher::Regex(regex) => regex.is_match(name),
+            })
+    }
+}
+
+impl Matcher {
+    fn new(pattern: Pattern) -> Result<Self, Error> {
+        let (Pattern::Exact(text) | Pattern::Glob(text) | Pattern::Regex(text)) = &pattern;
+        if text.len() > limits::MAX_PATTERN_BYTES {
+            return Err(Error::LimitExceeded(format!("a pattern over {} bytes", limits::MAX_PATTERN_BYTES)));
+        }
+        Ok(match pattern {
+            Pattern::Exact(text) => Self::Exact(text),
+            Pattern::Glob(text) => Self::Glob(text),
+            Pattern::Regex(text) => Self::Regex(
+                RegexBuilder::new(&format!("^(?:{text})$"))
+                    .size_limit(limits::MAX_REGEX_BYTES)
+                    .dfa_size_limit(limits::MAX_REGEX_BYTES)
+                    .build()
+                    .map_err(|error| Error::InvalidArgument(format!("regular expression: {error}")))?,
+            ),
+        })
+    }
+}
+
+/// `*` stands for any bytes, `?` for one. Linear in practice: only the last `*` is ever tried again.
+fn glob_matches(glob: &[u8], name: &[u8]) -> bool {
+    let (mut at, mut from) = (0usize, 0usize);
+    let mut retry: Option<(usize, usize)> = None;
+    while let Some(byte) = name.get(from) {
+        match glob.get(at) {
+            Some(b'*') => {
+                retry = Some((at, from));
+                at = at.saturating_add(1);
+            }
+            Some(wanted) if *wanted == b'?' || wanted == byte => {
+                at = at.saturating_add(1);
+                from = from.saturating_add(1);
+            }
+            _ => {
+                let Some((star, taken)) = retry else { return false };
+                retry = Some((star, taken.saturating_add(1)));
+                at = star.saturating_add(1);
+                from = taken.saturating_add(1);
+            }
+        }
+    }
+    glob.get(at..).is_some_and(|rest| rest.iter().all(|byte| *byte == b'*'))
+}
+
+/// A lag filter, ready for use.
+pub(super) struct Wanted {
+    pub(super) groups: Names,
+    pub(super) topics: Names,
+    pub(super) min_lag: Option<i64>,
+    offset: u32,
+    limit: u32,
+}
+
+impl Wanted {
+    pub(super) fn new(filter: LagFilter) -> Result<Self, Error> {
+        let LagFilter { groups, topics, min_lag, offset, limit } = filter;
+        Ok(Self { groups: Names::new(groups)?, topics: Names::new(topics)?, min_lag, offset, limit })
+    }
+
+    /// The asked-for page of `rows`, or an error where the host's limit would cut it.
+    pub(super) fn page<T>(&self, rows: impl Iterator<Item = T>, most: u32) -> Result<Vec<T>, Error> {
+        let offset = usize::try_from(self.offset).unwrap_or(usize::MAX);
+        let wanted = if self.limit == 0 { usize::MAX } else { usize::try_from(self.limit).unwrap_or(usize::MAX) };
+        take(rows.skip(offset).take(wanted), most)
+    }
+}
+
+/// All of `rows`, or an error if they are more than `most`: an answer is never cut.
+pub(super) fn take<T>(rows: impl Iterator<Item = T>, most: u32) -> Result<Vec<T>, Error> {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut taken = Vec::new();
+    for row in rows {
+        if taken.len() >= most {
+            return Err(too_many(most));
+        }
+        taken.push(row);
+    }
+    Ok(taken)
+}
+
+/// The answer would have more rows than are left to the rule.
+pub(super) fn too_many(most: usize) -> Error {
+    Error::LimitExceeded(format!(
+        "the answer has more than {most} rows (of {} in one answer, {} in one evaluation): narrow the filter, or page",
+        limits::MAX_ROWS_PER_CALL,
+        limits::MAX_ROWS
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: Pattern, name: &str, want: bool) {
+        assert_eq!(Names::new(vec![pattern]).unwrap().matches(name), want, "{name}");
+    }
+
+    #[test]
+    fn patterns_match_whole_names() {
+        check(Pattern::Exact("a.b".into()), "a.b", true);
+        check(Pattern::Exact("a*".into()), "ab", false);
+        check(Pattern::Glob("a*".into()), "a", true);
+        check(Pattern::Glob("a*c?".into()), "abcxcd", true);
+        check(Pattern::Glob("a*c?".into()), "abc", false);
+        check(Pattern::Glob("".into()), "x", false);
+        check(Pattern::Glob("*a*a*a*a*b".into()), &"a".repeat(200), false);
+        check(Pattern::Regex("a|b".into()), "ab", false);
+        check(Pattern::Regex("a|b".into()), "b", true);
+        assert!(Names::new(vec![]).unwrap().matches("anything"));
+    }
+
+    #[test]
+    fn bad_and_big_patterns_are_refused() {
+        let refused = |pattern| Names::new(vec![pattern]).err().unwrap();
+        assert!(matches!(refused(Pattern::Regex("(".into())), Error::InvalidArgument(_)));
+        assert!(matches!(refused(Pattern::Regex("(\\w{100}){100}".into())), Error::InvalidArgument(_)));
+        assert!(matches!(refused(Pattern::Exact("x".repeat(5_000))), Error::LimitExceeded(_)));
+    }
+
+    #[test]
+    fn pages_are_whole_or_refused() {
+        let wanted = |offset, limit| {
+            Wanted::new(LagFilter { groups: vec![], topics: vec![], min_lag: None, offset, limit }).unwrap()
+        };
+        assert_eq!(wanted(0, 0).page(0..10, 10).unwrap().len(), 10);
+        assert!(matches!(wanted(0, 0).page(0..11, 10), Err(Error::LimitExceeded(_))));
+        assert_eq!(wanted(1, 0).page(0..11, 10).unwrap(), (1..11).collect::<Vec<_>>());
+        assert_eq!(wanted(3, 2).page(0..11, 10).unwrap(), [3, 4]);
+        assert_eq!(wanted(10, 5).page(0..11, 10).unwrap(), [10]);
+        assert!(matches!(wanted(0, 11).page(0..20, 10), Err(Error::LimitExceeded(_))));
+    }
+}

@@ -1,0 +1,374 @@
+//! What a rule may call: its imports, answered from one snapshot and from its own state. Each evaluation has a host of
+//! its own. Knows nothing of alerts.
+
+use super::{
+    bindings::{self, logging, snapshot, state, types},
+    filter::{Names, Wanted, take},
+    guest_log::{GuestLog, Level},
+    limits::{self, Meter},
+    query,
+    state::{SetError, State},
+    wasi,
+};
+use crate::{
+    model::Timestamp,
+    snapshot::{KafkaView, LagFilter, LagRow, LagStatus, Snapshot, TopicLag},
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use types::Error;
+use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime_wasi::WasiCtx;
+
+/// What stands for an absent number in `lag-table`.
+const ABSENT: i64 = i64::MIN;
+
+/// The rule called our functions too often.
+#[derive(Debug, thiserror::Error)]
+#[error("more than {} host calls in one evaluation", limits::MAX_HOST_CALLS)]
+pub(super) struct TooManyCalls;
+
+/// All that one evaluation may see and change.
+pub(super) struct Host {
+    snapshot: Arc<Snapshot>,
+    /// The rule's own copy; counts if the evaluation does.
+    pub(super) state: State,
+    state_limit: u64,
+    pub(super) log: Arc<Mutex<GuestLog>>,
+    pub(super) meter: Meter,
+    calls_left: u32,
+    rows_left: u32,
+    pub(super) wasi: WasiCtx,
+    pub(super) table: ResourceTable,
+}
+
+/// Shows wasmtime where the imports are.
+pub(super) struct Imports;
+
+impl HasData for Imports {
+    type Data<'a> = &'a mut Host;
+}
+
+/// The linker that all rules share.
+pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>> {
+    let mut linker = Linker::new(engine);
+    wasi::link(&mut linker)?;
+    bindings::Rule::add_to_linker::<_, Imports>(&mut linker, |host| host)?;
+    Ok(linker)
+}
+
+/// May a rule import that interface?
+pub(super) fn may_import(interface: &str) -> bool {
+    let ours = ["types", "snapshot", "state", "logging"];
+    ours.iter().any(|name| interface == format!("{}/{name}@{}", bindings::PACKAGE, bindings::VERSION))
+        || wasi::may_import(interface)
+}
+
+impl Host {
+    pub(super) fn new(
+        rule: &Arc<str>,
+        snapshot: &Arc<Snapshot>,
+        state: State,
+        rule_limits: &super::Limits,
+        seed: [u8; 32],
+    ) -> Self {
+        let log = Arc::new(Mutex::new(GuestLog::new(Arc::clone(rule))));
+        Self {
+            snapshot: Arc::clone(snapshot),
+            state,
+            state_limit: rule_limits.state,
+            meter: Meter::new(rule_limits.memory),
+            calls_left: limits::MAX_HOST_CALLS,
+            rows_left: limits::MAX_ROWS,
+            wasi: wasi::context(snapshot.at, seed, &log),
+            table: wasi::table(),
+            log,
+        }
+    }
+
+    fn charge(&mut self) -> wasmtime::Result<()> {
+        self.calls_left = self.calls_left.checked_sub(1).ok_or(TooManyCalls)?;
+        Ok(())
+    }
+
+    /// Rows that the next answer may have.
+    fn most_rows(&self) -> u32 {
+        self.rows_left.min(limits::MAX_ROWS_PER_CALL)
+    }
+
+    /// Takes an answer's rows from what is left.
+    fn charged<T>(&mut self, answer: Result<Vec<T>, Error>) -> Result<Vec<T>, Error> {
+        if let Ok(rows) = &answer {
+            self.rows_left = self.rows_left.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
+        }
+        answer
+    }
+
+    fn kafka(&self) -> Result<&KafkaView, Error> {
+        self.snapshot.kafka.as_deref().ok_or_else(|| Error::Unavailable("Kafka was not observed lately".into()))
+    }
+
+    fn topic_sums(&self, filter: snapshot::LagFilter) -> Result<Vec<snapshot::TopicLag>, Error> {
+        let wanted = Wanted::new(filter)?;
+        let kafka = self.kafka()?;
+        let sums = kafka.topic_lags().into_iter().filter(|sum| {
+            wanted.min_lag.is_none_or(|min| sum.lag.is_none_or(|lag| lag >= min))
+                && wanted.topics.matches(&sum.topic)
+                && kafka.group_of(sum.group).is_some_and(|group| wanted.groups.matches(&group.name))
+        });
+        wanted.page(sums.map(|sum| topic_lag(kafka, &sum)), self.most_rows())
+    }
+
+    /// Rows that pass the filter, each turned into what the rule gets.
+    fn rows<T>(
+        &self,
+        filter: snapshot::LagFilter,
+        mut turn: impl FnMut(&KafkaView, &LagRow) -> T,
+    ) -> Result<Vec<T>, Error> {
+        let wanted = Wanted::new(filter)?;
+        let kafka = self.kafka()?;
+        let filter = LagFilter {
+            group: &|name| wanted.groups.matches(name),
+            topic: &|name| wanted.topics.matches(name),
+            min_lag: wanted.min_lag,
+        };
+        // Turned after paging: rows before the page cost nothing.
+        let page = wanted.page(kafka.lag_rows(&filter), self.most_rows())?;
+        Ok(page.into_iter().map(|row| turn(kafka, row)).collect())
+    }
+}
+
+fn topic_lag(kafka: &KafkaView, sum: &TopicLag) -> snapshot::TopicLag {
+    snapshot::TopicLag {
+        group: group_name(kafka, sum.group),
+        topic: sum.topic.to_string(),
+        lag: sum.lag,
+        known_lag: sum.known_lag,
+        max_lag: sum.max_lag,
+        max_lag_seconds: None,
+        lost: sum.lost,
+        partitions: sum.partitions,
+        unknown_partitions: sum.unknown_partitions,
+        uncommitted_partitions: sum.uncommitted_partitions,
+    }
+}
+
+fn partition_lag(kafka: &KafkaView, row: &LagRow) -> snapshot::PartitionLag {
+    snapshot::PartitionLag {
+        group: group_name(kafka, row.group),
+        topic: row.topic.to_string(),
+        partition: row.partition,
+        status: match row.status {
+            LagStatus::Behind => snapshot::LagStatus::Behind,
+            LagStatus::Lost => snapshot::LagStatus::Lost,
+            LagStatus::Ahead => snapshot::LagStatus::Ahead,
+            LagStatus::NoCommit => snapshot::LagStatus::NoCommit,
+            LagStatus::Unknown => snapshot::LagStatus::Unknown,
+        },
+        committed: row.committed,
+        committed_at_ms: row.committed_at.map(|at| at.0),
+        log_start: row.log_start,
+        log_end: row.log_end,
+        last_stable: None,
+        lag: row.lag,
+        lost: row.lost,
+        lag_seconds: None,
+        lag_seconds_at_least: false,
+    }
+}
+
+fn group_name(kafka: &KafkaView, index: u32) -> String {
+    kafka.group_of(index).map(|group| group.name.to_string()).unwrap_or_default()
+}
+
+/// Position of a status in `lag-status`.
+fn status_code(status: LagStatus) -> u8 {
+    match status {
+        LagStatus::Behind => 0,
+        LagStatus::Lost => 1,
+        LagStatus::Ahead => 2,
+        LagStatus::NoCommit => 3,
+        LagStatus::Unknown => 4,
+    }
+}
+
+/// Names in the order of their first use.
+#[derive(Default)]
+struct Catalogue<'a> {
+    names: Vec<String>,
+    index: HashMap<&'a str, u32>,
+}
+
+impl<'a> Catalogue<'a> {
+    fn id(&mut self, name: &'a str) -> u32 {
+        *self.index.entry(name).or_insert_with(|| {
+            self.names.push(name.to_owned());
+            u32::try_from(self.names.len().saturating_sub(1)).unwrap_or(u32::MAX)
+        })
+    }
+}
+
+fn columns(kafka: &KafkaView, rows: &[&LagRow]) -> snapshot::LagColumns {
+    let absent = |value: Option<i64>| value.unwrap_or(ABSENT);
+    let time = |at: Option<Timestamp>| at.and_then(|at| i64::try_from(at.0).ok());
+    let mut catalogue = Catalogue::default();
+    let mut group = Vec::with_capacity(rows.len());
+    let mut topic = Vec::with_capacity(rows.len());
+    for row in rows {
+        group.push(catalogue.id(kafka.group_of(row.group).map(|group| &*group.name).unwrap_or_default()));
+        topic.push(catalogue.id(&row.topic));
+    }
+    snapshot::LagColumns {
+        names: catalogue.names,
+        group,
+        topic,
+        partition: rows.iter().map(|row| row.partition).collect(),
+        status: rows.iter().map(|row| status_code(row.status)).collect(),
+        committed: rows.iter().map(|row| absent(row.committed)).collect(),
+        committed_at_ms: rows.iter().map(|row| absent(time(row.committed_at))).collect(),
+        log_start: rows.iter().map(|row| absent(row.log_start)).collect(),
+        log_end: rows.iter().map(|row| absent(row.log_end)).collect(),
+        last_stable: vec![ABSENT; rows.len()],
+        lag: rows.iter().map(|row| absent(row.lag)).collect(),
+        lost: rows.iter().map(|row| row.lost).collect(),
+        lag_seconds: vec![f64::NAN; rows.len()],
+    }
+}
+
+impl types::Host for Host {}
+
+impl snapshot::Host for Host {
+    fn query(&mut self, selector: String) -> wasmtime::Result<Result<Vec<types::Sample>, Error>> {
+        self.charge()?;
+        let answer = query::query(&self.snapshot, &selector, self.most_rows());
+        Ok(self.charged(answer))
+    }
+
+    fn topic_lags(
+        &mut self,
+        filter: snapshot::LagFilter,
+    ) -> wasmtime::Result<Result<Vec<snapshot::TopicLag>, Error>> {
+        self.charge()?;
+        let answer = self.topic_sums(filter);
+        Ok(self.charged(answer))
+    }
+
+    fn partition_lags(
+        &mut self,
+        filter: snapshot::LagFilter,
+    ) -> wasmtime::Result<Result<Vec<snapshot::PartitionLag>, Error>> {
+        self.charge()?;
+        let answer = self.rows(filter, partition_lag);
+        Ok(self.charged(answer))
+    }
+
+    fn lag_table(&mut self, filter: snapshot::LagFilter) -> wasmtime::Result<Result<snapshot::LagColumns, Error>> {
+        self.charge()?;
+        let snapshot = Arc::clone(&self.snapshot);
+        let answer = lag_table(&snapshot, filter, self.most_rows());
+        if let Ok(table) = &answer {
+            self.rows_left = self.rows_left.saturating_sub(u32::try_from(table.group.len()).unwrap_or(u32::MAX));
+        }
+        Ok(answer)
+    }
+
+    fn history(
+        &mut self,
+        _filter: snapshot::LagFilter,
+        _since_ms: u64,
+    ) -> wasmtime::Result<Result<Vec<snapshot::Series>, Error>> {
+        self.charge()?;
+        Ok(Err(Error::Unavailable("history is not kept yet".into())))
+    }
+
+    fn groups(&mut self, names: Vec<snapshot::Pattern>) -> wasmtime::Result<Result<Vec<snapshot::Group>, Error>> {
+        self.charge()?;
+        let answer = groups(self, names);
+        Ok(self.charged(answer))
+    }
+
+    fn owns(&mut self, group: String) -> wasmtime::Result<snapshot::Ownership> {
+        self.charge()?;
+        Ok(match self.snapshot.kafka.as_ref().and_then(|kafka| kafka.owns_group(&group)) {
+            Some(true) => snapshot::Ownership::Owned,
+            Some(false) => snapshot::Ownership::Elsewhere,
+            None => snapshot::Ownership::Unknown,
+        })
+    }
+
+    fn targets(&mut self) -> wasmtime::Result<Vec<snapshot::Target>> {
+        self.charge()?;
+        let target = |target: &crate::snapshot::TargetState| snapshot::Target {
+            name: target.name.to_string(),
+            up: target.up,
+            last_success_ms: target.last_success.map(|at| at.0),
+        };
+        Ok(self.snapshot.targets.iter().map(target).collect())
+    }
+}
+
+fn lag_table(observed: &Snapshot, filter: snapshot::LagFilter, most: u32) -> Result<snapshot::LagColumns, Error> {
+    let wanted = Wanted::new(filter)?;
+    let kafka =
+        observed.kafka.as_deref().ok_or_else(|| Error::Unavailable("Kafka was not observed lately".into()))?;
+    let filter = LagFilter {
+        group: &|name| wanted.groups.matches(name),
+        topic: &|name| wanted.topics.matches(name),
+        min_lag: wanted.min_lag,
+    };
+    Ok(columns(kafka, &wanted.page(kafka.lag_rows(&filter), most)?))
+}
+
+fn groups(host: &Host, names: Vec<snapshot::Pattern>) -> Result<Vec<snapshot::Group>, Error> {
+    let names = Names::new(names)?;
+    let found = host.kafka()?.groups.iter().filter(|group| names.matches(&group.name)).map(|group| snapshot::Group {
+        name: group.name.to_string(),
+        state: group.state.to_owned(),
+        kind: group.kind.text().to_owned(),
+        members: group.members,
+        coordinator: group.coordinator.and_then(|id| u32::try_from(id.0).ok()),
+    });
+    take(found, host.most_rows())
+}
+
+impl state::Host for Host {
+    fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        self.charge()?;
+        Ok(self.state.get(&key).map(<[u8]>::to_vec))
+    }
+
+    fn set(&mut self, key: String, value: Vec<u8>) -> wasmtime::Result<Result<(), Error>> {
+        self.charge()?;
+        Ok(self.state.set(key, value, self.state_limit).map_err(|error| match error {
+            SetError::Key => Error::InvalidArgument(format!("a key over {} bytes", limits::MAX_STATE_KEY)),
+            SetError::Full => Error::LimitExceeded(format!("state would be over {} bytes", self.state_limit)),
+        }))
+    }
+
+    fn remove(&mut self, key: String) -> wasmtime::Result<()> {
+        self.charge()?;
+        self.state.remove(&key);
+        Ok(())
+    }
+
+    fn keys(&mut self, prefix: String) -> wasmtime::Result<Vec<String>> {
+        self.charge()?;
+        Ok(self.state.keys(&prefix).map(str::to_owned).collect())
+    }
+}
+
+impl logging::Host for Host {
+    fn log(&mut self, level: logging::Level, message: String) -> wasmtime::Result<()> {
+        self.charge()?;
+        let level = match level {
+            logging::Level::Debug => Level::Debug,
+            logging::Level::Info => Level::Info,
+            logging::Level::Warn => Level::Warn,
+            logging::Level::Error => Level::Error,
+        };
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).line(level, &message);
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! Every cap on rules, once, with its number. What agent.yaml may change is in `Limits`.
+
+use std::time::Duration;
+use wasmtime::ResourceLimiter;
+
+/// Rules in all.
+pub const MAX_RULES: usize = 1_000;
+/// Entries of `rules_dir` that are looked at.
+pub const MAX_DIR_ENTRIES: usize = 10_000;
+/// Bytes of a rule's name.
+pub const MAX_RULE_NAME: usize = 100;
+/// Bytes of a module's file.
+pub const MAX_MODULE_BYTES: u64 = 32 << 20;
+/// Bytes of the YAML beside a module.
+pub const MAX_SIDECAR_BYTES: u64 = 64 << 10;
+
+/// CPU time of the child that compiles one module.
+pub const COMPILE_CPU: Duration = Duration::from_secs(60);
+/// Wall time of that child.
+pub const COMPILE_WALL: Duration = Duration::from_secs(180);
+/// Address space of that child, in bytes.
+pub const COMPILE_MEMORY: u64 = 1 << 30;
+/// Bytes of machine code of one module.
+pub const MAX_COMPILED_BYTES: u64 = 256 << 20;
+/// Bytes kept of what that child says when it fails.
+pub const MAX_COMPILER_WORDS: u64 = 4 << 10;
+/// Compiled modules kept on disk; the oldest go first.
+pub const MAX_CACHED: usize = 200;
+
+/// Wall time of an evaluation, as a multiple of its CPU time: other programs may keep it waiting.
+pub const WALL_FACTOR: u32 = 10;
+/// The epoch ticks this often; a deadline is noticed this much late.
+pub const EPOCH_TICK: Duration = Duration::from_millis(5);
+/// The most memory that agent.yaml can give one evaluation, in bytes.
+pub const MAX_MEMORY: usize = 1 << 30;
+/// Stack of the guest, in bytes.
+pub const MAX_WASM_STACK: usize = 512 << 10;
+/// Core instances of one component (Python ones hold dozens).
+pub const MAX_INSTANCES: usize = 64;
+/// Linear memories of one component (Python ones hold ten).
+pub const MAX_MEMORIES: usize = 16;
+/// Tables of one component.
+pub const MAX_TABLES: usize = 64;
+/// Elements of all tables of one component together.
+pub const MAX_TABLE_ELEMENTS: usize = 100_000;
+/// Bytes that one call may carry from the guest to the host.
+pub const MAX_BYTES_PER_CALL: usize = 1 << 20;
+/// Resource handles that a guest may hold.
+pub const MAX_HANDLES: usize = 1_000;
+/// Bytes of random that a guest may ask for at once.
+pub const MAX_RANDOM_BYTES: u64 = 64 << 10;
+/// Calls of our functions in one evaluation.
+pub const MAX_HOST_CALLS: u32 = 10_000;
+/// Rows in one answer.
+pub const MAX_ROWS_PER_CALL: u32 = 20_000;
+/// Rows in all answers of one evaluation.
+pub const MAX_ROWS: u32 = 200_000;
+/// Patterns in one filter.
+pub const MAX_PATTERNS: usize = 1_000;
+/// Bytes of a pattern or selector.
+pub const MAX_PATTERN_BYTES: usize = 4 << 10;
+/// Bytes that a regular expression of a filter may compile to.
+pub const MAX_REGEX_BYTES: usize = 256 << 10;
+/// Bytes logged in one evaluation.
+pub const MAX_LOG_BYTES: usize = 64 << 10;
+/// Bytes of one logged line.
+pub const MAX_LOG_LINE: usize = 4 << 10;
+/// What a key of the state costs besides its bytes.
+pub const STATE_KEY_COST: usize = 64;
+/// Bytes of a key of the state.
+pub const MAX_STATE_KEY: usize = 1 << 10;
+
+/// Actions returned by one evaluation.
+pub const MAX_ACTIONS: usize = 100;
+/// Measurements returned by one evaluation.
+pub const MAX_MEASUREMENTS: usize = 1_000;
+/// Labels, annotations or parameters of one thing.
+pub const MAX_LABELS: usize = 32;
+/// Bytes of a name: of an alert, action, measurement or label.
+pub const MAX_NAME: usize = 200;
+/// Bytes of a label's value.
+pub const MAX_LABEL_VALUE: usize = 1 << 10;
+/// Bytes of an annotation or of a parameter of an action.
+pub const MAX_ANNOTATION: usize = 8 << 10;
+/// Bytes of a subject: Kafka's own limit for the name of a group.
+pub const MAX_SUBJECT: usize = 32_767;
+/// Bytes of a reason that a rule gives, or that we give for its failure.
+pub const MAX_REASON: usize = 1 << 10;
+
+/// Evaluations that fail in a row before pauses begin.
+pub const FAILURES_BEFORE_PAUSE: u32 = 3;
+/// The first pause; each further failure doubles it.
+pub const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Snapshots a rule may miss, because cheaper ones go first, before it goes first itself.
+pub const PATIENCE: u64 = 3;
+/// `rules_dir` is looked at this often; a file counts once it stood still for two looks.
+pub const SCAN_INTERVAL: Duration = Duration::from_millis(500);
+/// A load that failed for a reason of the machine's is tried again after this.
+pub const LOAD_RETRY: Duration = Duration::from_secs(60);
+/// Threads that evaluate.
+pub const MAX_WORKERS: usize = 8;
+
+/// Counts the memory and table growth of all instances of one evaluation together (wasmtime's own limits are for each
+/// memory alone).
+#[derive(Debug)]
+pub(super) struct Meter {
+    memory_left: usize,
+    elements_left: usize,
+    last_growth: usize,
+    /// Did the guest ask for more than it may have?
+    pub(super) memory_refused: bool,
+}
+
+impl Meter {
+    pub(super) fn new(memory: u64) -> Self {
+        let memory_left = usize::try_from(memory).unwrap_or(MAX_MEMORY).min(MAX_MEMORY);
+        Self { memory_left, elements_left: MAX_TABLE_ELEMENTS, last_growth: 0, memory_refused: false }
+    }
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let growth = desired.saturating_sub(current);
+        match self.memory_left.checked_sub(growth) {
+            Some(left) => {
+                self.memory_left = left;
+                self.last_growth = growth;
+                Ok(true)
+            }
+            None => {
+                self.memory_refused = true;
+                Ok(false)
+            }
+        }
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory_left = self.memory_left.saturating_add(std::mem::take(&mut self.last_growth));
+        self.memory_refused = true;
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        match self.elements_left.checked_sub(desired.saturating_sub(current)) {
+            Some(left) => {
+                self.elements_left = left;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn instances(&self) -> usize {
+        MAX_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        MAX_TABLES
+    }
+
+    fn memories(&self) -> usize {
+        MAX_MEMORIES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_memories_of_an_evaluation_share_one_limit() {
+        let mut meter = Meter::new(100);
+        assert!(meter.memory_growing(0, 60, None).unwrap());
+        assert!(!meter.memory_growing(0, 60, None).unwrap() && meter.memory_refused);
+        assert!(meter.memory_growing(60, 100, None).unwrap());
+        assert!(!meter.memory_growing(0, 1, None).unwrap());
+        assert!(meter.table_growing(0, MAX_TABLE_ELEMENTS, None).unwrap());
+        assert!(!meter.table_growing(0, 1, None).unwrap());
+    }
+}

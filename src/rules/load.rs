@@ -1,0 +1,141 @@
+//! From a module's bytes to a rule that may go live: hash, compiled code (kept or made), world, configuration, a dry run.
+//! Knows no folder and no schedule.
+
+use super::{
+    cache::Cache,
+    compile::CompileError,
+    evaluate::{self, Code, Job},
+    host::Host,
+};
+use crate::{pipeline::Verdict, supervise::Stop};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::HashMap,
+    fmt::Write,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+};
+use wasmtime::component::Linker;
+
+/// Why a rule did not go live.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// A file could not be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// How it failed.
+        source: io::Error,
+    },
+    /// A file is over its cap.
+    #[error("{path} is over {most} bytes")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The cap.
+        most: u64,
+    },
+    /// No builtin rule has this name.
+    #[error("there is no builtin rule {0:?}")]
+    NoBuiltin(String),
+    /// The YAML beside the module is wrong.
+    #[error("{path}: {text}")]
+    Sidecar {
+        /// The YAML file.
+        path: PathBuf,
+        /// What is wrong.
+        text: String,
+    },
+    /// The module did not compile, or is no rule.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The rule refuses its configuration.
+    #[error("config: {0}")]
+    Config(String),
+    /// The rule failed in its dry run.
+    #[error("dry run on the present snapshot failed ({reason}): {text}")]
+    DryRun {
+        /// As in the metric.
+        reason: &'static str,
+        /// For people.
+        text: String,
+    },
+}
+
+impl LoadError {
+    /// May the same file load later, without anybody changing it?
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Read { .. } | Self::Compile(CompileError::Machine { .. } | CompileError::Killed(_)) | Self::DryRun { .. }
+        )
+    }
+}
+
+/// Makes code of a module's bytes: [`super::compile::in_child`], or without a child in tests.
+pub(super) type Compile = fn(&Path, &[u8], &Stop) -> Result<Vec<u8>, CompileError>;
+
+/// Loads modules, each once.
+pub(super) struct Loader {
+    linker: Linker<Host>,
+    cache: Cache,
+    compile: Compile,
+    secret: [u8; 32],
+    stop: Stop,
+    loaded: HashMap<String, Weak<Code>>,
+}
+
+impl Loader {
+    pub(super) fn new(linker: Linker<Host>, cache: Cache, compile: Compile, secret: [u8; 32], stop: Stop) -> Self {
+        Self { linker, cache, compile, secret, stop, loaded: HashMap::new() }
+    }
+
+    /// The code of a module. The same bytes give the same code, compiled once.
+    pub(super) fn code(&mut self, compiler: &Path, bytes: &[u8]) -> Result<Arc<Code>, LoadError> {
+        let sha256 = hex(&Sha256::digest(bytes));
+        self.loaded.retain(|_, code| code.strong_count() > 0);
+        if let Some(code) = self.loaded.get(&sha256).and_then(Weak::upgrade) {
+            return Ok(code);
+        }
+        let kept = self.cache.get(&sha256).and_then(|code| match Code::load(&self.linker, &code, &sha256) {
+            Ok(code) => Some(code),
+            Err(error) => {
+                tracing::warn!(%error, sha256, "a kept compiled rule is of no use; compiling it again");
+                None
+            }
+        });
+        let code = match kept {
+            Some(code) => code,
+            None => {
+                let machine_code = (self.compile)(compiler, bytes, &self.stop)?;
+                let code = Code::load(&self.linker, &machine_code, &sha256).map_err(CompileError::from)?;
+                self.cache.put(&sha256, &machine_code);
+                code
+            }
+        };
+        let code = Arc::new(code);
+        self.loaded.insert(sha256, Arc::downgrade(&code));
+        Ok(code)
+    }
+
+    /// Would the rule work as it is configured, on what is observed now? What it says is thrown away.
+    pub(super) fn try_out(&self, job: Job) -> Result<(), LoadError> {
+        evaluate::check_config(&job, &self.secret, &self.stop).map_err(LoadError::Config)?;
+        match evaluate::evaluate(job, &self.secret, &self.stop).verdict {
+            Verdict::Outcome(_) | Verdict::Unavailable(_) => Ok(()),
+            Verdict::Failed { reason, text } => Err(LoadError::DryRun { reason, text }),
+        }
+    }
+}
+
+/// Bytes in hex.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len().saturating_mul(2)), |mut text, byte| {
+        // Writing to a String cannot fail.
+        drop(write!(text, "{byte:02x}"));
+        text
+    })
+}

@@ -1,0 +1,254 @@
+//! The threads that evaluate, and the one order in which the pipeline hears of rules: a version is announced before it
+//! speaks, and nothing is heard of it once it was replaced or removed.
+
+use super::{
+    evaluate::{self, Finished},
+    limits,
+    registry::{Change, Registry, Version},
+};
+use crate::{
+    events::SelfMetrics,
+    model::families,
+    pipeline::{Evaluation, Input, RulesView, Verdict},
+    snapshot::Snapshot,
+    supervise::{Stop, Tasks},
+};
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, watch};
+
+/// Priority of the threads that evaluate, as for `nice`: rules never take time that the agent needs.
+const NICE: i32 = 10;
+/// A waiting thread looks again after this: for the stop signal and for pauses that ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// What the threads of the rule host share.
+pub(super) struct Shared {
+    registry: Mutex<Registry>,
+    /// Rung when there may be something to do, or a rule is no longer busy.
+    bell: Condvar,
+    pub(super) secret: [u8; 32],
+    pub(super) metrics: Arc<SelfMetrics>,
+    pipeline: mpsc::Sender<Input>,
+    view: watch::Sender<Arc<RulesView>>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        secret: [u8; 32],
+        metrics: Arc<SelfMetrics>,
+        pipeline: mpsc::Sender<Input>,
+        view: watch::Sender<Arc<RulesView>>,
+    ) -> Self {
+        Self { registry: Mutex::default(), bell: Condvar::new(), secret, metrics, pipeline, view }
+    }
+
+    pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a version live between two evaluations: waits for a running one, tells the pipeline, then swaps.
+    /// False: a later one is there already, or we are being stopped.
+    pub(super) fn install(&self, version: Version, stop: &Stop) -> bool {
+        let name = version.settings.name.clone();
+        if !self.claim(&name, stop) {
+            return false;
+        }
+        let later = |registry: &Registry| {
+            let live = registry.rules.get(&name).and_then(|entry| entry.live.as_ref());
+            live.is_some_and(|live| live.generation >= version.generation)
+        };
+        if later(&self.registry()) {
+            self.release(&name);
+            return false;
+        }
+        let installed = Input::Installed { settings: Arc::clone(&version.settings), generation: version.generation };
+        let told = self.tell(installed);
+        let labels = [version.module.clone(), version.code.sha256.clone()];
+        let swapped = told && self.registry().install(version);
+        if swapped {
+            let [module, sha256] = &labels;
+            self.metrics.forget(&families::RULE_INFO, |labels| labels.get(1) == Some(&name));
+            self.metrics.set(&families::RULE_INFO, &[module, &name, sha256], 1.0);
+        }
+        self.release(&name);
+        swapped
+    }
+
+    /// Removes a rule for good, with all that it remembers.
+    pub(super) fn remove(&self, name: &str, generation: u64, stop: &Stop) {
+        if !self.claim(name, stop) {
+            return;
+        }
+        let was_live = self.registry().rules.get(name).is_some_and(|entry| entry.live.is_some());
+        if was_live && !self.tell(Input::Removed { rule: name.to_owned(), generation }) {
+            return;
+        }
+        self.registry().rules.remove(name);
+        self.bell.notify_all();
+        self.metrics.forget(&families::RULE_INFO, |labels| labels.get(1).is_some_and(|rule| rule == name));
+        for family in [&families::RULE_EVALUATIONS, &families::RULE_FAILURES] {
+            self.metrics.forget(family, |labels| labels.get(1).is_some_and(|rule| rule == name));
+        }
+        for family in [&families::RULE_EVALUATION_SECONDS, &families::RULE_LOG_DROPPED] {
+            self.metrics.forget(family, |labels| labels.first().is_some_and(|rule| rule == name));
+        }
+    }
+
+    /// Waits until nobody evaluates the rule, and keeps it so. An evaluation has a deadline, so the wait ends.
+    fn claim(&self, name: &str, stop: &Stop) -> bool {
+        let mut registry = self.registry();
+        loop {
+            if stop.stopped() {
+                return false;
+            }
+            match registry.rules.get_mut(name) {
+                Some(entry) if entry.busy => {}
+                Some(entry) => {
+                    entry.busy = true;
+                    return true;
+                }
+                None => return true,
+            }
+            registry = self.bell.wait_timeout(registry, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn release(&self, name: &str) {
+        if let Some(entry) = self.registry().rules.get_mut(name) {
+            entry.busy = false;
+        }
+        self.bell.notify_all();
+    }
+
+    /// False when nobody listens any more, which happens only while all is being stopped.
+    fn tell(&self, input: Input) -> bool {
+        self.pipeline.blocking_send(input).is_ok()
+    }
+
+    /// Shows people the rules as they stand, if they changed.
+    pub(super) fn publish(&self) {
+        let now = self.registry().view();
+        self.view.send_if_modified(|shown| {
+            let changed = **shown != now;
+            if changed {
+                *shown = Arc::new(now);
+            }
+            changed
+        });
+    }
+
+    fn observe(&self, snapshot: Arc<Snapshot>) {
+        let late = self.registry().observe(snapshot, Instant::now());
+        self.bell.notify_all();
+        for rule in late {
+            self.metrics.count(&families::RULE_EVALUATIONS, &["skipped", &rule]);
+        }
+    }
+}
+
+/// Follows the snapshots: the latest one counts, those in between are never looked at.
+pub(super) async fn follow(shared: Arc<Shared>, mut snapshots: watch::Receiver<Arc<Snapshot>>, stop: Stop) {
+    loop {
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        shared.observe(snapshot);
+        tokio::select! {
+            () = stop.wait() => break,
+            changed = snapshots.changed() => if changed.is_err() {
+                // Nobody observes any more: the agent is being stopped.
+                stop.wait().await;
+                break;
+            }
+        }
+    }
+    shared.bell.notify_all();
+}
+
+/// Starts the threads that evaluate. `alive` is held for as long as one of them runs.
+pub(super) fn start(tasks: &Tasks, shared: &Arc<Shared>, threads: usize, alive: &Arc<()>) -> std::io::Result<()> {
+    for number in 0..threads {
+        let (shared, alive) = (Arc::clone(shared), Arc::clone(alive));
+        tasks.thread(&format!("rules-{number}"), move |stop| {
+            let _alive = alive;
+            if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+                tracing::warn!(%error, "cannot lower the priority of a thread that evaluates rules");
+            }
+            on_own_runtime(|| work(&shared, &stop));
+        })?;
+    }
+    Ok(())
+}
+
+/// Gives this thread a runtime of its own, for WASI: it would else start one with more threads.
+pub(super) fn on_own_runtime(body: impl FnOnce()) {
+    match tokio::runtime::Builder::new_current_thread().build() {
+        Ok(runtime) => {
+            let _entered = runtime.enter();
+            body();
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no runtime for WASI on this thread; it will make one when a rule prints");
+            body();
+        }
+    }
+}
+
+fn work(shared: &Shared, stop: &Stop) {
+    let mut registry = shared.registry();
+    while !stop.stopped() {
+        let Some((job, generation)) = registry.next(Instant::now()) else {
+            registry = shared.bell.wait_timeout(registry, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner).0;
+            continue;
+        };
+        drop(registry);
+        let (settings, snapshot) = (Arc::clone(&job.settings), Arc::clone(&job.snapshot));
+        let finished = evaluate::evaluate(job, &shared.secret, stop);
+        if stop.stopped() {
+            // It may have been ended for that reason, which is nobody's failure.
+            return;
+        }
+        count(shared, &settings.name, &finished);
+        let failures_in_a_row = shared.registry().failures_with(&settings.name, &finished.verdict);
+        let name = settings.name.clone();
+        let verdict = finished.verdict.clone();
+        if !shared.tell(Input::Evaluated(Evaluation { settings, generation, snapshot, verdict, failures_in_a_row })) {
+            return;
+        }
+        registry = shared.registry();
+        let change = registry.done(&name, generation, finished, Instant::now());
+        let error = registry.rules.get(&name).and_then(|entry| entry.error());
+        match change {
+            Change::None => {}
+            Change::Works => tracing::info!(rule = name, "rule works again"),
+            Change::Fails => tracing::warn!(rule = name, error, "rule failed; its alerts stay as they are"),
+        }
+        shared.bell.notify_all();
+    }
+}
+
+fn count(shared: &Shared, rule: &str, finished: &Finished) {
+    let metrics = &shared.metrics;
+    let outcome = match &finished.verdict {
+        Verdict::Outcome(_) => "ok",
+        Verdict::Unavailable(_) => "unavailable",
+        Verdict::Failed { reason, .. } => {
+            metrics.count(&families::RULE_FAILURES, &[reason, rule]);
+            "failed"
+        }
+    };
+    metrics.count(&families::RULE_EVALUATIONS, &[outcome, rule]);
+    metrics.observe(&families::RULE_EVALUATION_SECONDS, &[rule], finished.wall.as_secs_f64());
+    if finished.log_dropped > 0 {
+        #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "a counter of bytes, exact to 2^53")]
+        let dropped = finished.log_dropped as f64;
+        metrics.add(&families::RULE_LOG_DROPPED, &[rule], dropped);
+    }
+}
+
+/// How many threads evaluate on this machine: all cores but one, within the cap.
+pub(super) fn threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.saturating_sub(1).clamp(1, limits::MAX_WORKERS)
+}

@@ -1,0 +1,249 @@
+//! All rules as they stand: what is live, when each is due, what it remembers, how it fared. Decides who goes next; runs
+//! nothing itself.
+
+use super::{
+    Limits,
+    evaluate::{Code, Finished, Job},
+    limits,
+    state::State,
+};
+use crate::{
+    model::Timestamp,
+    pipeline::{RuleSettings, RuleView, RulesView, Verdict},
+    snapshot::Snapshot,
+};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// A version of a rule that may go live.
+#[derive(Clone)]
+pub(super) struct Version {
+    pub(super) code: Arc<Code>,
+    pub(super) settings: Arc<RuleSettings>,
+    pub(super) config: Arc<str>,
+    pub(super) limits: Limits,
+    /// For people.
+    pub(super) module: String,
+    /// Later versions have higher numbers, whatever rule they are of.
+    pub(super) generation: u64,
+}
+
+/// One rule.
+pub(super) struct Entry {
+    settings: Arc<RuleSettings>,
+    module: String,
+    pub(super) live: Option<Version>,
+    pub(super) load_error: Option<String>,
+    /// Somebody evaluates or replaces it.
+    pub(super) busy: bool,
+    state: State,
+    seen: u64,
+    seen_at: Option<Timestamp>,
+    missed: u64,
+    cpu: Duration,
+    failures: u32,
+    paused_until: Option<Instant>,
+    last_error: Option<String>,
+    evaluation_time: Duration,
+}
+
+/// All rules, and what they look at.
+#[derive(Default)]
+pub(super) struct Registry {
+    pub(super) rules: BTreeMap<String, Entry>,
+    pub(super) latest: Option<Arc<Snapshot>>,
+    pub(super) rules_dir_error: Option<String>,
+}
+
+/// What changed by an evaluation, for the log.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing to tell.
+    None,
+    /// It fails, and did not before, or fails otherwise.
+    Fails,
+    /// It works again.
+    Works,
+}
+
+impl Entry {
+    fn new(settings: Arc<RuleSettings>, module: String) -> Self {
+        Self {
+            settings,
+            module,
+            live: None,
+            load_error: None,
+            busy: false,
+            state: State::default(),
+            seen: 0,
+            seen_at: None,
+            missed: 0,
+            cpu: Duration::ZERO,
+            failures: 0,
+            paused_until: None,
+            last_error: None,
+            evaluation_time: Duration::ZERO,
+        }
+    }
+
+    /// Would it be evaluated on `snapshot` if a thread were free?
+    fn due(&self, snapshot: &Snapshot, now: Instant) -> bool {
+        let waited = |interval: Duration| {
+            // Half a snapshot early rather than a whole one late: snapshots do not come to the millisecond.
+            self.seen_at.is_none_or(|at| snapshot.at.since(at).saturating_add(snapshot.interval / 2) >= interval)
+        };
+        self.live.is_some()
+            && snapshot.number > self.seen
+            && self.paused_until.is_none_or(|until| now >= until)
+            && self.settings.interval.is_none_or(waited)
+    }
+
+    fn pause(&self) -> Option<Duration> {
+        let over = self.failures.checked_sub(limits::FAILURES_BEFORE_PAUSE)?;
+        let factor = 2u32.saturating_pow(over);
+        Some(limits::FIRST_PAUSE.saturating_mul(factor).min(limits::LONGEST_PAUSE))
+    }
+
+    /// What went wrong in the last evaluation.
+    pub(super) fn error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
+    /// What this rule remembers now.
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+}
+
+impl Registry {
+    /// Takes a new snapshot. Returns the rules that were due on the one before, and have not got to it or are at it.
+    pub(super) fn observe(&mut self, snapshot: Arc<Snapshot>, now: Instant) -> Vec<String> {
+        let before = self.latest.replace(snapshot);
+        let Some(before) = before else { return Vec::new() };
+        let late = self.rules.iter_mut().filter(|(_, entry)| entry.live.is_some() && (entry.busy || entry.due(&before, now)));
+        late.map(|(name, entry)| {
+            entry.missed = entry.missed.saturating_add(1);
+            name.clone()
+        })
+        .collect()
+    }
+
+    /// Takes the next rule to evaluate: whoever waited too long, else the cheapest. It is busy until [`Self::done`].
+    pub(super) fn next(&mut self, now: Instant) -> Option<(Job, u64)> {
+        let snapshot = self.latest.clone()?;
+        let waiting = self.rules.values_mut().filter(|entry| !entry.busy && entry.due(&snapshot, now));
+        let entry = waiting.min_by_key(|entry| (entry.missed < limits::PATIENCE, entry.cpu))?;
+        let version = entry.live.clone()?;
+        entry.busy = true;
+        entry.missed = 0;
+        entry.seen = snapshot.number;
+        entry.seen_at = Some(snapshot.at);
+        Some((version.job(snapshot, entry.state.clone()), version.generation))
+    }
+
+    /// How many failures in a row there are with this verdict.
+    pub(super) fn failures_with(&self, rule: &str, verdict: &Verdict) -> u32 {
+        let before = self.rules.get(rule).map_or(0, |entry| entry.failures);
+        match verdict {
+            Verdict::Outcome(_) => 0,
+            Verdict::Unavailable(_) => before,
+            Verdict::Failed { .. } => before.saturating_add(1),
+        }
+    }
+
+    /// Takes what came of an evaluation, and lets go of the rule. State counts only if the version is still the one that
+    /// was evaluated and if there is an outcome.
+    pub(super) fn done(&mut self, rule: &str, generation: u64, finished: Finished, now: Instant) -> Change {
+        let failures = self.failures_with(rule, &finished.verdict);
+        let Some(entry) = self.rules.get_mut(rule) else { return Change::None };
+        entry.busy = false;
+        if entry.live.as_ref().is_none_or(|live| live.generation != generation) {
+            return Change::None;
+        }
+        entry.cpu = finished.cpu;
+        entry.evaluation_time = finished.wall;
+        entry.failures = failures;
+        let (error, change) = match finished.verdict {
+            Verdict::Outcome(_) => {
+                entry.state = finished.state;
+                entry.paused_until = None;
+                (None, if entry.last_error.is_some() { Change::Works } else { Change::None })
+            }
+            Verdict::Unavailable(text) => (Some(format!("unavailable: {text}")), Change::None),
+            Verdict::Failed { reason, text } => {
+                let error = format!("{reason}: {text}");
+                entry.paused_until = entry.pause().and_then(|pause| now.checked_add(pause));
+                let new = entry.last_error.as_ref() != Some(&error);
+                (Some(error), if new { Change::Fails } else { Change::None })
+            }
+        };
+        entry.last_error = error;
+        change
+    }
+
+    /// Puts a version in the place of the one before. False: a later one is there already.
+    pub(super) fn install(&mut self, version: Version) -> bool {
+        let name = version.settings.name.clone();
+        let entry = self
+            .rules
+            .entry(name)
+            .or_insert_with(|| Entry::new(Arc::clone(&version.settings), version.module.clone()));
+        if entry.live.as_ref().is_some_and(|live| live.generation >= version.generation) {
+            return false;
+        }
+        entry.settings = Arc::clone(&version.settings);
+        entry.module.clone_from(&version.module);
+        entry.load_error = None;
+        entry.last_error = None;
+        entry.failures = 0;
+        entry.paused_until = None;
+        // The new version speaks on the present snapshot, too.
+        entry.seen = 0;
+        entry.seen_at = None;
+        entry.live = Some(version);
+        true
+    }
+
+    /// Keeps why a version did not go live; what is live stays. True if that is news.
+    pub(super) fn refuse(&mut self, settings: &Arc<RuleSettings>, module: &str, error: String) -> bool {
+        let entry = self
+            .rules
+            .entry(settings.name.clone())
+            .or_insert_with(|| Entry::new(Arc::clone(settings), module.to_owned()));
+        let new = entry.load_error.as_ref() != Some(&error);
+        entry.load_error = Some(error);
+        new
+    }
+
+    /// All rules for people.
+    pub(super) fn view(&self) -> RulesView {
+        let rules = self.rules.values().map(|entry| RuleView {
+            settings: Arc::clone(&entry.settings),
+            module: entry.module.clone(),
+            sha256: entry.live.as_ref().map(|live| live.code.sha256.clone()).unwrap_or_default(),
+            live: entry.live.is_some(),
+            load_error: entry.load_error.clone(),
+            last_error: entry.last_error.clone(),
+            last_evaluation: entry.seen_at,
+            evaluation_time: entry.evaluation_time,
+        });
+        RulesView { rules: rules.collect(), rules_dir_error: self.rules_dir_error.clone() }
+    }
+}
+
+impl Version {
+    /// An evaluation of this version.
+    pub(super) fn job(&self, snapshot: Arc<Snapshot>, state: State) -> Job {
+        Job {
+            code: Arc::clone(&self.code),
+            settings: Arc::clone(&self.settings),
+            config: Arc::clone(&self.config),
+            limits: self.limits.clone(),
+            snapshot,
+            state,
+        }
+    }
+}

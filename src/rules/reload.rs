@@ -1,0 +1,321 @@
+//! Looks at `rules_dir` and the configuration again and again, and brings rules in line with them. Whatever is wrong with
+//! a new version, the old one goes on.
+
+use super::{
+    Config, Module, Overlay, RuleConfig,
+    builtin::builtin,
+    evaluate::Code,
+    limits,
+    load::{LoadError, Loader},
+    pool::Shared,
+    registry::Version,
+    sources::{self, Desired, Print, Prints},
+    state::State,
+};
+use crate::{
+    model::families,
+    pipeline::RuleSettings,
+    snapshot::Snapshot,
+    supervise::Stop,
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+/// What the loader is asked from outside.
+#[derive(Default)]
+pub(super) struct Requests {
+    asked: Mutex<Asked>,
+    bell: Condvar,
+}
+
+#[derive(Default)]
+struct Asked {
+    config: Option<Config>,
+    rescan: bool,
+}
+
+impl Requests {
+    pub(super) fn reconfigure(&self, config: Config) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).config = Some(config);
+        self.bell.notify_all();
+    }
+
+    pub(super) fn rescan(&self) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).rescan = true;
+        self.bell.notify_all();
+    }
+
+    /// What was asked within `limit`.
+    fn wait(&self, limit: Duration) -> Asked {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = |asked: &mut Asked| asked.config.is_none() && !asked.rescan;
+        let waited = self.bell.wait_timeout_while(asked, limit, idle);
+        std::mem::take(&mut *waited.unwrap_or_else(PoisonError::into_inner).0)
+    }
+}
+
+/// How a rule's files looked, and what was made of them.
+#[derive(Default)]
+struct Seen {
+    prints: Option<Prints>,
+    /// Looks in a row at which they were the same.
+    looks: u32,
+    /// What was last tried to load, loaded or not.
+    tried: Option<(Prints, Desired)>,
+    retry_at: Option<Instant>,
+    /// Good looks in a row at a folder that does not have it any more.
+    gone: u32,
+    of_folder: bool,
+}
+
+/// Keeps the rules in line with files and configuration.
+pub(super) struct Reload {
+    shared: Arc<Shared>,
+    loader: Loader,
+    config: Config,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    stop: Stop,
+    seen: HashMap<String, Seen>,
+    generation: u64,
+    folder_error: Option<String>,
+}
+
+impl Reload {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        loader: Loader,
+        config: Config,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        stop: Stop,
+    ) -> Self {
+        let seen = HashMap::new();
+        Self { shared, loader, config, snapshots, stop, seen, generation: 0, folder_error: None }
+    }
+
+    /// Looks until told to stop.
+    pub(super) fn run(mut self, requests: &Requests) {
+        while !self.stop.stopped() {
+            self.look(Instant::now());
+            let asked = requests.wait(limits::SCAN_INTERVAL);
+            if let Some(config) = asked.config {
+                self.config = config;
+            }
+            if asked.rescan {
+                self.try_again();
+            }
+        }
+    }
+
+    /// What failed is tried again at the next look.
+    pub(super) fn try_again(&mut self) {
+        let registry = self.shared.registry();
+        for (name, seen) in &mut self.seen {
+            if registry.rules.get(name).is_none_or(|entry| entry.load_error.is_some()) {
+                seen.tried = None;
+            }
+        }
+    }
+
+    pub(super) fn reconfigure(&mut self, config: Config) {
+        self.config = config;
+    }
+
+    /// One look at everything.
+    pub(super) fn look(&mut self, now: Instant) {
+        let folder = self.read_folder();
+        let modules = folder.as_ref().cloned().unwrap_or_default();
+        let desired = sources::desired(&self.config, &modules);
+        let mut changed: Vec<(u64, String, Prints)> = Vec::new();
+        for (name, one) in &desired {
+            match self.glance(name, one, now) {
+                Ok(Some(prints)) => changed.push((prints.0.map_or(0, Print::size), name.clone(), prints)),
+                Ok(None) => {}
+                Err(error) => self.refused(name, one, &error),
+            }
+        }
+        // Small ones first: a big one can take a minute to compile.
+        changed.sort();
+        for (_, name, prints) in changed {
+            if self.stop.stopped() {
+                return;
+            }
+            if let Some(one) = desired.get(&name) {
+                self.load(&name, one, prints, now);
+                self.shared.publish();
+            }
+        }
+        self.remove_gone(&desired, folder.is_some());
+        self.shared.publish();
+    }
+
+    /// The folder's modules; `None` while it cannot be read.
+    fn read_folder(&mut self) -> Option<BTreeMap<String, PathBuf>> {
+        let Some(folder) = &self.config.rules_dir else {
+            self.shared.registry().rules_dir_error = None;
+            return Some(BTreeMap::new());
+        };
+        let (modules, error) = match sources::read_folder(folder) {
+            Ok((modules, complaints)) => (Some(modules), complaints.into_iter().next()),
+            Err(error) => (None, Some(format!("cannot read {}: {error}", folder.display()))),
+        };
+        let readable = if modules.is_some() { 1.0 } else { 0.0 };
+        self.shared.metrics.set(&families::RULES_DIR_READABLE, &[], readable);
+        if error != self.folder_error {
+            match &error {
+                Some(error) => tracing::warn!(error, "rules_dir; what is live goes on"),
+                None => tracing::info!(folder = %folder.display(), "rules_dir is fine again"),
+            }
+        }
+        self.shared.registry().rules_dir_error.clone_from(&error);
+        self.folder_error = error;
+        modules
+    }
+
+    /// Looks at a rule's files; their prints if they should be loaded now.
+    fn glance(&mut self, name: &str, one: &Desired, now: Instant) -> Result<Option<Prints>, LoadError> {
+        let prints = match &one.module {
+            Module::Builtin(_) => (None, None),
+            Module::File(path) => {
+                let failed = |path: &PathBuf| {
+                    let path = path.clone();
+                    move |source| LoadError::Read { path, source }
+                };
+                let module = Print::of(path).map_err(failed(path))?;
+                let sidecar = match &one.sidecar {
+                    Some(path) => match Print::of(path) {
+                        Ok(print) => Some(print),
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                        Err(error) => return Err(failed(path)(error)),
+                    },
+                    None => None,
+                };
+                (Some(module), sidecar)
+            }
+        };
+        let seen = self.seen.entry(name.to_owned()).or_default();
+        seen.gone = 0;
+        seen.of_folder = one.of_folder();
+        seen.looks = if seen.prints == Some(prints) { seen.looks.saturating_add(1) } else { 1 };
+        seen.prints = Some(prints);
+        if seen.looks < 2 && prints.0.is_some() {
+            // It may be half of a copy.
+            return Ok(None);
+        }
+        let tried = seen.tried.as_ref().is_some_and(|(before, desired)| *before == prints && desired == one);
+        let again = seen.retry_at.is_some_and(|at| now >= at);
+        Ok((!tried || again).then_some(prints))
+    }
+
+    fn load(&mut self, name: &str, one: &Desired, prints: Prints, now: Instant) {
+        self.generation = self.generation.saturating_add(1);
+        let generation = self.generation;
+        let loaded = self.prepare(name, one, prints, generation);
+        let Some(seen) = self.seen.get_mut(name) else { return };
+        seen.retry_at = None;
+        match loaded {
+            Ok(None) => {
+                // It changed while it was read; it is looked at again.
+                seen.looks = 0;
+            }
+            Ok(Some(version)) => {
+                seen.tried = Some((prints, one.clone()));
+                let (module, sha256) = (version.module.clone(), version.code.sha256.clone());
+                if self.shared.install(version, &self.stop) {
+                    self.shared.metrics.count(&families::RULE_RELOADS, &["loaded", name]);
+                    tracing::info!(rule = name, module, sha256, generation, "rule is live");
+                    if let Some(entry) = self.shared.registry().rules.get_mut(name) {
+                        entry.load_error.clone_from(&one.note);
+                    }
+                }
+            }
+            Err(LoadError::Compile(super::compile::CompileError::Stopped)) => {}
+            Err(error) => {
+                seen.tried = Some((prints, one.clone()));
+                if error.is_passing() {
+                    seen.retry_at = now.checked_add(limits::LOAD_RETRY);
+                }
+                self.shared.metrics.count(&families::RULE_RELOADS, &["refused", name]);
+                self.refused(name, one, &error);
+            }
+        }
+    }
+
+    /// A version that may go live; `None` if its files changed meanwhile.
+    fn prepare(
+        &mut self,
+        name: &str,
+        one: &Desired,
+        prints: Prints,
+        generation: u64,
+    ) -> Result<Option<Version>, LoadError> {
+        let mut beside = Overlay::default();
+        if let (Some(path), Some(print)) = (&one.sidecar, prints.1) {
+            let Some(bytes) = sources::read_whole(path, &print, limits::MAX_SIDECAR_BYTES)? else { return Ok(None) };
+            let wrong = |text: String| LoadError::Sidecar { path: path.clone(), text };
+            let text = String::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
+            beside = (self.config.parse_sidecar)(&text).map_err(wrong)?;
+        }
+        let code: Arc<Code> = match (&one.module, prints.0) {
+            (Module::File(path), Some(print)) => {
+                let Some(bytes) = sources::read_whole(path, &print, limits::MAX_MODULE_BYTES)? else { return Ok(None) };
+                self.loader.code(&self.config.compiler, &bytes)?
+            }
+            (Module::File(_), None) => return Ok(None),
+            (Module::Builtin(builtin_name), _) => {
+                let bytes = builtin(builtin_name).ok_or_else(|| LoadError::NoBuiltin(builtin_name.clone()))?;
+                self.loader.code(&self.config.compiler, bytes)?
+            }
+        };
+        let config = one.listed.overlay.config.clone().or_else(|| beside.config.clone());
+        let version = Version {
+            code,
+            settings: Arc::new(RuleConfig::settings(name, &one.listed.overlay, &beside)),
+            config: config.as_deref().unwrap_or("{}").into(),
+            limits: one.listed.limits.clone(),
+            module: one.module_text(),
+            generation,
+        };
+        let snapshot = Arc::clone(&self.snapshots.borrow());
+        let state = self.shared.registry().rules.get(name).map_or_else(State::default, |entry| entry.state().clone());
+        self.loader.try_out(version.job(snapshot, state))?;
+        Ok(Some(version))
+    }
+
+    /// Notes why a rule was not loaded; one line in the log for each new reason.
+    fn refused(&self, name: &str, one: &Desired, error: &LoadError) {
+        let settings: Arc<RuleSettings> =
+            Arc::new(RuleConfig::settings(name, &one.listed.overlay, &Overlay::default()));
+        let module = one.module_text();
+        if self.shared.registry().refuse(&settings, &module, error.to_string()) {
+            tracing::warn!(rule = name, module, %error, "rule was not loaded; a live version goes on");
+        }
+    }
+
+    /// Removes rules that the configuration dropped, at once, and rules whose file is gone, once the folder was read
+    /// well twice without it.
+    fn remove_gone(&mut self, desired: &BTreeMap<String, Desired>, folder_read: bool) {
+        let mut gone = Vec::new();
+        for (name, seen) in &mut self.seen {
+            if desired.contains_key(name) || (seen.of_folder && !folder_read) {
+                continue;
+            }
+            seen.gone = seen.gone.saturating_add(1);
+            if !seen.of_folder || seen.gone >= 2 {
+                gone.push(name.clone());
+            }
+        }
+        for name in gone {
+            self.generation = self.generation.saturating_add(1);
+            self.seen.remove(&name);
+            self.shared.remove(&name, self.generation, &self.stop);
+            self.shared.metrics.count(&families::RULE_RELOADS, &["removed", &name]);
+            tracing::info!(rule = name, "rule is gone");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Puts the rule host together and starts its threads.
+
+use super::{
+    Config,
+    cache::{self, Cache},
+    compile, engine, host,
+    load::{Compile, Loader},
+    pool::{self, Shared},
+    reload::{Reload, Requests},
+};
+use crate::{
+    events::SelfMetrics,
+    pipeline::{Input, RulesView},
+    snapshot::Snapshot,
+    supervise::Tasks,
+};
+use std::{io, sync::Arc};
+use tokio::sync::{mpsc, watch};
+
+/// Why rules cannot be hosted at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// wasmtime does not work on this machine.
+    #[error("cannot start WebAssembly: {0}")]
+    Engine(String),
+    /// The system refuses a thread or random numbers.
+    #[error("cannot start the rule host")]
+    System(#[from] io::Error),
+}
+
+/// The running rule host, as others may reach it.
+#[derive(Clone)]
+pub struct RulesHandle {
+    requests: Arc<Requests>,
+}
+
+impl RulesHandle {
+    /// Takes a new configuration, soon: what is the same in it goes on as it is, changed settings make a new generation,
+    /// rules that it lacks are removed. Never waits. A changed `cache_dir` counts from the next start.
+    pub fn reconfigure(&self, config: Config) {
+        self.requests.reconfigure(config);
+    }
+
+    /// Looks at `rules_dir` now, and tries again what failed to load. Never waits.
+    pub fn rescan(&self) {
+        self.requests.rescan();
+    }
+}
+
+/// Starts the rule host: a task that follows `snapshots`, threads that evaluate, load and tick. To be called within a
+/// runtime. `pipeline` hears in order what each rule is and says; when it is full, evaluations wait.
+///
+/// # Errors
+/// When WebAssembly or threads cannot be had. A bad rule is never an error here.
+pub fn start(
+    tasks: &Tasks,
+    config: Config,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    pipeline: mpsc::Sender<Input>,
+    view: watch::Sender<Arc<RulesView>>,
+    metrics: Arc<SelfMetrics>,
+) -> Result<RulesHandle, StartError> {
+    start_with(tasks, config, snapshots, pipeline, view, metrics, compile::in_child)
+}
+
+pub(super) fn start_with(
+    tasks: &Tasks,
+    config: Config,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    pipeline: mpsc::Sender<Input>,
+    view: watch::Sender<Arc<RulesView>>,
+    metrics: Arc<SelfMetrics>,
+    compile: Compile,
+) -> Result<RulesHandle, StartError> {
+    let failed = |error: wasmtime::Error| StartError::Engine(format!("{error:#}"));
+    let threads = pool::threads();
+    // One more for the dry runs of the loader.
+    let engine = engine::for_running(threads.saturating_add(1)).map_err(failed)?;
+    let linker = host::linker(&engine).map_err(failed)?;
+    let secret = cache::secret()?;
+    let cache = Cache::open(&config.cache_dir, &engine::identity(&engine));
+    let shared = Arc::new(Shared::new(secret, metrics, pipeline, view));
+    let alive = engine::token();
+    engine::tick(tasks, &engine, Arc::downgrade(&alive))?;
+    tasks.task("rules", pool::follow(Arc::clone(&shared), snapshots.clone(), tasks.stop()));
+    pool::start(tasks, &shared, threads, &alive)?;
+    let requests = Arc::new(Requests::default());
+    let handle = RulesHandle { requests: Arc::clone(&requests) };
+    tasks.thread("rules-loader", move |stop| {
+        let _alive = alive;
+        let loader = Loader::new(linker, cache, compile, secret, stop.clone());
+        let reload = Reload::new(shared, loader, config, snapshots, stop);
+        pool::on_own_runtime(|| reload.run(&requests));
+    })?;
+    Ok(handle)
+}
