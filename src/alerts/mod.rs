@@ -1,5 +1,9 @@
 //! The life of one alert: pending, firing, resolved. Pure.
 
+mod step;
+
+pub use step::{Durations, Raised, absent, raised, rewind};
+
 use crate::model::{Labels, Subject, Timestamp};
 
 /// Where an alert is in its life.

@@ -1,4 +1,18 @@
-//! One pure function, [`tick`], turns what rules said into alert state, transitions and deliveries.
+//! One pure function, [`tick`], turns what rules said into alert state, transitions and deliveries; one task, the
+//! owner, feeds it and passes on what it makes. Does not know how rules are run, nor how anybody is told.
+
+mod book;
+mod owner;
+#[cfg(test)]
+mod tests;
+mod tick;
+
+pub use book::{Book, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_RESOLVED};
+pub use owner::{MAX_BATCH, MAX_LOGGED, MAX_UNDELIVERED, TICK_INTERVAL, start};
+pub use tick::{
+    FAILURES_UNTIL_ALERT, MAX_ERROR_TEXT, RESEND_DELAY, RESENDS_UNTIL_END, RESOLVED_RETENTION, RULE_FAILING, Ticked,
+    tick,
+};
 
 use crate::{
     alerts::{Alert, Phase},

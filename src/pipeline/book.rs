@@ -1,0 +1,66 @@
+//! Everything that is known of all alerts: the one state that [`tick`](super::tick) turns into the next. Does not know
+//! how it is kept over a restart.
+
+use super::{AlertsView, RuleSettings};
+use crate::{
+    alerts::{Alert, AlertKey, Phase},
+    model::{BrokerId, Labels, Measurement},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Pending and firing alerts of all rules together; more are not taken.
+pub const MAX_ALERTS: usize = 10_000;
+
+/// Pending and firing alerts of one rule; more are not taken.
+pub const MAX_ALERTS_PER_RULE: usize = 5_000;
+
+/// Resolved alerts that are kept to be told again; those resolved longest ago are forgotten first.
+pub const MAX_RESOLVED: usize = 10_000;
+
+/// A rule that is live.
+#[derive(Clone, Debug)]
+pub(super) struct Installed {
+    /// What agent.yaml and the YAML beside it say.
+    pub(super) settings: Arc<RuleSettings>,
+    /// Which load of it.
+    pub(super) generation: u64,
+    /// What its last evaluation measured; empty when that did not succeed.
+    pub(super) measurements: Vec<Measurement>,
+}
+
+/// The state of all alerts. A value: what is to be undone is simply not kept.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    /// The live rules by name. An evaluation of any other is late and does not count.
+    pub(super) rules: BTreeMap<String, Installed>,
+    /// All alerts; those of one rule stand together. A rule that is gone may have resolved ones.
+    pub(super) alerts: BTreeMap<AlertKey, Arc<Alert>>,
+    /// The cluster's name and our broker as last known: an alert must not change its identity while Kafka is away.
+    pub(super) cluster: Arc<str>,
+    /// See `cluster`.
+    pub(super) broker: Option<BrokerId>,
+    /// The newest snapshot that any rule saw.
+    pub(super) newest_snapshot: u64,
+}
+
+impl Book {
+    /// For /metrics, the API and people.
+    pub fn view(&self) -> AlertsView {
+        let measured = self.rules.iter().filter(|(_, rule)| !rule.measurements.is_empty());
+        AlertsView {
+            alerts: self.alerts.values().cloned().collect(),
+            measurements: measured.map(|(name, rule)| (name.clone(), rule.measurements.clone())).collect(),
+        }
+    }
+
+    /// The alerts of one rule.
+    pub(super) fn of_rule<'a>(&'a self, rule: &'a str) -> impl Iterator<Item = (&'a AlertKey, &'a Arc<Alert>)> {
+        let first = AlertKey { rule: rule.to_owned(), name: String::new(), labels: Labels::new() };
+        self.alerts.range(first..).take_while(move |(key, _)| key.rule == rule)
+    }
+}
+
+/// Does it count against the caps?
+pub(super) fn is_active(alert: &Alert) -> bool {
+    alert.phase != Phase::Resolved
+}

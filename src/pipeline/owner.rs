@@ -1,0 +1,247 @@
+//! The one owner of the alert book: takes what rules said off their channel, ticks, logs, shows and passes on. Waits
+//! for nobody: neither a slow notifier nor a full channel holds up the next tick.
+
+use super::{AlertsView, Delivery, Input, Transition, book::Book, tick::tick};
+use crate::{
+    alerts::Phase,
+    clock,
+    events::SelfMetrics,
+    model::{BoundedText, Labels, families},
+    supervise::{Stop, Tasks},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    time::MissedTickBehavior,
+};
+
+/// Longest time between two ticks.
+pub const TICK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Inputs taken in one tick.
+pub const MAX_BATCH: usize = 256;
+
+/// Deliveries kept while the notifiers' side does not take them; beyond, the oldest that only repeat go first, then
+/// the oldest.
+pub const MAX_UNDELIVERED: usize = 20_000;
+
+/// Transitions logged one by one in one tick; more are only counted there.
+pub const MAX_LOGGED: usize = 100;
+
+/// Bytes of an alert's labels in one log line.
+const MAX_LOGGED_LABELS: usize = 1024;
+
+/// How long the notifiers' side may take to accept the last deliveries when we stop.
+const LAST_DELIVERY: Duration = Duration::from_millis(500);
+
+/// Starts the owner. `inputs`: from the rule host, in order; `deliver`: to the fan-out of the notifiers; `view`: to
+/// whoever shows alerts, changed only when they did.
+///
+/// When told to stop it ticks no more (nothing resolves because we stop) and hands over what it already decided.
+pub fn start(
+    tasks: &Tasks,
+    inputs: mpsc::Receiver<Input>,
+    deliver: mpsc::Sender<Vec<Delivery>>,
+    view: watch::Sender<Arc<AlertsView>>,
+    metrics: Arc<SelfMetrics>,
+) {
+    let owner = Owner { book: Book::default(), backlog: Vec::new(), view, metrics };
+    tasks.task("pipeline", owner.run(inputs, deliver, tasks.stop()));
+}
+
+struct Owner {
+    book: Book,
+    /// Decided and not yet taken by the notifiers' side, oldest first.
+    backlog: Vec<Delivery>,
+    view: watch::Sender<Arc<AlertsView>>,
+    metrics: Arc<SelfMetrics>,
+}
+
+impl Owner {
+    async fn run(mut self, mut inputs: mpsc::Receiver<Input>, deliver: mpsc::Sender<Vec<Delivery>>, stop: Stop) {
+        let mut timer = tokio::time::interval(TICK_INTERVAL);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut batch = Vec::new();
+        let (mut rules_speak, mut told) = (true, true);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.wait() => break,
+                permit = deliver.reserve(), if told && !self.backlog.is_empty() => {
+                    match permit {
+                        Ok(permit) => permit.send(std::mem::take(&mut self.backlog)),
+                        Err(_) => told = false,
+                    }
+                    continue;
+                }
+                count = inputs.recv_many(&mut batch, MAX_BATCH), if rules_speak => rules_speak = count > 0,
+                _ = timer.tick() => {}
+            }
+            self.tick(std::mem::take(&mut batch));
+        }
+        if !self.backlog.is_empty() {
+            let count = self.backlog.len();
+            if deliver.send_timeout(self.backlog, LAST_DELIVERY).await.is_err() {
+                tracing::warn!(count, "stopped before the notifiers took the last alerts");
+            }
+        }
+    }
+
+    fn tick(&mut self, inputs: Vec<Input>) {
+        let ticked = tick(std::mem::take(&mut self.book), inputs, clock::now());
+        self.book = ticked.book;
+        // The commit to the store belongs here: book and deliveries in one transaction before anybody is told, and,
+        // when that hangs, a deadline after which they are told all the same, marked not durable.
+        for transition in ticked.transitions.iter().take(MAX_LOGGED) {
+            log(transition);
+        }
+        let unlogged = ticked.transitions.len().saturating_sub(MAX_LOGGED);
+        if unlogged > 0 {
+            tracing::info!(count = unlogged, "more alerts changed at the same time");
+        }
+        for ((reason, rule), count) in &ticked.dropped {
+            self.count_dropped(reason, rule, *count);
+        }
+        if ticked.changed {
+            self.view.send_replace(Arc::new(self.book.view()));
+        }
+        self.backlog.extend(ticked.deliveries);
+        for delivery in squeeze(&mut self.backlog, MAX_UNDELIVERED) {
+            self.count_dropped("undelivered", &delivery.alert.key.rule, 1);
+        }
+    }
+
+    fn count_dropped(&self, reason: &str, rule: &str, count: u64) {
+        #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "counts of one tick")]
+        self.metrics.add(&families::ALERTS_DROPPED, &[reason, rule], count as f64);
+    }
+}
+
+/// Takes out what is over `max`: the oldest that only repeat, then the oldest.
+fn squeeze(backlog: &mut Vec<Delivery>, max: usize) -> Vec<Delivery> {
+    let mut excess = backlog.len().saturating_sub(max);
+    let mut out: Vec<_> = backlog
+        .extract_if(.., |delivery| {
+            let goes = excess > 0 && !delivery.transition;
+            excess = excess.saturating_sub(usize::from(goes));
+            goes
+        })
+        .collect();
+    out.extend(backlog.drain(..backlog.len().saturating_sub(max)));
+    out
+}
+
+fn log(transition: &Transition) {
+    let Transition { alert, from, dropped } = transition;
+    let from = from.map_or("inactive", Phase::text);
+    let to = if *dropped { "inactive" } else { alert.phase.text() };
+    let labels = text_of(&alert.key.labels);
+    let labels = BoundedText(&labels, MAX_LOGGED_LABELS);
+    tracing::info!(rule = %alert.key.rule, alertname = %BoundedText(&alert.key.name, 256), %labels, from, to, "alert changed");
+}
+
+/// As in PromQL, without `alertname` and `rule`, which stand before it in the log line.
+fn text_of(labels: &Labels) -> String {
+    let mut text = String::from("{");
+    for (name, value) in labels.iter().filter(|(name, _)| !matches!(name.as_str(), "alertname" | "rule")) {
+        let comma = if text.len() > 1 { "," } else { "" };
+        text.push_str(&format!("{comma}{name}={value:?}"));
+        if text.len() > MAX_LOGGED_LABELS {
+            return text;
+        }
+    }
+    text.push('}');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{Outcome, RaisedAlert, Subject, Timestamp},
+        pipeline::{Evaluation, RuleSettings, Verdict},
+        snapshot::Snapshot,
+    };
+
+    fn settings() -> Arc<RuleSettings> {
+        Arc::new(RuleSettings {
+            name: "r".into(),
+            interval: None,
+            pending_for: Duration::ZERO,
+            keep_firing_for: Duration::ZERO,
+            labels: Labels::new(),
+            annotations: Labels::new(),
+        })
+    }
+
+    fn evaluated(number: u64, alerts: &[&str]) -> Input {
+        let raised = |name: &&str| RaisedAlert {
+            subject: Subject::Agent,
+            name: (*name).to_owned(),
+            labels: Labels::new(),
+            annotations: Labels::new(),
+            value: None,
+        };
+        let snapshot = Snapshot {
+            number,
+            at: clock::now(),
+            interval: Duration::from_secs(5),
+            cluster: "".into(),
+            kafka: None,
+            pages: Vec::new(),
+            targets: Vec::new(),
+        };
+        Input::Evaluated(Evaluation {
+            settings: settings(),
+            generation: 1,
+            snapshot: Arc::new(snapshot),
+            verdict: Verdict::Outcome(Outcome { alerts: alerts.iter().map(raised).collect(), ..Outcome::default() }),
+            failures_in_a_row: 0,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_full_channel_neither_holds_up_the_owner_nor_loses_a_transition() {
+        let (tasks, _ended) = Tasks::new();
+        let (input, inputs) = mpsc::channel(8);
+        let (deliver, mut told) = mpsc::channel(1);
+        let (view, mut seen) = watch::channel(Arc::new(AlertsView::default()));
+        deliver.try_send(Vec::new()).unwrap();
+        start(&tasks, inputs, deliver, view, Arc::new(SelfMetrics::default()));
+        input.send(Input::Installed { settings: settings(), generation: 1 }).await.unwrap();
+        for (number, alerts) in [(1, &["A"][..]), (2, &["A", "B"]), (3, &["B"])] {
+            input.send(evaluated(number, alerts)).await.unwrap();
+        }
+        let phases = |view: &AlertsView| view.alerts.iter().map(|alert| alert.phase).collect::<Vec<_>>();
+        seen.wait_for(|view| phases(view) == [Phase::Resolved, Phase::Firing]).await.unwrap();
+        assert!(told.recv().await.unwrap().is_empty(), "what filled the channel");
+        let words: Vec<_> = told
+            .recv()
+            .await
+            .unwrap()
+            .iter()
+            .map(|delivery| (delivery.alert.key.name.clone(), delivery.alert.phase))
+            .collect();
+        let want = [("A", Phase::Firing), ("B", Phase::Firing), ("A", Phase::Resolved)];
+        assert_eq!(words, want.map(|(name, phase)| (name.to_owned(), phase)));
+        assert!(tasks.shut_down(Duration::from_secs(5)).await.is_empty());
+        assert!(told.recv().await.is_none(), "stopping tells nothing");
+    }
+
+    #[test]
+    fn repeats_go_before_transitions_when_the_backlog_is_full() {
+        let ticked = tick(
+            Book::default(),
+            vec![Input::Installed { settings: settings(), generation: 1 }, evaluated(1, &["A", "B", "C", "D"])],
+            Timestamp(u64::MAX),
+        );
+        let mut backlog: Vec<_> = ticked
+            .deliveries
+            .into_iter()
+            .map(|delivery| Delivery { transition: delivery.alert.key.name != "C", ..delivery })
+            .collect();
+        let names = |all: &[Delivery]| all.iter().map(|d| d.alert.key.name.clone()).collect::<String>();
+        let out = squeeze(&mut backlog, 2);
+        assert_eq!((names(&out), names(&backlog)), ("CA".to_owned(), "BD".to_owned()));
+    }
+}

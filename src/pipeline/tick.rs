@@ -1,0 +1,370 @@
+//! The pure step of the whole: what rules said, and the time, make the next book, its transitions and what is to be
+//! told. Reads no clock, knows no channel, and gives the same answer to the same question.
+
+use super::{
+    Delivery, Evaluation, Input, RuleSettings, Transition, Verdict,
+    book::{Book, Installed, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_RESOLVED, is_active},
+};
+use crate::{
+    alerts::{self, Alert, AlertKey, Durations, Phase, Raised},
+    model::{BoundedText, Labels, Outcome, RaisedAlert, Subject, Timestamp},
+    snapshot::Snapshot,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+/// A firing or resolved alert is told again this long after it was last told.
+pub const RESEND_DELAY: Duration = Duration::from_mins(1);
+
+/// An alert that is not told again ends by itself after this many [`RESEND_DELAY`]s.
+pub const RESENDS_UNTIL_END: u32 = 4;
+
+/// A resolved alert is told again for this long.
+pub const RESOLVED_RETENTION: Duration = Duration::from_mins(15);
+
+/// Failures in a row after which the agent raises [`RULE_FAILING`] about a rule.
+pub const FAILURES_UNTIL_ALERT: u32 = 3;
+
+/// The alert about a rule that keeps failing; rules may not raise it themselves.
+pub const RULE_FAILING: &str = "BrokerwardenRuleFailing";
+
+/// Bytes kept of a rule's error in the annotations of [`RULE_FAILING`].
+pub const MAX_ERROR_TEXT: usize = 1024;
+
+/// What one tick made.
+#[derive(Clone, Debug, Default)]
+pub struct Ticked {
+    /// The state after it.
+    pub book: Book,
+    /// Changes in order, for the log.
+    pub transitions: Vec<Transition>,
+    /// What is to be told, in order: of one alert, the older word first.
+    pub deliveries: Vec<Delivery>,
+    /// Alerts that were raised and not taken, by reason and rule.
+    pub dropped: BTreeMap<(&'static str, String), u64>,
+    /// Does the view of the book differ from the one before?
+    pub changed: bool,
+}
+
+/// Takes `inputs` in order, then tells again what is due at `now`.
+pub fn tick(book: Book, inputs: Vec<Input>, now: Timestamp) -> Ticked {
+    let active = book.alerts.values().filter(|alert| is_active(alert)).count();
+    let mut tick = Tick { done: Ticked { book, ..Ticked::default() }, active, now };
+    tick.rewind();
+    for input in inputs {
+        match input {
+            Input::Installed { settings, generation } => tick.install(settings, generation),
+            Input::Evaluated(evaluation) => tick.evaluated(evaluation),
+            Input::Removed { rule, generation } => tick.remove(&rule, generation),
+        }
+    }
+    tick.forget();
+    tick.tell_again();
+    tick.done
+}
+
+/// Which alerts of a rule an outcome speaks of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speaker {
+    /// The rule: all but [`RULE_FAILING`].
+    Rule,
+    /// The agent: only [`RULE_FAILING`].
+    Agent,
+}
+
+struct Tick {
+    done: Ticked,
+    /// Pending and firing alerts in the book.
+    active: usize,
+    now: Timestamp,
+}
+
+impl Tick {
+    fn rewind(&mut self) {
+        let now = self.now;
+        for alert in self.done.book.alerts.values_mut() {
+            if let Some(back) = alerts::rewind(alert, now) {
+                *alert = Arc::new(back);
+                self.done.changed = true;
+            }
+        }
+    }
+
+    fn install(&mut self, settings: Arc<RuleSettings>, generation: u64) {
+        match self.done.book.rules.get_mut(&settings.name) {
+            Some(installed) if installed.generation > generation => {}
+            Some(installed) => {
+                installed.generation = generation;
+                installed.settings = settings;
+            }
+            None => {
+                let installed = Installed { settings: Arc::clone(&settings), generation, measurements: Vec::new() };
+                self.done.book.rules.insert(settings.name.clone(), installed);
+            }
+        }
+    }
+
+    fn remove(&mut self, rule: &str, generation: u64) {
+        let installed = self.done.book.rules.get(rule);
+        if installed.is_none_or(|installed| installed.generation > generation) {
+            return;
+        }
+        self.done.book.rules.remove(rule);
+        self.done.changed = true;
+        let alerts: Vec<_> = self.done.book.of_rule(rule).map(|(_, alert)| Arc::clone(alert)).collect();
+        for alert in alerts {
+            // `keep_firing_for` bridges gaps in what a rule says; a rule that is gone says nothing more.
+            let after = alerts::absent(Alert::clone(&alert), Durations::default(), self.now);
+            self.put(Some(&alert), after);
+        }
+    }
+
+    fn evaluated(&mut self, evaluation: Evaluation) {
+        let Evaluation { settings, generation, snapshot, verdict, failures_in_a_row } = evaluation;
+        let Some(installed) = self.done.book.rules.get_mut(&settings.name) else { return };
+        if installed.generation > generation {
+            return;
+        }
+        installed.generation = generation;
+        installed.settings = Arc::clone(&settings);
+        // What the last evaluation did not measure is not known now.
+        let forgotten = !std::mem::take(&mut installed.measurements).is_empty();
+        self.done.changed |= forgotten;
+        self.see(&snapshot);
+        match verdict {
+            Verdict::Outcome(Outcome { alerts, measurements, actions: _ }) => {
+                let ours: Vec<_> = measurements.into_iter().filter(|m| snapshot.answers_for(&m.subject)).collect();
+                self.done.changed |= !ours.is_empty();
+                if let Some(installed) = self.done.book.rules.get_mut(&settings.name) {
+                    installed.measurements = ours;
+                }
+                self.apply(&settings, &snapshot, alerts, Speaker::Rule);
+                self.apply(&settings, &snapshot, Vec::new(), Speaker::Agent);
+            }
+            Verdict::Unavailable(_) => self.apply(&settings, &snapshot, Vec::new(), Speaker::Agent),
+            Verdict::Failed { reason, text } if failures_in_a_row >= FAILURES_UNTIL_ALERT => {
+                let alert = rule_failing(&settings.name, reason, &text);
+                self.apply(&settings, &snapshot, vec![alert], Speaker::Agent);
+            }
+            Verdict::Failed { .. } => {}
+        }
+    }
+
+    /// Learns who we are from a snapshot, and lets alerts lapse untold whose subject another agent answers for now.
+    fn see(&mut self, snapshot: &Snapshot) {
+        let book = &mut self.done.book;
+        if snapshot.number <= book.newest_snapshot {
+            return;
+        }
+        book.newest_snapshot = snapshot.number;
+        if !snapshot.cluster.is_empty() {
+            book.cluster = Arc::clone(&snapshot.cluster);
+        }
+        book.broker = snapshot.kafka.as_ref().and_then(|kafka| kafka.broker_id).or(book.broker);
+        let gone: Vec<_> =
+            book.alerts.values().filter(|alert| is_elsewhere(snapshot, &alert.subject)).map(Arc::clone).collect();
+        for alert in gone {
+            self.put(Some(&alert), None);
+        }
+    }
+
+    /// Takes all that `speaker` says of one rule's alerts in one snapshot.
+    fn apply(&mut self, settings: &RuleSettings, snapshot: &Snapshot, said: Vec<RaisedAlert>, speaker: Speaker) {
+        let durations = match speaker {
+            Speaker::Rule => Durations { pending_for: settings.pending_for, keep_firing_for: settings.keep_firing_for },
+            Speaker::Agent => Durations::default(),
+        };
+        // The snapshot's time, not ours: `for` is about what was observed, and ours jitters with the load.
+        let at = snapshot.at.min(self.now);
+        let mut active_of_rule = self.done.book.of_rule(&settings.name).filter(|(_, alert)| is_active(alert)).count();
+        let mut holding: BTreeSet<AlertKey> = BTreeSet::new();
+        for raised in said {
+            if speaker == Speaker::Rule && raised.name == RULE_FAILING {
+                self.drop_one("reserved_name", &settings.name);
+                continue;
+            }
+            if is_elsewhere(snapshot, &raised.subject) {
+                continue;
+            }
+            let key = self.key(settings, &raised, speaker);
+            if holding.contains(&key) {
+                self.drop_one("duplicate", &settings.name);
+                continue;
+            }
+            // Also one that we may not speak of now: it was not found absent.
+            holding.insert(key.clone());
+            if !snapshot.answers_for(&raised.subject) {
+                continue;
+            }
+            let before = self.done.book.alerts.get(&key).map(Arc::clone);
+            if before.as_ref().is_none_or(|before| !is_active(before)) && speaker == Speaker::Rule {
+                if active_of_rule >= MAX_ALERTS_PER_RULE {
+                    self.drop_one("rule_limit", &settings.name);
+                    continue;
+                }
+                if self.active >= MAX_ALERTS {
+                    self.drop_one("limit", &settings.name);
+                    continue;
+                }
+                active_of_rule = active_of_rule.saturating_add(1);
+            }
+            let annotations = match speaker {
+                Speaker::Rule => overlaid(raised.annotations, &settings.annotations),
+                Speaker::Agent => raised.annotations,
+            };
+            let raised = Raised { subject: raised.subject, annotations, value: raised.value };
+            let after = alerts::raised(before.as_deref().cloned(), &key, raised, durations, at);
+            self.put(before.as_deref(), Some(after));
+        }
+        let of_speaker = |key: &AlertKey| (key.name == RULE_FAILING) == (speaker == Speaker::Agent);
+        let absent: Vec<_> = self
+            .done
+            .book
+            .of_rule(&settings.name)
+            .filter(|(key, _)| of_speaker(key) && !holding.contains(*key))
+            .map(|(_, alert)| Arc::clone(alert))
+            .collect();
+        for alert in absent {
+            if is_elsewhere(snapshot, &alert.subject) {
+                self.put(Some(&alert), None);
+            } else if is_active(&alert) && snapshot.observed(&alert.subject) {
+                let after = alerts::absent(Alert::clone(&alert), durations, at);
+                self.put(Some(&alert), after);
+            }
+        }
+    }
+
+    fn key(&self, settings: &RuleSettings, raised: &RaisedAlert, speaker: Speaker) -> AlertKey {
+        let mut labels = overlaid(raised.labels.clone(), &settings.labels);
+        if speaker == Speaker::Agent {
+            // How bad it is that a rule fails is not what the rule's own severity says.
+            labels.extend(raised.labels.clone());
+        }
+        let book = &self.done.book;
+        labels.insert("alertname".into(), raised.name.clone());
+        labels.insert("rule".into(), settings.name.clone());
+        if !book.cluster.is_empty() {
+            labels.insert("cluster".into(), book.cluster.as_ref().to_owned());
+        }
+        // Brokers have alerts of equal labels, which would resolve each other in Alertmanager.
+        if let (Subject::Broker | Subject::Agent, Some(broker)) = (&raised.subject, book.broker) {
+            labels.insert("broker".into(), broker.to_string());
+        }
+        AlertKey { rule: settings.name.clone(), name: raised.name.clone(), labels }
+    }
+
+    fn drop_one(&mut self, reason: &'static str, rule: &str) {
+        let count = self.done.dropped.entry((reason, rule.to_owned())).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// Puts an alert into the book as it is now, or out of it, and notes what that means to others.
+    fn put(&mut self, before: Option<&Alert>, after: Option<Alert>) {
+        match (before, after) {
+            (None, None) => {}
+            (Some(before), None) => {
+                self.done.book.alerts.remove(&before.key);
+                self.done.changed = true;
+                if is_active(before) {
+                    self.active = self.active.saturating_sub(1);
+                    let (alert, from) = (Arc::new(before.clone()), Some(before.phase));
+                    self.done.transitions.push(Transition { alert, from, dropped: true });
+                }
+            }
+            (before, Some(after)) if before == Some(&after) => {}
+            (before, Some(mut after)) => {
+                self.done.changed = true;
+                let from = before.map(|before| before.phase);
+                let (was, is) = (before.is_some_and(is_active), is_active(&after));
+                self.active = self.active.saturating_add(usize::from(is)).saturating_sub(usize::from(was));
+                let moved = from != Some(after.phase);
+                let told = moved && after.phase != Phase::Pending;
+                if told {
+                    after.last_sent = Some(self.now);
+                }
+                let after = Arc::new(after);
+                if moved {
+                    self.done.transitions.push(Transition { alert: Arc::clone(&after), from, dropped: false });
+                }
+                if told {
+                    self.tell(Arc::clone(&after), true);
+                }
+                self.done.book.alerts.insert(after.key.clone(), after);
+            }
+        }
+    }
+
+    fn tell(&mut self, alert: Arc<Alert>, transition: bool) {
+        let ends_at =
+            alert.resolved_at.unwrap_or_else(|| self.now.plus(RESEND_DELAY.saturating_mul(RESENDS_UNTIL_END)));
+        self.done.deliveries.push(Delivery { alert, ends_at, transition });
+    }
+
+    /// By our clock, whether or not any rule spoke: Alertmanager resolves what it hears nothing of.
+    fn tell_again(&mut self) {
+        let now = self.now;
+        let due = |alert: &Alert| {
+            alert.phase != Phase::Pending && alert.last_sent.is_none_or(|sent| now.since(sent) >= RESEND_DELAY)
+        };
+        let mut again = Vec::new();
+        for alert in self.done.book.alerts.values_mut().filter(|alert| due(alert)) {
+            *alert = Arc::new(Alert { last_sent: Some(now), ..Alert::clone(alert) });
+            again.push(Arc::clone(alert));
+        }
+        self.done.changed |= !again.is_empty();
+        for alert in again {
+            self.tell(alert, false);
+        }
+    }
+
+    fn forget(&mut self) {
+        let (book, now) = (&mut self.done.book, self.now);
+        let kept = book.alerts.len();
+        book.alerts.retain(|_, alert| alert.resolved_at.is_none_or(|at| now.since(at) <= RESOLVED_RETENTION));
+        self.done.changed |= book.alerts.len() < kept;
+        let excess = book.alerts.len().saturating_sub(self.active).saturating_sub(MAX_RESOLVED);
+        if excess > 0 {
+            let mut resolved: Vec<_> =
+                book.alerts.values().filter_map(|alert| Some((alert.resolved_at?, alert.key.clone()))).collect();
+            resolved.sort_unstable();
+            for (_, key) in resolved.into_iter().take(excess) {
+                book.alerts.remove(&key);
+            }
+            self.done.changed = true;
+        }
+    }
+}
+
+/// Is it known that another agent answers for `subject`? A topic that is gone is nobody's.
+fn is_elsewhere(snapshot: &Snapshot, subject: &Subject) -> bool {
+    let Some(kafka) = &snapshot.kafka else { return false };
+    match subject {
+        Subject::Group(group) => kafka.owns_group(group) == Some(false),
+        Subject::Topic(topic) => kafka.topic(topic).is_some_and(|topic| !topic.ours),
+        Subject::Broker | Subject::Agent => false,
+    }
+}
+
+/// `over` goes first; an empty value is no label, as everywhere in Prometheus' world.
+fn overlaid(mut labels: Labels, over: &Labels) -> Labels {
+    labels.extend(over.iter().map(|(name, value)| (name.clone(), value.clone())));
+    labels.retain(|_, value| !value.is_empty());
+    labels
+}
+
+fn rule_failing(rule: &str, reason: &str, text: &str) -> RaisedAlert {
+    let annotations = [
+        ("summary", format!("rule {rule} keeps failing ({reason}); its alerts neither fire nor resolve")),
+        ("description", BoundedText(text, MAX_ERROR_TEXT).to_string()),
+    ];
+    RaisedAlert {
+        subject: Subject::Agent,
+        name: RULE_FAILING.into(),
+        labels: Labels::from([("severity".into(), "warning".into())]),
+        annotations: annotations.into_iter().map(|(name, text)| (name.to_owned(), text)).collect(),
+        value: None,
+    }
+}
