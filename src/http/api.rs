@@ -105,12 +105,7 @@ pub(super) fn alerts(view: &AlertsView) -> String {
 ///
 /// # Errors
 /// When a parameter is not understood.
-pub(super) fn rules(
-    view: &RulesView,
-    alerts: &AlertsView,
-    interval: Duration,
-    query: &str,
-) -> Result<String, String> {
+pub(super) fn rules(view: &RulesView, alerts: &AlertsView, interval: Duration, query: &str) -> Result<String, String> {
     let (mut names, mut alerting) = (Vec::new(), true);
     for (name, value) in parameters(query) {
         match (name.as_str(), value.as_str()) {
@@ -240,4 +235,4 @@ fn decode(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -111,7 +111,8 @@ fn targets(out: &mut String, shown: &Shown<'_>) -> fmt::Result {
     )?;
     for target in &shown.snapshot.targets {
         let (class, state) = if target.up { ("good", "up") } else { ("bad", "down") };
-        let last = target.last_success.map_or_else(|| "never".to_owned(), |at| format!("{} ago", age(shown.now.since(at))));
+        let last =
+            target.last_success.map_or_else(|| "never".to_owned(), |at| format!("{} ago", age(shown.now.since(at))));
         let reason = target.reason.as_deref().unwrap_or_default();
         writeln!(
             out,
@@ -237,7 +238,7 @@ fn rule_row(out: &mut String, rule: &RuleView, now: Timestamp) -> fmt::Result {
         (true, None, None) => ("good", "live"),
     };
     let last = rule.last_evaluation.map_or_else(|| "never".to_owned(), |at| format!("{} ago", age(now.since(at))));
-    let took = rule.last_evaluation.map(|_| humantime::format_duration(rule.evaluation_time).to_string());
+    let took = rule.last_evaluation.map(|_| format!("{:.1?}", rule.evaluation_time));
     let digest = rule.sha256.get(..12).unwrap_or(&rule.sha256);
     write!(
         out,
@@ -257,7 +258,9 @@ fn rule_row(out: &mut String, rule: &RuleView, now: Timestamp) -> fmt::Result {
 fn left_out(out: &mut String, all: usize) -> fmt::Result {
     match all.saturating_sub(MAX_INDEX_ROWS) {
         0 => Ok(()),
-        more => writeln!(out, "<p class=\"dim\">{more} more are not shown here; they are on /metrics and in the API.</p>"),
+        more => {
+            writeln!(out, "<p class=\"dim\">{more} more are not shown here; they are on /metrics and in the API.</p>")
+        }
     }
 }
 

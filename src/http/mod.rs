@@ -15,12 +15,7 @@ pub use server::{
     MAX_HEADERS, bind, serve,
 };
 
-use crate::{
-    alerts::AlertsView,
-    page::Page,
-    pipeline::RulesView,
-    snapshot::Snapshot,
-};
+use crate::{alerts::AlertsView, page::Page, pipeline::RulesView, snapshot::Snapshot};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::{mpsc, oneshot, watch};
 

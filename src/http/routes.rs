@@ -42,9 +42,14 @@ async fn answer(head: &Parts, peer: IpAddr, views: &Views) -> Response<Pieces> {
     let path = head.uri.path();
     let reads = matches!(head.method, Method::GET | Method::HEAD);
     match path {
-        "/-/reload" if matches!(head.method, Method::POST | Method::PUT) => reload(peer, views).await,
+        "/-/reload" if matches!(head.method, Method::POST | Method::PUT) => reload(peer, views, RELOAD_TIMEOUT).await,
         "/-/reload" => not_allowed("POST, PUT"),
-        "/metrics" | "/-/healthy" | "/-/ready" | "/api/v1/alerts" | "/api/v1/rules" | "/api/v1/status/buildinfo"
+        "/metrics"
+        | "/-/healthy"
+        | "/-/ready"
+        | "/api/v1/alerts"
+        | "/api/v1/rules"
+        | "/api/v1/status/buildinfo"
         | "/"
             if !reads =>
         {
@@ -100,7 +105,7 @@ fn page_for_people(views: &Views) -> Response<Pieces> {
     response
 }
 
-async fn reload(peer: IpAddr, views: &Views) -> Response<Pieces> {
+async fn reload(peer: IpAddr, views: &Views, limit: Duration) -> Response<Pieces> {
     if !peer.to_canonical().is_loopback() {
         return text(StatusCode::FORBIDDEN, "a reload can be asked for on this host only\n");
     }
@@ -109,8 +114,8 @@ async fn reload(peer: IpAddr, views: &Views) -> Response<Pieces> {
         views.reload.send(ReloadRequest { reply }).await.map_err(|_| "the agent is stopping".to_owned())?;
         outcome.await.map_err(|_| "the agent is stopping".to_owned())?
     };
-    let outcome = tokio::time::timeout(RELOAD_TIMEOUT, asked).await;
-    match outcome.unwrap_or_else(|_| Err(format!("no answer within {RELOAD_TIMEOUT:?}"))) {
+    let outcome = tokio::time::timeout(limit, asked).await;
+    match outcome.unwrap_or_else(|_| Err(format!("no answer within {limit:?}"))) {
         Ok(()) => text(StatusCode::OK, "configuration reloaded\n"),
         Err(error) => {
             let error = clip(&error, MAX_RELOAD_ERROR);

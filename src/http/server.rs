@@ -71,8 +71,7 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        let deadlines =
-            Deadlines { head: HEADER_TIMEOUT, stall: WRITE_STALL_TIMEOUT, response: RESPONSE_TIMEOUT };
+        let deadlines = Deadlines { head: HEADER_TIMEOUT, stall: WRITE_STALL_TIMEOUT, response: RESPONSE_TIMEOUT };
         Self { connections: MAX_CONNECTIONS, idle: IDLE_TIMEOUT, deadlines }
     }
 }
@@ -196,9 +195,8 @@ impl Server {
 /// Why a connection was cut off by us; `None` = it was not.
 fn reason(error: &hyper::Error) -> Option<&'static str> {
     let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    let too_late = causes.any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
-    });
+    let too_late = causes
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut));
     if too_late {
         Some("too_slow")
     } else if error.is_parse_too_large() {
