@@ -1,5 +1,7 @@
 //! Makes the `/metrics` page out of snapshots: encoded when a part changed, never when it is asked for.
 
+pub mod foreign;
+
 use bytes::Bytes;
 
 /// The page's configuration.
