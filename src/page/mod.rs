@@ -10,6 +10,8 @@ mod worker;
 
 pub use worker::{OWN_PART_INTERVAL, Settings, start};
 
+pub mod foreign;
+
 use bytes::Bytes;
 
 /// The page's configuration.
