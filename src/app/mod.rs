@@ -7,6 +7,7 @@ mod reload;
 pub use assemble::KAFKA_STALE_INTERVALS;
 
 use crate::{
+    alerts::AlertsView,
     config::Config,
     deliver,
     events::SelfMetrics,
@@ -14,13 +15,13 @@ use crate::{
     jmx, kafka,
     model::families,
     page,
-    pipeline::{self, AlertsView, RulesView},
+    pipeline::{self, RulesView},
     rules,
     snapshot::Snapshot,
     supervise::{Ended, Tasks},
 };
 use assemble::{Sinks, Sources};
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 
 /// Inputs that may wait for the pipeline; a rule thread waits when it is full.
@@ -70,6 +71,7 @@ pub struct Looks {
 pub struct App {
     config: Config,
     load: LoadConfig,
+    address: SocketAddr,
     metrics: Arc<SelfMetrics>,
     tasks: Tasks,
     ended: Ended,
@@ -92,9 +94,8 @@ impl App {
     /// # Errors
     /// When a part cannot start; those that did are ended by dropping their tasks' signal holders.
     pub fn start(config: Config, load: LoadConfig) -> Result<Self, StartError> {
-        let listener = http::bind(&config.http)?;
+        let listener = http::bind(config.http.listen)?;
         let metrics = Arc::new(SelfMetrics::default());
-        metrics.set(&families::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
         let (tasks, ended) = Tasks::new();
         let (jmx_broker_id_sender, jmx_broker_id) = watch::channel(None);
         let kafka_tasks = tasks.group();
@@ -141,12 +142,14 @@ impl App {
             reload,
         };
         let http_tasks = tasks.group();
+        let address = listener.address;
         http::serve(&http_tasks, listener, views.clone(), Arc::clone(&metrics))?;
         metrics.set(&families::CONFIG_RELOAD_SUCCESSFUL, &[], 1.0);
-        tracing::info!(listen = %config.http.listen, version = env!("CARGO_PKG_VERSION"), "brokerwarden is up");
+        tracing::info!(listen = %address, version = env!("CARGO_PKG_VERSION"), "brokerwarden is up");
         Ok(Self {
             config,
             load,
+            address,
             metrics,
             tasks,
             ended,
@@ -161,6 +164,11 @@ impl App {
             views,
             reloads,
         })
+    }
+
+    /// Where the HTTP server listens; has the real port where port 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What the demo's table shows.
@@ -188,7 +196,7 @@ impl App {
                 }
                 Some(request) = self.reloads.recv() => {
                     let result = self.reload().await;
-                    request.answer(result);
+                    request.reply.send(result).ok(); // whoever asked may have gone
                 }
             }
         };

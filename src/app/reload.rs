@@ -33,7 +33,7 @@ impl App {
         let listener = if config.http == self.config.http {
             None
         } else {
-            Some(http::bind(&config.http).map_err(|error| error.to_string())?)
+            Some(http::bind(config.http.listen).map_err(|error| format!("http.listen: {:#}", anyhow::Error::from(error)))?)
         };
         let mut sources = (**self.sources.borrow()).clone();
         if config.kafka != self.config.kafka {
@@ -53,8 +53,10 @@ impl App {
         self.page_settings.send_replace(Arc::new(page_settings_of(&config)));
         self.deliver.reconfigure(config.notify.clone());
         self.rules.reconfigure(config.rules.clone());
+        self.rules.rescan();
         if let Some(listener) = listener {
             let tasks = self.tasks.group();
+            self.address = listener.address;
             if let Err(error) = http::serve(&tasks, listener, self.views.clone(), Arc::clone(&self.metrics)) {
                 tracing::error!(%error, "the new address is not served; the old one goes on");
             } else {

@@ -72,6 +72,6 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::main(&config),
         Command::Check { config } => check::main(&config),
         Command::Demo { listen, duration } => demo::main(listen, duration),
-        Command::CompileRule => crate::rules::compile_child(),
+        Command::CompileRule => crate::rules::child_main(),
     }
 }

@@ -7,7 +7,7 @@ pub fn builtin(name: &str) -> Option<&'static [u8]> {
 
 /// Names and components.
 const BUILTIN: &[(&str, &[u8])] = &[
-    // ("lag-threshold", include_bytes!("../../rules-examples/lag-threshold/lag-threshold.wasm")),
+    ("lag-threshold", include_bytes!("../../rules-examples/lag-threshold/lag-threshold.wasm")),
 ];
 
 /// The names that `builtin:` takes.
