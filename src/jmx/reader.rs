@@ -129,7 +129,8 @@ fn observation(
 
 /// The error and its causes, fit for logs and pages.
 fn reason(error: &WalkError) -> String {
-    let causes = iter::successors(Some(error as &dyn Error), |&error| error.source());
+    let first: &dyn Error = error;
+    let causes = iter::successors(Some(first), |&error| error.source());
     let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     BoundedText(&text, MAX_REASON).to_string()
 }

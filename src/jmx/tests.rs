@@ -45,7 +45,7 @@ fn config(url: hyper::Uri) -> Config {
     Config {
         name: "p".to_owned(),
         url,
-        interval: Duration::from_secs(3600),
+        interval: Duration::from_hours(1),
         timeout: Duration::from_secs(20),
         max_size: 8 << 20,
         keep: Vec::new(),
@@ -55,7 +55,7 @@ fn config(url: hyper::Uri) -> Config {
 }
 
 async fn next(receiver: &mut watch::Receiver<Arc<PageObservation>>) -> Arc<PageObservation> {
-    tokio::time::timeout(Duration::from_secs(60), receiver.changed()).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_mins(1), receiver.changed()).await.unwrap().unwrap();
     Arc::clone(&receiver.borrow_and_update())
 }
 
@@ -106,7 +106,7 @@ async fn a_good_page_is_observed() {
     assert!(observation.target.up && observation.target.reason.is_none());
     assert_eq!(observation.target.last_success, Some(observation.at));
     assert_eq!(observation.labels["dc"], "1");
-    assert_eq!(observation.stale_after, Duration::from_secs(3 * 3600));
+    assert_eq!(observation.stale_after, Duration::from_hours(3));
     assert_eq!(metrics.value(&TARGET_UP, &["p"]), Some(1.0));
     assert_eq!(metrics.value(&TARGET_LAST_SUCCESS, &["p"]), Some(observation.at.seconds()));
     assert!(metrics.value(&crate::model::families::COLLECTION_DURATION, &["p"]).unwrap() > 0.0);
@@ -236,7 +236,7 @@ async fn pages_that_cannot_be_read() {
     check_answer(response("200 OK", TEXT, b"a{b=\"\xff\"} 1\n"), "utf8", "the page is not UTF-8").await;
     check_answer(response("200 OK", TEXT, b"a 1\nb 0x1p3\n"), "parse", "line 2: malformed value: b 0x1p3").await;
     check_answer(response("200 OK", TEXT, b"<html>\n"), "parse", "line 1: malformed metric name: <html>").await;
-    let labels: String = (0..1000).map(|n| format!("l{n}=\"v\",")).collect();
+    let labels = (0..1000).map(|n| format!("l{n}=\"v\",")).collect::<Vec<_>>().concat();
     check_answer(response("200 OK", TEXT, format!("a{{{labels}}} 1\n").as_bytes()), "limit", "more labels in a sample")
         .await;
     let value = "v".repeat(1 << 20);
@@ -316,7 +316,7 @@ async fn a_walk_that_hangs_does_not_hold_up_the_end() {
         closed.send(stream.read(&mut [0]).unwrap_or_default()).unwrap();
     });
     let (tasks, _ended) = Tasks::new();
-    let timeout = Duration::from_secs(3600);
+    let timeout = Duration::from_hours(1);
     let _receiver = start(&tasks, Config { timeout, ..config(url) }, Arc::default());
     tokio::time::timeout(Duration::from_secs(20), was_asked.recv()).await.unwrap().unwrap();
     assert!(tasks.shut_down(Duration::from_secs(10)).await.is_empty());

@@ -22,7 +22,7 @@ use tokio::{net::TcpStream, task::yield_now};
 /// Longest status line and headers of an answer, in bytes.
 pub const MAX_HEADER_BYTES: usize = 64 << 10;
 
-/// What one format both agents serve as text; to name two makes some versions answer in the wrong one.
+/// The one format that all versions of the exporter speak; when more are named, some answer in another than the first.
 const ACCEPT: &str = "text/plain;version=0.0.4";
 
 /// Bytes parsed before other tasks get their turn: about half a millisecond's work.
