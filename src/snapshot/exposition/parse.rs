@@ -11,7 +11,7 @@ use std::collections::HashMap;
 /// Longest page in bytes, whatever is configured.
 pub const MAX_PAGE_BYTES: usize = 1 << 30;
 /// Samples on one page.
-pub const MAX_SAMPLES: usize = 2_000_000;
+pub const MAX_SAMPLES: usize = 1_000_000;
 /// Families that a page names by HELP or TYPE, and as many names of samples.
 pub const MAX_FAMILIES: usize = 100_000;
 /// Labels of one sample.

@@ -58,10 +58,10 @@ fn numbers_are_what_prometheus_reads() {
 fn a_page_cut_anywhere_in_a_line_fails() {
     let page = "# TYPE a gauge\na{b=\"c\"} 12.5\na{b=\"d\"} 12.5\n";
     for end in 1..page.len() {
-        let parsed = Exposition::parse(page[..end].to_owned());
-        assert_eq!(parsed.is_ok(), page[..end].ends_with('\n'), "{:?}", &page[..end]);
+        let cut = page.get(..end).unwrap();
+        assert_eq!(Exposition::parse(cut.to_owned()).is_ok(), cut.ends_with('\n'), "{cut:?}");
     }
-    refused(&page[..page.len() - 1], 3, &Problem::CutShort);
+    refused(page.trim_end(), 3, &Problem::CutShort);
     assert_eq!(parse("").sample_count(), 0);
 }
 
@@ -127,7 +127,7 @@ fn interleaved_and_repeated_families_come_together() {
 
 #[test]
 fn caps_hold() {
-    let labels = |count| (0..count).map(|n| format!("l{n}=\"v\",")).collect::<String>();
+    let labels = |count| (0..count).map(|n| format!("l{n}=\"v\",")).collect::<Vec<_>>().concat();
     assert_eq!(parse(&format!("a{{{}}} 1\n", labels(MAX_LABELS))).sample_count(), 1);
     let many = format!("a{{{}}} 1\n", labels(MAX_LABELS + 1));
     refused(&many, 1, &Problem::Limit("labels in a sample", MAX_LABELS));
@@ -140,9 +140,9 @@ fn caps_hold() {
     refused(&name, 1, &Problem::Limit("bytes in a name", MAX_NAME_BYTES));
     let help = format!("# HELP a {}\n", "h".repeat(MAX_HELP_BYTES + 1));
     refused(&help, 1, &Problem::Limit("bytes in a help text", MAX_HELP_BYTES));
-    let names: String = (0..=MAX_FAMILIES).map(|n| format!("a{n} 1\n")).collect();
+    let names = (0..=MAX_FAMILIES).map(|n| format!("a{n} 1\n")).collect::<Vec<_>>().concat();
     refused(&names, MAX_FAMILIES + 1, &Problem::Limit("names of samples", MAX_FAMILIES));
-    let families: String = (0..=MAX_FAMILIES).map(|n| format!("# TYPE a{n} gauge\n")).collect();
+    let families = (0..=MAX_FAMILIES).map(|n| format!("# TYPE a{n} gauge\n")).collect::<Vec<_>>().concat();
     refused(&families, MAX_FAMILIES + 1, &Problem::Limit("families", MAX_FAMILIES));
     refused(&"a 1\n".repeat(MAX_SAMPLES + 1), MAX_SAMPLES + 1, &Problem::Limit("samples", MAX_SAMPLES));
 }
