@@ -250,8 +250,12 @@ fn snapshot_interval(config: &Config) -> Duration {
 }
 
 fn page_settings_of(config: &Config) -> page::Settings {
-    let foreign = config.jmx.iter().map(|page| (page.name.clone(), page.keep.clone(), page.drop.clone()));
-    page::Settings::new(config.page.clone(), foreign)
+    let foreign = config.jmx.iter().map(|page| page::ForeignFilter {
+        target: page.name.clone(),
+        keep: page.keep.clone(),
+        drop: page.drop.clone(),
+    });
+    page::Settings { page: config.page.clone(), foreign: foreign.collect() }
 }
 
 fn empty_snapshot(config: &Config) -> Snapshot {

@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// The sending ends of [`Views`].
 pub(super) struct Sources {

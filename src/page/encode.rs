@@ -18,16 +18,23 @@ pub fn push_integer(out: &mut Vec<u8>, value: i64) {
     if magnitude > EXACT {
         return push_scientific_float(out, to_float(value));
     }
+    if magnitude < EXPONENT_FROM {
+        return push_digits(out, value);
+    }
     if value < 0 {
         out.push(b'-');
     }
     let mut buffer = [0; DIGITS];
     let digits = decimal(magnitude, &mut buffer);
-    if magnitude < EXPONENT_FROM {
-        out.extend_from_slice(digits);
-    } else {
-        push_scientific(out, digits, digits.len().saturating_sub(1));
+    push_scientific(out, digits, digits.len().saturating_sub(1));
+}
+
+/// Appends a whole number with all its digits, as a label has it.
+pub fn push_digits(out: &mut Vec<u8>, value: i64) {
+    if value < 0 {
+        out.push(b'-');
     }
+    out.extend_from_slice(decimal(value.unsigned_abs(), &mut [0; DIGITS]));
 }
 
 /// Appends milliseconds as seconds.
@@ -219,6 +226,7 @@ mod tests {
             let seconds = crate::model::Timestamp(value).seconds();
             assert_eq!(text(|out| push_milliseconds(out, value)), text(|out| push_float(out, seconds)), "{value}");
         }
+        assert_eq!(text(|out| push_digits(out, i64::MIN)), i64::MIN.to_string());
         assert_eq!(text(|out| push_milliseconds(out, 1_763_888_400_120)), "1.76388840012e+09");
         assert_eq!(text(|out| push_scientific_float(out, 100.0)), "1e+02");
         assert_eq!(text(|out| push_scientific_float(out, 0.0)), "0e+00");

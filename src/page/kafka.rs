@@ -6,7 +6,6 @@ use crate::{
     model::families::{self, Family},
     snapshot::{Broker, Group, KafkaView, LagRow, LagStatus, Partition, Topic, TopicLag},
 };
-use std::io::Write;
 
 /// The Kafka part of the page.
 #[derive(Debug, Default)]
@@ -271,7 +270,9 @@ fn push_labels(out: &mut Vec<u8>, names: &[&str], labels: &[Label<'_>]) {
         match label {
             Label::Text(text) => encode::push_label_value(out, text),
             Label::Number(number) => {
-                let _infallible = write!(out, "\"{number}\"");
+                out.push(b'"');
+                encode::push_digits(out, *number);
+                out.push(b'"');
             }
         }
         before = b',';

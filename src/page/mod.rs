@@ -2,15 +2,14 @@
 //! The parts are Kafka's families, the JMX pages' and our own; no family is in two of them.
 
 pub mod encode;
+pub mod foreign;
 pub mod kafka;
 mod own;
 mod process;
 mod segments;
 mod worker;
 
-pub use worker::{OWN_PART_INTERVAL, Settings, start};
-
-pub mod foreign;
+pub use worker::{ForeignFilter, OWN_PART_INTERVAL, Settings, start};
 
 use bytes::Bytes;
 

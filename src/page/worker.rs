@@ -1,7 +1,9 @@
 //! The thread that keeps the page up to date: each part is encoded and compressed when what it shows changed.
 
 use super::{
-    Config, Page, kafka, own, process,
+    Config, Page, encode,
+    foreign::{self, ForeignPage},
+    kafka, own, process,
     segments::{self, Compressor, Segment},
 };
 use crate::{
@@ -12,6 +14,7 @@ use crate::{
     supervise::Tasks,
 };
 use flate2::CompressError;
+use regex::Regex;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
@@ -22,10 +25,23 @@ use tokio::{
 pub const OWN_PART_INTERVAL: Duration = Duration::from_secs(1);
 
 /// All that the page is made by; may be replaced while running.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// The page's own configuration.
     pub page: Config,
+    /// What of the JMX pages is re-exported; nothing of one that is not named here.
+    pub foreign: Vec<ForeignFilter>,
+}
+
+/// What of a JMX page is re-exported.
+#[derive(Clone, Debug)]
+pub struct ForeignFilter {
+    /// The page's target.
+    pub target: String,
+    /// Names of samples; anchored; empty = none.
+    pub keep: Vec<Regex>,
+    /// Of those, names that are not re-exported.
+    pub drop: Vec<Regex>,
 }
 
 /// Starts the thread. Readers always find a whole page, at first one with our own figures only. The page's channel
@@ -112,8 +128,14 @@ impl Parts {
             self.kafka_of.clone_from(&snapshot.kafka);
         }
         if !same_settings || !same_pages(&self.foreign_of, &snapshot.pages) {
-            let (text, series) = foreign_part(&snapshot.pages, settings, &self.metrics);
-            self.foreign = self.compressor.segment(text.into(), series)?;
+            let part = foreign_part(&snapshot.pages, &settings.foreign);
+            for dropped in &part.dropped {
+                if !self.foreign_of.iter().any(|old| is_same(old, &dropped.target, &snapshot.pages)) {
+                    let labels = [dropped.reason, &*dropped.target];
+                    self.metrics.add(&families::PAGE_SAMPLES_DROPPED, &labels, to_float(dropped.samples));
+                }
+            }
+            self.foreign = self.compressor.segment(part.text.into(), part.series)?;
             self.foreign_of.clone_from(&snapshot.pages);
         }
         process::observe(&self.metrics);
@@ -129,16 +151,26 @@ impl Parts {
             tracing::info!(max_series, "groups are told by partition again");
         }
         self.left_out = left_out;
-        self.metrics.set(
-            &families::PAGE_SERIES_LEFT_OUT,
-            &[],
-            super::encode::to_float(i64::try_from(left_out).unwrap_or(i64::MAX)),
-        );
+        self.metrics.set(&families::PAGE_SERIES_LEFT_OUT, &[], to_float(left_out));
     }
 }
 
-fn foreign_part(_pages: &[ObservedPage], _settings: &Settings, _metrics: &SelfMetrics) -> (Vec<u8>, u64) {
-    (Vec::new(), 0)
+fn foreign_part(pages: &[ObservedPage], filters: &[ForeignFilter]) -> foreign::ForeignPart {
+    let wanted = pages.iter().map(|observed| {
+        let filter = filters.iter().find(|filter| *filter.target == *observed.target);
+        let (keep, drop) = filter.map_or((&[][..], &[][..]), |filter| (&filter.keep, &filter.drop));
+        ForeignPage { observed, keep, drop }
+    });
+    foreign::encode(&wanted.collect::<Vec<_>>(), families::is_own)
+}
+
+/// Is this the page that the target still shows? Then what was dropped of it is counted already.
+fn is_same(old: &ObservedPage, target: &Arc<str>, new: &[ObservedPage]) -> bool {
+    old.target == *target && new.iter().any(|new| new.target == *target && Arc::ptr_eq(&new.page, &old.page))
+}
+
+fn to_float(count: u64) -> f64 {
+    encode::to_float(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 fn same_view(old: Option<&Arc<KafkaView>>, new: Option<&Arc<KafkaView>>) -> bool {
@@ -167,10 +199,10 @@ mod tests {
         Arc::new(Snapshot { number, at, interval, cluster: "".into(), kafka, pages: Vec::new(), targets: Vec::new() })
     }
 
-    fn view(brokers: i32) -> Option<Arc<KafkaView>> {
+    fn view(brokers: i32) -> Arc<KafkaView> {
         let broker = |id| Broker { id: crate::model::BrokerId(id), address: "a:1".into() };
         let brokers = (0..brokers).map(broker).collect();
-        Some(Arc::new(KafkaView { answers_for_cluster: true, brokers, ..KafkaView::default() }))
+        Arc::new(KafkaView { answers_for_cluster: true, brokers, ..KafkaView::default() })
     }
 
     fn text(page: &watch::Receiver<Arc<Page>>) -> String {
@@ -180,7 +212,8 @@ mod tests {
     #[tokio::test]
     async fn the_page_follows_snapshots_and_keeps_what_did_not_change() {
         let (tasks, _ended) = Tasks::new();
-        let config = |max_series| Arc::new(Settings { page: Config { kafka_exporter: true, max_series } });
+        let config =
+            |max_series| Arc::new(Settings { page: Config { kafka_exporter: true, max_series }, foreign: Vec::new() });
         let (settings, settings_seen) = watch::channel(config(10));
         let (snapshots, seen) = watch::channel(snapshot(0, None));
         let (_alerts, alerts) = watch::channel(Arc::default());
@@ -189,7 +222,7 @@ mod tests {
         assert!(text(&page).contains("brokerwarden_build_info{version=") && !text(&page).contains("kafka_"));
         assert!(page.borrow_and_update().series > 5);
 
-        let kafka = view(2);
+        let kafka = Some(view(2));
         snapshots.send_replace(snapshot(1, kafka.clone()));
         page.wait_for(|page| page.plain.len() == 2).await.unwrap();
         assert!(text(&page).contains("\nkafka_brokers 2\n"));
@@ -200,7 +233,7 @@ mod tests {
         page.wait_for(|page| page.plain.concat().windows(19).any(|w| w == b"brokerwarden_target")).await.unwrap();
         assert_eq!(page.borrow().plain[0].as_ptr(), first.plain[0].as_ptr(), "the same view is not encoded again");
 
-        snapshots.send_replace(snapshot(3, view(3)));
+        snapshots.send_replace(snapshot(3, Some(view(3))));
         page.wait_for(|page| page.plain[0] != first.plain[0]).await.unwrap();
         assert!(text(&page).contains("\nkafka_brokers 3\n"));
 
@@ -216,10 +249,45 @@ mod tests {
     }
 
     #[test]
+    fn foreign_pages_are_filtered_and_keep_out_of_our_families() {
+        let metrics = Arc::new(SelfMetrics::default());
+        let mut parts = Parts::new(Arc::clone(&metrics));
+        let regexes = |texts: &[&str]| texts.iter().map(|text| Regex::new(text).unwrap()).collect();
+        let filter =
+            ForeignFilter { target: "broker".into(), keep: regexes(&["^(?:.*)$"]), drop: regexes(&["^(?:jvm_.*)$"]) };
+        let settings =
+            Arc::new(Settings { page: Config { kafka_exporter: true, max_series: 10 }, foreign: vec![filter] });
+        let text =
+            "kafka_server_x{a=\"b\"} 1.0E7\njvm_threads 3\nkafka_brokers 9\nrule_x 1\nkafka_server_x{a=\"b\"} 2\n";
+        let observed = |target: &str| ObservedPage {
+            target: target.into(),
+            page: Arc::new(crate::snapshot::Exposition::parse(text.to_owned()).unwrap()),
+            labels: Arc::default(),
+        };
+        let mut seen = Snapshot::clone(&snapshot(1, Some(view(2))));
+        seen.pages = vec![observed("broker"), observed("not in agent.yaml")];
+        for _ in 0..2 {
+            let page = parts.page(&settings, &seen, &AlertsView::default()).unwrap();
+            let text = String::from_utf8(page.plain.concat()).unwrap();
+            assert!(
+                text.contains("\nkafka_server_x{a=\"b\"} 1.0E7\n") && text.contains("\nkafka_brokers 2\n"),
+                "{text}"
+            );
+            assert!(!text.contains("jvm_") && !text.contains("rule_x"));
+            let families: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+            assert_eq!(families.len(), families.iter().collect::<std::collections::BTreeSet<_>>().len());
+            let dropped = |reason| metrics.value(&families::PAGE_SAMPLES_DROPPED, &[reason, "broker"]);
+            assert_eq!((dropped(foreign::OWN_NAME), dropped(foreign::DUPLICATE)), (Some(2.0), Some(1.0)));
+            // The other page changes, this one does not: what was dropped of it stays counted once.
+            seen.pages.truncate(1);
+        }
+    }
+
+    #[test]
     fn left_out_series_are_counted() {
         let metrics = Arc::new(SelfMetrics::default());
         let mut parts = Parts::new(Arc::clone(&metrics));
-        let settings = Arc::new(Settings { page: Config { kafka_exporter: true, max_series: 0 } });
+        let settings = Arc::new(Settings { page: Config { kafka_exporter: true, max_series: 0 }, foreign: Vec::new() });
         let row = crate::snapshot::LagRow::new(0, "t".into(), 0, Some(1), None, Some(0), Some(2));
         let group = crate::snapshot::Group {
             name: "g".into(),
@@ -232,7 +300,7 @@ mod tests {
         let kafka = Arc::new(KafkaView { groups: vec![group], rows: vec![row], ..KafkaView::default() });
         parts.page(&settings, &snapshot(1, Some(kafka)), &AlertsView::default()).unwrap();
         assert_eq!(metrics.value(&families::PAGE_SERIES_LEFT_OUT, &[]), Some(2.0));
-        parts.page(&settings, &snapshot(2, view(1)), &AlertsView::default()).unwrap();
+        parts.page(&settings, &snapshot(2, Some(view(1))), &AlertsView::default()).unwrap();
         assert_eq!(metrics.value(&families::PAGE_SERIES_LEFT_OUT, &[]), Some(0.0));
     }
 }

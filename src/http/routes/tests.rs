@@ -1,5 +1,11 @@
 use super::*;
-use crate::{http::Readiness, http::tests::views};
+use crate::{
+    alerts::AlertsView,
+    http::{Readiness, tests::views},
+    page::Page,
+    pipeline::RulesView,
+    snapshot::Snapshot,
+};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use std::sync::Arc;
@@ -77,6 +83,30 @@ async fn each_path_answers_as_prometheus_does() {
     }
     let response = respond(request("GET", "/metrics", &[("accept-encoding", "gzip")]), HERE, &views).await;
     assert_eq!(body(response).await, "zipped");
+}
+
+#[tokio::test]
+async fn views_are_shown_as_they_are_now() {
+    let (sources, views) = views();
+    let rule = api::tests::rule("lag-of-billing");
+    sources.rules.send_replace(Arc::new(RulesView { rules: vec![rule], rules_dir_error: None }));
+    let alert = api::tests::alert("lag-of-billing", "High", crate::alerts::Phase::Firing);
+    sources.alerts.send_replace(Arc::new(AlertsView { alerts: vec![alert], measurements: Vec::new() }));
+    let mut snapshot = Snapshot::clone(&sources.snapshot.borrow());
+    snapshot.cluster = "production".into();
+    sources.snapshot.send_replace(Arc::new(snapshot));
+    sources.page.send_replace(Arc::new(Page { plain: vec![Bytes::from_static(b"new 1\n")], ..Page::default() }));
+    for (path, want) in [
+        ("/metrics", "new 1\n"),
+        ("/api/v1/alerts", "\"alertname\":\"High\""),
+        ("/api/v1/rules", "\"name\":\"lag-of-billing\""),
+        ("/", "lag-of-billing"),
+        ("/", "production"),
+        ("/", "firing"),
+    ] {
+        let text = body(respond(request("GET", path, &[]), HERE, &views).await).await;
+        assert!(text.contains(want), "{want} not in {text}");
+    }
 }
 
 #[tokio::test]
