@@ -76,7 +76,7 @@ pub(super) fn pace(group: &str, elapsed: Duration) -> Pace {
     match (group, second(elapsed)) {
         (CHECKOUT, 8..30) => Pace::Stalled,
         // A little slower than its topic grows.
-        (SLOW_REPORTS, 0..60) => Pace::Reads(7),
+        (SLOW_REPORTS, 0..60) => Pace::Reads(6),
         (LEGACY_IMPORT, 40..80) => Pace::Deleted,
         _ => FAST,
     }

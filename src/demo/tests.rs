@@ -109,10 +109,15 @@ async fn an_ordinary_client_finds_commits_ends_and_a_page() {
         assert!(Instant::now() < deadline, "nothing was produced");
     }
     assert_eq!(ends(&consumer).len(), 8);
-    let page = page(&world).await;
     let moved = "kafka_log_log_value{name=\"LogEndOffset\",topic=\"orders\",partition=\"0\",} ";
-    let value = page.lines().find_map(|line| line.strip_prefix(moved)).unwrap();
-    assert!(value.parse::<f64>().unwrap() > 0.0, "{value}");
+    loop {
+        let page = page(&world).await;
+        let value = page.lines().find_map(|line| line.strip_prefix(moved)).unwrap();
+        if value.parse::<f64>().unwrap() > 0.0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the page stands still");
+    }
 
     drop(consumer);
     assert!(tasks.shut_down(Duration::from_secs(5)).await.is_empty());
