@@ -9,6 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Where it is made.
+const PARENT: &str = "/tmp";
+
 /// Names tried before giving up; others may have left theirs behind.
 const MAX_TRIES: u32 = 100;
 
@@ -17,11 +20,15 @@ const MAX_TRIES: u32 = 100;
 pub struct ScratchDir(PathBuf);
 
 impl ScratchDir {
-    /// Makes one in `parent`, mode 0700.
+    /// Makes one in /tmp, mode 0700.
     ///
     /// # Errors
-    /// When `parent` cannot be written to.
-    pub fn new(parent: &Path) -> Result<Self, DemoError> {
+    /// When /tmp cannot be written to.
+    pub fn new() -> Result<Self, DemoError> {
+        Self::in_folder(Path::new(PARENT))
+    }
+
+    fn in_folder(parent: &Path) -> Result<Self, DemoError> {
         let mut last = None;
         for attempt in 0..MAX_TRIES {
             let path = parent.join(format!("brokerwarden-demo-{}-{attempt}", std::process::id()));
@@ -58,14 +65,14 @@ mod tests {
     #[test]
     fn it_is_private_new_and_gone_afterwards() {
         let parent = tempfile::tempdir().unwrap();
-        let one = ScratchDir::new(parent.path()).unwrap();
-        let two = ScratchDir::new(parent.path()).unwrap();
+        let one = ScratchDir::in_folder(parent.path()).unwrap();
+        let two = ScratchDir::in_folder(parent.path()).unwrap();
         assert_ne!(one.path(), two.path());
         assert_eq!(one.path().metadata().unwrap().permissions().mode() & 0o777, 0o700);
         std::fs::write(one.path().join("x"), "x").unwrap();
         drop((one, two));
         assert_eq!(parent.path().read_dir().unwrap().count(), 0);
-        let error = ScratchDir::new(&parent.path().join("absent")).unwrap_err();
+        let error = ScratchDir::in_folder(&parent.path().join("absent")).unwrap_err();
         assert!(error.to_string().starts_with("cannot make a folder for the demo's data in /"));
     }
 }

@@ -197,5 +197,4 @@ fn share<'a>(reads: &[(&'a str, i32)], member: usize, members: usize) -> Vec<(&'
 }
 
 #[cfg(test)]
-#[path = "simulation_tests.rs"]
 mod tests;

@@ -314,5 +314,4 @@ impl Screen {
 }
 
 #[cfg(test)]
-#[path = "table_tests.rs"]
 mod tests;
