@@ -2,10 +2,13 @@
 
 use crate::{
     alerts::{Alert, Phase},
-    model::{Labels, Measurement, Outcome, Timestamp},
+    model::{Labels, Outcome, Timestamp},
     snapshot::Snapshot,
 };
 use std::{sync::Arc, time::Duration};
+
+// Stands with the alerts because the page, which may not know the pipeline, shows it.
+pub use crate::alerts::AlertsView;
 
 /// What the pipeline must know of a rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,15 +99,6 @@ pub struct Transition {
     pub from: Option<Phase>,
     /// It ended without a word: pending and holds no longer, or not ours any more.
     pub dropped: bool,
-}
-
-/// All alerts and measurements, for /metrics, the API and people.
-#[derive(Clone, Debug, Default)]
-pub struct AlertsView {
-    /// Sorted by key; resolved ones too, while they are kept.
-    pub alerts: Vec<Arc<Alert>>,
-    /// By rule name.
-    pub measurements: Vec<(String, Vec<Measurement>)>,
 }
 
 /// A rule as people see it.

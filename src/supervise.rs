@@ -6,7 +6,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 /// How many ends of tasks may wait to be looked at; more would only repeat "stop".
@@ -170,6 +170,50 @@ impl Tasks {
     }
 }
 
+/// Short-lived tasks of one kind, each of which may end by itself. Their owner awaits them; dropping this aborts them.
+#[derive(Debug, Default)]
+pub struct Children(JoinSet<()>);
+
+impl Children {
+    /// Runs a future on the present runtime.
+    pub fn spawn(&mut self, future: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(future);
+    }
+
+    /// How many run. Forgets those that ended.
+    pub fn running(&mut self) -> usize {
+        while let Some(ended) = self.0.try_join_next() {
+            tell_panic(ended);
+        }
+        self.0.len()
+    }
+
+    /// Waits up to `grace` for all to end, then aborts the rest. Returns how many those were.
+    pub async fn shut_down(mut self, grace: Duration) -> usize {
+        let all = async {
+            while let Some(ended) = self.0.join_next().await {
+                tell_panic(ended);
+            }
+        };
+        drop(tokio::time::timeout(grace, all).await);
+        self.0.len()
+    }
+
+    /// Waits for the next to end; for ever while none runs. Cancel-safe.
+    pub async fn next_ended(&mut self) {
+        match self.0.join_next().await {
+            Some(ended) => tell_panic(ended),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn tell_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a task ended badly");
+    }
+}
+
 /// Tells that a task ended, also when it panicked, unless it was told to end.
 struct EndGuard {
     name: String,
@@ -199,6 +243,19 @@ mod tests {
         tasks.task("obedient", async move { stop.wait().await });
         tasks.task("deaf", std::future::pending());
         assert_eq!(tasks.shut_down(Duration::from_millis(50)).await, ["deaf"]);
+    }
+
+    #[tokio::test]
+    async fn children_end_by_themselves_and_the_slow_are_counted() {
+        let mut children = Children::default();
+        children.spawn(async {});
+        children.next_ended().await;
+        assert_eq!(children.running(), 0);
+        children.spawn(async { panic!("on purpose") });
+        children.spawn(std::future::pending());
+        children.next_ended().await;
+        assert_eq!(children.running(), 1);
+        assert_eq!(children.shut_down(Duration::from_millis(20)).await, 1);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The life of one alert: pending, firing, resolved. Pure.
 
-use crate::model::{Labels, Subject, Timestamp};
+use crate::model::{Labels, Measurement, Subject, Timestamp};
+use std::sync::Arc;
 
 /// Where an alert is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,4 +59,13 @@ pub struct Alert {
     pub keep_firing_since: Option<Timestamp>,
     /// When it was last told.
     pub last_sent: Option<Timestamp>,
+}
+
+/// All alerts and measurements, for /metrics, the API and people.
+#[derive(Clone, Debug, Default)]
+pub struct AlertsView {
+    /// Sorted by key; resolved ones too, while they are kept.
+    pub alerts: Vec<Arc<Alert>>,
+    /// By rule name.
+    pub measurements: Vec<(String, Vec<Measurement>)>,
 }

@@ -62,6 +62,7 @@ families! {
     OFFSETS_RECORDS_SKIPPED Counter "brokerwarden_offsets_records_skipped_total" ["reason"] "Records of __consumer_offsets that could not be read, by reason.";
     OUTBOX_ENTRIES Gauge "brokerwarden_outbox_entries" ["notifier"] "Alerts waiting to be told, by notifier.";
     PAGE_SAMPLES_DROPPED Counter "brokerwarden_page_samples_dropped_total" ["reason", "target"] "Samples of a JMX page that were not re-exported, by reason.";
+    PAGE_SERIES_LEFT_OUT Gauge "brokerwarden_page_series_left_out" [] "Series by group and partition that are not on the page because there are more series than metrics.max_series; their sums by topic are.";
     PROCESS_CPU Counter "brokerwarden_process_cpu_seconds_total" [] "User and system CPU time of this agent.";
     PROCESS_OPEN_FDS Gauge "brokerwarden_process_open_fds" [] "Open file descriptors of this agent.";
     PROCESS_RESIDENT Gauge "brokerwarden_process_resident_memory_bytes" [] "Resident memory of this agent.";

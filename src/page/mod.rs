@@ -1,13 +1,27 @@
 //! Makes the `/metrics` page out of snapshots: encoded when a part changed, never when it is asked for.
+//! The parts are Kafka's families, the JMX pages' and our own; no family is in two of them.
+
+pub mod encode;
+pub mod kafka;
+mod own;
+mod process;
+mod segments;
+mod worker;
+
+pub use worker::{OWN_PART_INTERVAL, Settings, start};
+
+pub mod foreign;
 
 use bytes::Bytes;
 
 /// The page's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Export kafka_exporter's families with its −1 conventions.
+    /// Keep kafka_exporter's −1 conventions: offset and lag of a partition without a commit are −1, and the sum of
+    /// offsets has them in it. False: such partitions have no series and no part in the sum. The families themselves
+    /// are the same.
     pub kafka_exporter: bool,
-    /// More series than this: topic granularity instead of partitions.
+    /// More series about Kafka than this: topic granularity instead of partitions, for groups.
     pub max_series: u64,
 }
 

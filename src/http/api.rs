@@ -1,0 +1,238 @@
+//! Rules and alerts as JSON, in the shapes of Prometheus' HTTP API, which Grafana and others read.
+
+use crate::{
+    alerts::{Alert, AlertsView, Phase},
+    model::{Labels, Timestamp},
+    page::encode,
+    pipeline::{RuleView, RulesView},
+};
+use serde::Serialize;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// What Go writes for a moment that never was.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// The last millisecond of the year 9999, the last that RFC 3339 can write.
+const LAST_MILLISECOND: u64 = 253_402_300_799_999;
+
+#[derive(Serialize)]
+struct Success<T> {
+    status: &'static str,
+    data: T,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure<'a> {
+    status: &'static str,
+    error_type: &'static str,
+    error: &'a str,
+}
+
+#[derive(Serialize)]
+struct Alerts<'a> {
+    alerts: Vec<AlertJson<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AlertJson<'a> {
+    labels: &'a Labels,
+    annotations: &'a Labels,
+    state: &'static str,
+    active_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_firing_since: Option<String>,
+    /// Go's 'e' form; empty where the rule gave none.
+    value: String,
+}
+
+#[derive(Serialize)]
+struct Groups<'a> {
+    groups: Vec<GroupJson<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GroupJson<'a> {
+    name: &'a str,
+    file: &'a str,
+    interval: f64,
+    limit: u32,
+    rules: [RuleJson<'a>; 1],
+    evaluation_time: f64,
+    last_evaluation: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RuleJson<'a> {
+    state: &'static str,
+    name: &'a str,
+    query: String,
+    duration: f64,
+    keep_firing_for: f64,
+    labels: &'a Labels,
+    annotations: &'a Labels,
+    alerts: Vec<AlertJson<'a>>,
+    health: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    last_error: String,
+    evaluation_time: f64,
+    last_evaluation: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BuildInfo {
+    version: &'static str,
+    revision: &'static str,
+    branch: &'static str,
+    build_user: &'static str,
+    build_date: &'static str,
+    go_version: &'static str,
+}
+
+/// `/api/v1/alerts`: pending and firing ones.
+pub(super) fn alerts(view: &AlertsView) -> String {
+    success(Alerts { alerts: view.alerts.iter().filter_map(|alert| alert_json(alert)).collect() })
+}
+
+/// `/api/v1/rules`: each rule is a group of its own, since each has its own file and interval. A rule without an
+/// interval is evaluated at each snapshot, `interval` apart.
+///
+/// # Errors
+/// When a parameter is not understood.
+pub(super) fn rules(view: &RulesView, alerts: &AlertsView, interval: Duration, query: &str) -> Result<String, String> {
+    let (mut names, mut alerting) = (Vec::new(), true);
+    for (name, value) in parameters(query) {
+        match (name.as_str(), value.as_str()) {
+            ("rule_name[]", _) => names.push(value),
+            ("type", "alert" | "") => alerting = true,
+            // What rules measure is on /metrics; there are no recording rules.
+            ("type", "record") => alerting = false,
+            ("type", _) => return Err(format!("not supported value {value:?}")),
+            _ => {}
+        }
+    }
+    let wanted = |rule: &&RuleView| alerting && (names.is_empty() || names.contains(&rule.settings.name));
+    let groups = view.rules.iter().filter(wanted).map(|rule| group_json(rule, alerts, interval)).collect();
+    Ok(success(Groups { groups }))
+}
+
+/// `/api/v1/status/buildinfo`. It has no `features`: Grafana then takes us for a Prometheus with read-only rules.
+pub(super) fn build_info() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    success(BuildInfo { version, revision: "", branch: "", build_user: "", build_date: "", go_version: "" })
+}
+
+/// A request that was not understood.
+pub(super) fn bad_data(error: &str) -> String {
+    to_json(&Failure { status: "error", error_type: "bad_data", error })
+}
+
+fn group_json<'a>(rule: &'a RuleView, alerts: &'a AlertsView, interval: Duration) -> GroupJson<'a> {
+    let settings = &rule.settings;
+    let of_rule = || alerts.alerts.iter().filter(|alert| alert.key.rule == settings.name);
+    let state = match of_rule().filter(|alert| alert.phase != Phase::Resolved).map(|alert| alert.phase).max() {
+        Some(phase) => phase.text(),
+        None if rule.last_evaluation.is_none() => "unknown",
+        None => "inactive",
+    };
+    let errors = [rule.load_error.as_deref(), rule.last_error.as_deref()];
+    let last_error = errors.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let health = match (last_error.is_empty(), rule.last_evaluation) {
+        (false, _) => "err",
+        (true, None) => "unknown",
+        (true, Some(_)) => "ok",
+    };
+    let evaluation_time = rule.evaluation_time.as_secs_f64();
+    let last_evaluation = rule.last_evaluation.map_or_else(|| NEVER.to_owned(), rfc3339);
+    let digest = if rule.sha256.is_empty() { "not live" } else { &rule.sha256 };
+    let json = RuleJson {
+        state,
+        name: &settings.name,
+        query: format!("{} ({digest})", rule.module),
+        duration: settings.pending_for.as_secs_f64(),
+        keep_firing_for: settings.keep_firing_for.as_secs_f64(),
+        labels: &settings.labels,
+        annotations: &settings.annotations,
+        alerts: of_rule().filter_map(|alert| alert_json(alert)).collect(),
+        health,
+        last_error,
+        evaluation_time,
+        last_evaluation: last_evaluation.clone(),
+        kind: "alerting",
+    };
+    GroupJson {
+        name: &settings.name,
+        file: &rule.module,
+        interval: settings.interval.unwrap_or(interval).as_secs_f64(),
+        limit: 0,
+        rules: [json],
+        evaluation_time,
+        last_evaluation,
+    }
+}
+
+fn alert_json(alert: &Alert) -> Option<AlertJson<'_>> {
+    let value = alert.value.map(|value| {
+        let mut text = Vec::new();
+        encode::push_scientific_float(&mut text, value);
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    (alert.phase != Phase::Resolved).then(|| AlertJson {
+        labels: &alert.key.labels,
+        annotations: &alert.annotations,
+        state: alert.phase.text(),
+        active_at: rfc3339(alert.active_at),
+        keep_firing_since: alert.keep_firing_since.map(rfc3339),
+        value: value.unwrap_or_default(),
+    })
+}
+
+fn success<T: Serialize>(data: T) -> String {
+    to_json(&Success { status: "success", data })
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    // Fails only for maps whose keys are not text.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A moment as JSON has it.
+pub(super) fn rfc3339(at: Timestamp) -> String {
+    let since = Duration::from_millis(at.0.min(LAST_MILLISECOND));
+    UNIX_EPOCH.checked_add(since).map(|at| humantime::format_rfc3339_millis(at).to_string()).unwrap_or_default()
+}
+
+/// Names and values of a URL's query, decoded.
+fn parameters(query: &str) -> impl Iterator<Item = (String, String)> + '_ {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(name), decode(value))
+    })
+}
+
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let mut ahead = rest.clone();
+        let hex = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+        match (byte, hex(ahead.next()), hex(ahead.next())) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
+                rest = ahead;
+            }
+            (b'+', ..) => bytes.push(b' '),
+            _ => bytes.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

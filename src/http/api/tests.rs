@@ -1,0 +1,138 @@
+use super::*;
+use crate::{alerts::AlertKey, model::Subject, pipeline::RuleSettings};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+pub(crate) fn alert(rule: &str, name: &str, phase: Phase) -> Arc<Alert> {
+    Arc::new(Alert {
+        key: AlertKey {
+            rule: rule.into(),
+            name: name.into(),
+            labels: labels(&[("alertname", name), ("group", "g\"<b>")]),
+        },
+        subject: Subject::Broker,
+        annotations: labels(&[("summary", "behind <script>alert(1)</script>")]),
+        value: Some(150.0),
+        phase,
+        active_at: Timestamp(1_763_888_400_123),
+        fired_at: None,
+        resolved_at: None,
+        keep_firing_since: (phase == Phase::Firing).then_some(Timestamp(1_763_888_460_000)),
+        last_sent: None,
+    })
+}
+
+pub(crate) fn rule(name: &str) -> RuleView {
+    let settings = RuleSettings {
+        name: name.into(),
+        interval: None,
+        pending_for: Duration::from_secs(30),
+        keep_firing_for: Duration::from_millis(1500),
+        labels: labels(&[("severity", "warning")]),
+        annotations: Labels::new(),
+    };
+    RuleView {
+        settings: Arc::new(settings),
+        module: "builtin:lag-threshold".into(),
+        sha256: "0123456789abcdef".into(),
+        live: true,
+        load_error: None,
+        last_error: None,
+        last_evaluation: Some(Timestamp(1_763_888_405_000)),
+        evaluation_time: Duration::from_micros(750),
+    }
+}
+
+fn parsed(json: &str) -> Value {
+    serde_json::from_str(json).unwrap()
+}
+
+#[test]
+fn alerts_have_prometheus_shape() {
+    let view = AlertsView {
+        alerts: vec![alert("lag", "High", Phase::Firing), alert("lag", "Old", Phase::Resolved)],
+        measurements: Vec::new(),
+    };
+    assert_eq!(
+        parsed(&alerts(&view)),
+        json!({"status": "success", "data": {"alerts": [{
+            "labels": {"alertname": "High", "group": "g\"<b>"},
+            "annotations": {"summary": "behind <script>alert(1)</script>"},
+            "state": "firing",
+            "activeAt": "2025-11-23T09:00:00.123Z",
+            "keepFiringSince": "2025-11-23T09:01:00.000Z",
+            "value": "1.5e+02",
+        }]}})
+    );
+}
+
+#[test]
+fn rules_have_prometheus_shape() {
+    let mut failing = rule("failing");
+    failing.load_error = Some("not a component".into());
+    failing.last_error = Some("trap".into());
+    failing.last_evaluation = None;
+    let mut new = rule("new");
+    (new.last_evaluation, new.sha256) = (None, String::new());
+    let view = RulesView { rules: vec![failing, rule("lag"), new], rules_dir_error: None };
+    let all = AlertsView {
+        alerts: vec![alert("lag", "High", Phase::Pending), alert("other", "Low", Phase::Firing)],
+        measurements: Vec::new(),
+    };
+    let of = |query: &str| parsed(&rules(&view, &all, Duration::from_secs(5), query).unwrap());
+    let lag = of("rule_name%5B%5D=lag");
+    assert_eq!(
+        lag,
+        json!({"status": "success", "data": {"groups": [{
+            "name": "lag", "file": "builtin:lag-threshold", "interval": 5.0, "limit": 0,
+            "evaluationTime": 0.00075, "lastEvaluation": "2025-11-23T09:00:05.000Z",
+            "rules": [{
+                "state": "pending", "name": "lag", "query": "builtin:lag-threshold (0123456789abcdef)",
+                "duration": 30.0, "keepFiringFor": 1.5,
+                "labels": {"severity": "warning"}, "annotations": {},
+                "alerts": [{
+                    "labels": {"alertname": "High", "group": "g\"<b>"},
+                    "annotations": {"summary": "behind <script>alert(1)</script>"},
+                    "state": "pending", "activeAt": "2025-11-23T09:00:00.123Z", "value": "1.5e+02",
+                }],
+                "health": "ok", "evaluationTime": 0.00075, "lastEvaluation": "2025-11-23T09:00:05.000Z",
+                "type": "alerting",
+            }],
+        }]}})
+    );
+    let groups = of("type=alert")["data"]["groups"].clone();
+    assert_eq!(groups.as_array().unwrap().len(), 3);
+    let failing = &groups[0]["rules"][0];
+    assert_eq!((&failing["health"], &failing["lastError"]), (&json!("err"), &json!("not a component; trap")));
+    let new = &groups[2]["rules"][0];
+    assert_eq!((&new["state"], &new["health"]), (&json!("unknown"), &json!("unknown")));
+    assert_eq!((&new["lastEvaluation"], &new["query"]), (&json!(NEVER), &json!("builtin:lag-threshold (not live)")));
+    assert_eq!(of("type=record")["data"]["groups"], json!([]));
+    assert_eq!(of("rule_name[]=lag&rule_name[]=new&x")["data"]["groups"].as_array().unwrap().len(), 2);
+    let error = rules(&view, &all, Duration::ZERO, "type=%22x").unwrap_err();
+    assert_eq!(
+        parsed(&bad_data(&error)),
+        json!({"status": "error", "errorType": "bad_data", "error": "not supported value \"\\\"x\""})
+    );
+}
+
+#[test]
+fn build_info_has_no_features() {
+    let info = parsed(&build_info());
+    assert_eq!(info["data"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(info["data"].get("features"), None);
+}
+
+#[test]
+fn urls_are_decoded_and_times_bounded() {
+    for (text, want) in
+        [("a%5B%5d", "a[]"), ("a+b", "a b"), ("100%", "100%"), ("%zz%4", "%zz%4"), ("%ff", "\u{fffd}"), ("%2", "%2")]
+    {
+        assert_eq!(decode(text), want);
+    }
+    assert_eq!(rfc3339(Timestamp(u64::MAX)), "9999-12-31T23:59:59.999Z");
+}

@@ -1,0 +1,120 @@
+use super::*;
+use crate::{http::Readiness, http::tests::views};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use std::sync::Arc;
+
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request<Empty<Bytes>> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Empty::new()).unwrap()
+}
+
+async fn body(response: Response<Pieces>) -> String {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn gzip_is_negotiated() {
+    for (values, want) in [
+        (&[][..], false),
+        (&["gzip"][..], true),
+        (&["GZip"], true),
+        (&["deflate, gzip;q=0.5"], true),
+        (&["gzip;q=0"], false),
+        (&["gzip; Q=0.000, *"], false),
+        (&["*"], true),
+        (&["*;q=0"], false),
+        (&["*;q=0, gzip"], true),
+        (&["identity"], false),
+        (&["br", "gzip"], true),
+        (&["gzip;q=x"], false),
+        (&["gzipped"], false),
+    ] {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::ACCEPT_ENCODING, HeaderValue::from_static(value));
+        }
+        assert_eq!(accepts_gzip(&headers), want, "{values:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_path_answers_as_prometheus_does() {
+    let (_sources, views) = views();
+    for (method, path, status, content_type) in [
+        ("GET", "/metrics", 200, METRICS_TYPE),
+        ("GET", "/metrics?x=y", 200, METRICS_TYPE),
+        ("HEAD", "/metrics", 200, METRICS_TYPE),
+        ("GET", "/-/healthy", 200, TEXT_TYPE),
+        ("HEAD", "/-/healthy", 200, TEXT_TYPE),
+        ("GET", "/-/ready", 200, TEXT_TYPE),
+        ("GET", "/api/v1/alerts", 200, JSON_TYPE),
+        ("GET", "/api/v1/rules", 200, JSON_TYPE),
+        ("GET", "/api/v1/rules?type=nonsense", 400, JSON_TYPE),
+        ("GET", "/api/v1/status/buildinfo", 200, JSON_TYPE),
+        ("GET", "/api/v1/status/flags", 404, TEXT_TYPE),
+        ("GET", "/", 200, HTML_TYPE),
+        ("GET", "/metrics/", 404, TEXT_TYPE),
+        ("POST", "/metrics", 405, TEXT_TYPE),
+        ("DELETE", "/", 405, TEXT_TYPE),
+        ("GET", "/-/reload", 405, TEXT_TYPE),
+    ] {
+        let response = respond(request(method, path, &[]), HERE, &views).await;
+        assert_eq!(response.status(), status, "{method} {path}");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], content_type, "{method} {path}");
+        assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        let allow = response.headers().get(header::ALLOW).map(|allow| allow.to_str().unwrap());
+        let want = if path == "/-/reload" { "POST, PUT" } else { "GET, HEAD" };
+        assert_eq!(allow, (status == 405).then_some(want), "{method} {path}");
+        let policy = response.headers().get(header::CONTENT_SECURITY_POLICY);
+        assert_eq!(policy.is_some(), content_type == HTML_TYPE);
+    }
+    let response = respond(request("GET", "/metrics", &[("accept-encoding", "gzip")]), HERE, &views).await;
+    assert_eq!(body(response).await, "zipped");
+}
+
+#[tokio::test]
+async fn reasons_for_not_being_ready_are_told_one_on_a_line() {
+    let (sources, views) = views();
+    let reasons = vec!["kafka: no broker\nanswers".to_owned(), "offsets topic: 12 of 50 read".to_owned()];
+    sources.readiness.send_replace(Arc::new(Readiness { reasons }));
+    let response = respond(request("GET", "/-/ready", &[]), HERE, &views).await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(body(response).await, "kafka: no broker\\nanswers\noffsets topic: 12 of 50 read\n");
+    let response = respond(request("GET", "/-/healthy", &[]), HERE, &views).await;
+    assert_eq!(response.status(), 200, "alive though not ready");
+}
+
+#[tokio::test]
+async fn only_this_host_may_ask_for_a_reload() {
+    let (mut sources, views) = views();
+    for peer in ["10.0.0.7", "::ffff:10.0.0.7", "2001:db8::1"] {
+        let response = respond(request("POST", "/-/reload", &[]), peer.parse().unwrap(), &views).await;
+        assert_eq!(response.status(), 403, "{peer}");
+    }
+    assert!(sources.reload.try_recv().is_err(), "nothing was asked of the app");
+    for peer in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
+        let ask = respond(request("PUT", "/-/reload", &[]), peer.parse().unwrap(), &views);
+        let reply = async { sources.reload.recv().await.unwrap().reply.send(Ok(())).unwrap() };
+        let (response, ()) = tokio::join!(ask, reply);
+        assert_eq!(response.status(), 200, "{peer}");
+    }
+}
+
+#[tokio::test]
+async fn a_reload_that_nobody_answers_fails() {
+    let (mut sources, views) = views();
+    let response = reload(HERE, &views, Duration::from_millis(20)).await;
+    assert_eq!(response.status(), 500);
+    assert_eq!(body(response).await, "failed to reload config: no answer within 20ms\n");
+    drop(sources.reload.recv().await.unwrap());
+    sources.reload.close();
+    let response = respond(request("POST", "/-/reload", &[]), HERE, &views).await;
+    assert_eq!(body(response).await, "failed to reload config: the agent is stopping\n");
+}

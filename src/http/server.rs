@@ -1,0 +1,219 @@
+//! Accepts connections on a thread and event loop of its own, so that nothing else in the agent holds up an answer.
+//! Does not know what is answered.
+
+use super::{
+    Views,
+    deadlines::{Deadlines, Heads, RESPONSE_TIMEOUT, Timed, WRITE_STALL_TIMEOUT},
+    routes,
+};
+use crate::{
+    events::SelfMetrics,
+    model::families,
+    supervise::{Children, Stop, Tasks},
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{
+    convert::Infallible,
+    io,
+    net::{SocketAddr, TcpListener},
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::net::TcpStream;
+
+/// Connections at a time; more are closed at once.
+pub const MAX_CONNECTIONS: usize = 256;
+
+/// Largest head of a request, in bytes; a larger one is answered 431.
+pub const MAX_HEADER_BYTES: usize = 16 << 10;
+
+/// Most headers of a request; more are answered 431.
+pub const MAX_HEADERS: usize = 64;
+
+/// Longest time for the head of a request to come in.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A kept-alive connection without a request is closed after this long: more than most scrape intervals.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// When the agent stops, responses under way get this long.
+pub const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// Wait after the system refused to hand over a connection, normally for want of file descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    source: io::Error,
+}
+
+/// A bound address, on which connections wait until [`serve`] takes them.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    /// Where it listens; has the real port where port 0 was asked for.
+    pub address: SocketAddr,
+}
+
+/// What [`serve`] promises with its constants; tests promise less.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) connections: usize,
+    pub(super) idle: Duration,
+    pub(super) deadlines: Deadlines,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let deadlines = Deadlines { head: HEADER_TIMEOUT, stall: WRITE_STALL_TIMEOUT, response: RESPONSE_TIMEOUT };
+        Self { connections: MAX_CONNECTIONS, idle: IDLE_TIMEOUT, deadlines }
+    }
+}
+
+/// Takes an address.
+pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
+    let taken = TcpListener::bind(address).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        Ok(Listener { address: socket.local_addr()?, socket })
+    });
+    taken.map_err(|source| BindError { address, source })
+}
+
+/// Starts the server's thread.
+///
+/// # Errors
+/// When the system refuses a thread or its event loop.
+pub fn serve(tasks: &Tasks, listener: Listener, views: Views, metrics: Arc<SelfMetrics>) -> io::Result<()> {
+    serve_with(tasks, listener, views, metrics, Limits::default())
+}
+
+pub(super) fn serve_with(
+    tasks: &Tasks,
+    listener: Listener,
+    views: Views,
+    metrics: Arc<SelfMetrics>,
+    limits: Limits,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let socket = {
+        let _inside = runtime.enter();
+        tokio::net::TcpListener::from_std(listener.socket)?
+    };
+    tasks.thread("http", move |stop| {
+        let server = Server { views: Arc::new(views), metrics, limits, stop };
+        runtime.block_on(server.accept(socket));
+    })
+}
+
+struct Server {
+    views: Arc<Views>,
+    metrics: Arc<SelfMetrics>,
+    limits: Limits,
+    stop: Stop,
+}
+
+impl Server {
+    async fn accept(&self, socket: tokio::net::TcpListener) {
+        let mut connections = Children::default();
+        let mut refused_before = false;
+        loop {
+            self.metrics.set(&families::HTTP_CONNECTIONS, &[], float(connections.running()));
+            tokio::select! {
+                () = self.stop.wait() => break,
+                () = connections.next_ended() => {}
+                accepted = socket.accept() => match accepted {
+                    Ok(_) if connections.running() >= self.limits.connections => {
+                        self.metrics.count(&families::HTTP_REJECTED, &["too_many"]);
+                    }
+                    Ok((stream, peer)) => {
+                        refused_before = false;
+                        connections.spawn(self.connection(stream, peer));
+                    }
+                    Err(error) if is_of_one_connection(&error) => {}
+                    Err(error) => {
+                        if !refused_before {
+                            tracing::error!(%error, "cannot accept connections");
+                        }
+                        refused_before = true;
+                        self.metrics.count(&families::HTTP_REJECTED, &["accept"]);
+                        tokio::select! {
+                            () = self.stop.wait() => break,
+                            () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                        }
+                    }
+                },
+            }
+        }
+        drop(socket);
+        let cut = connections.shut_down(DRAIN_TIME).await;
+        if cut > 0 {
+            tracing::warn!(cut, "responses were cut off to stop in time");
+        }
+    }
+
+    /// Serves one connection until it ends.
+    fn connection(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send + 'static {
+        let (views, metrics) = (Arc::clone(&self.views), Arc::clone(&self.metrics));
+        let (stop, limits) = (self.stop.clone(), self.limits);
+        async move {
+            // Only a matter of latency.
+            let _refused = stream.set_nodelay(true);
+            let heads = Heads::default();
+            let stream = TokioIo::new(Timed::new(stream, limits.deadlines, Arc::clone(&heads)));
+            let service = service_fn(move |request: hyper::Request<Incoming>| {
+                heads.fetch_add(1, Ordering::Relaxed);
+                let views = Arc::clone(&views);
+                async move { Ok::<_, Infallible>(routes::respond(request, peer.ip(), &views).await) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(limits.idle)
+                .max_buf_size(MAX_HEADER_BYTES)
+                .max_headers(MAX_HEADERS)
+                .serve_connection(stream, service);
+            let mut connection = pin!(connection);
+            let outcome = tokio::select! {
+                outcome = connection.as_mut() => outcome,
+                () = stop.wait() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Some(reason) = outcome.err().and_then(|error| reason(&error)) {
+                metrics.count(&families::HTTP_REJECTED, &[reason]);
+            }
+        }
+    }
+}
+
+/// Why a connection was cut off by us; `None` = it was not.
+fn reason(error: &hyper::Error) -> Option<&'static str> {
+    let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let too_late = causes
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut));
+    if too_late {
+        Some("too_slow")
+    } else if error.is_parse_too_large() {
+        Some("too_large")
+    } else if error.is_parse() {
+        Some("malformed")
+    } else {
+        None
+    }
+}
+
+/// Did just this connection fail before it was taken?
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+fn float(count: usize) -> f64 {
+    crate::page::encode::to_float(i64::try_from(count).unwrap_or(i64::MAX))
+}

@@ -1,1 +1,0 @@
-//! Prometheus instant vector selectors over samples.
