@@ -1,8 +1,23 @@
-//! Collects JMX exporter pages: one reader for each page, never overlapping.
+//! Collects JMX exporter pages: one reader for each page, never overlapping. Does not know what becomes of a page.
 
-use crate::model::Labels;
+mod body;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+pub use walk::MAX_HEADER_BYTES;
+
+use crate::{
+    events::SelfMetrics,
+    model::Labels,
+    snapshot::{Exposition, PageObservation},
+    supervise::Tasks,
+};
+use reader::Reader;
 use regex::Regex;
 use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 /// One page's configuration.
 #[derive(Clone, Debug)]
@@ -33,4 +48,22 @@ impl PartialEq for Config {
             && texts(&self.keep) == texts(&other.keep)
             && texts(&self.drop) == texts(&other.drop)
     }
+}
+
+/// Starts to read a page, again and again until the tasks are stopped. What is returned always has the newest
+/// observation; the first says that there was none yet.
+pub fn start(tasks: &Tasks, config: Config, metrics: Arc<SelfMetrics>) -> watch::Receiver<Arc<PageObservation>> {
+    let name = format!("jmx-{}", config.name);
+    let (reader, receiver) = Reader::new(config, metrics);
+    tasks.task(&name, reader.run(tasks.stop()));
+    receiver
+}
+
+/// The id of the broker whose page this is: both agent versions name it, whatever case their rules choose. `None` when
+/// the page names none, or more than one.
+pub fn broker_id(page: &Exposition) -> Option<i32> {
+    let infos = page.names().filter(|(name, _)| name.eq_ignore_ascii_case("kafka_server_app_info_starttimems"));
+    let mut ids = infos.flat_map(|(_, samples)| samples).map(|sample| sample.label("id")?.parse().ok());
+    let first: i32 = ids.next()??;
+    (first >= 0 && ids.all(|id| id == Some(first))).then_some(first)
 }
