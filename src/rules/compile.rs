@@ -120,11 +120,7 @@ fn child() -> Result<(), CompileError> {
             .map_err(|error| machine("limiting it")(error.into()))?;
     }
     let mut bytes = Vec::new();
-    io::stdin()
-        .lock()
-        .take(limits::MAX_MODULE_BYTES)
-        .read_to_end(&mut bytes)
-        .map_err(machine("reading the module"))?;
+    io::stdin().lock().take(limits::MAX_MODULE_BYTES).read_to_end(&mut bytes).map_err(machine("reading the module"))?;
     let code = compile_bytes(&bytes)?;
     let mut out = io::stdout().lock();
     out.write_all(&code).and_then(|()| out.flush()).map_err(machine("writing the code"))
@@ -135,12 +131,7 @@ pub(super) fn in_child(compiler: &Path, bytes: &[u8], stop: &Stop) -> Result<Vec
     in_child_within(compiler, bytes, stop, limits::COMPILE_WALL)
 }
 
-fn in_child_within(
-    compiler: &Path,
-    bytes: &[u8],
-    stop: &Stop,
-    wall: Duration,
-) -> Result<Vec<u8>, CompileError> {
+fn in_child_within(compiler: &Path, bytes: &[u8], stop: &Stop, wall: Duration) -> Result<Vec<u8>, CompileError> {
     let machine = |what| move |source: io::Error| CompileError::Machine { what, source };
     // Files in memory instead of pipes: nobody can block, and nobody else can write to them.
     let memory = |name: &str| -> Result<File, CompileError> {

@@ -229,12 +229,7 @@ fn run<T>(
 }
 
 /// Why the guest ended: a word for the metric, and a sentence.
-fn reason(
-    error: &wasmtime::Error,
-    memory_refused: bool,
-    memory: u64,
-    log: &Mutex<GuestLog>,
-) -> (&'static str, String) {
+fn reason(error: &wasmtime::Error, memory_refused: bool, memory: u64, log: &Mutex<GuestLog>) -> (&'static str, String) {
     if let Some(ended) = error.downcast_ref::<Ended>() {
         return ("time", ended.to_string());
     }

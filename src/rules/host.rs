@@ -246,10 +246,7 @@ impl snapshot::Host for Host {
         Ok(self.charged(answer))
     }
 
-    fn topic_lags(
-        &mut self,
-        filter: snapshot::LagFilter,
-    ) -> wasmtime::Result<Result<Vec<snapshot::TopicLag>, Error>> {
+    fn topic_lags(&mut self, filter: snapshot::LagFilter) -> wasmtime::Result<Result<Vec<snapshot::TopicLag>, Error>> {
         self.charge()?;
         let answer = self.topic_sums(filter);
         Ok(self.charged(answer))
@@ -311,8 +308,7 @@ impl snapshot::Host for Host {
 
 fn lag_table(observed: &Snapshot, filter: snapshot::LagFilter, most: u32) -> Result<snapshot::LagColumns, Error> {
     let wanted = Wanted::new(filter)?;
-    let kafka =
-        observed.kafka.as_deref().ok_or_else(|| Error::Unavailable("Kafka was not observed lately".into()))?;
+    let kafka = observed.kafka.as_deref().ok_or_else(|| Error::Unavailable("Kafka was not observed lately".into()))?;
     let filter = LagFilter {
         group: &|name| wanted.groups.matches(name),
         topic: &|name| wanted.topics.matches(name),

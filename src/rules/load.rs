@@ -70,7 +70,9 @@ impl LoadError {
     pub(super) fn is_passing(&self) -> bool {
         matches!(
             self,
-            Self::Read { .. } | Self::Compile(CompileError::Machine { .. } | CompileError::Killed(_)) | Self::DryRun { .. }
+            Self::Read { .. }
+                | Self::Compile(CompileError::Machine { .. } | CompileError::Killed(_))
+                | Self::DryRun { .. }
         )
     }
 }

@@ -19,6 +19,8 @@ mod reload;
 mod sources;
 mod start;
 mod state;
+#[cfg(test)]
+mod tests;
 mod wasi;
 
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, child_main};

@@ -123,7 +123,8 @@ impl Registry {
     pub(super) fn observe(&mut self, snapshot: Arc<Snapshot>, now: Instant) -> Vec<String> {
         let before = self.latest.replace(snapshot);
         let Some(before) = before else { return Vec::new() };
-        let late = self.rules.iter_mut().filter(|(_, entry)| entry.live.is_some() && (entry.busy || entry.due(&before, now)));
+        let late =
+            self.rules.iter_mut().filter(|(_, entry)| entry.live.is_some() && (entry.busy || entry.due(&before, now)));
         late.map(|(name, entry)| {
             entry.missed = entry.missed.saturating_add(1);
             name.clone()
@@ -187,10 +188,8 @@ impl Registry {
     /// Puts a version in the place of the one before. False: a later one is there already.
     pub(super) fn install(&mut self, version: Version) -> bool {
         let name = version.settings.name.clone();
-        let entry = self
-            .rules
-            .entry(name)
-            .or_insert_with(|| Entry::new(Arc::clone(&version.settings), version.module.clone()));
+        let entry =
+            self.rules.entry(name).or_insert_with(|| Entry::new(Arc::clone(&version.settings), version.module.clone()));
         if entry.live.as_ref().is_some_and(|live| live.generation >= version.generation) {
             return false;
         }

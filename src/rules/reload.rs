@@ -12,16 +12,11 @@ use super::{
     sources::{self, Desired, Print, Prints},
     state::State,
 };
-use crate::{
-    model::families,
-    pipeline::RuleSettings,
-    snapshot::Snapshot,
-    supervise::Stop,
-};
+use crate::{model::families, pipeline::RuleSettings, snapshot::Snapshot, supervise::Stop};
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -104,7 +99,7 @@ impl Reload {
             self.look(Instant::now());
             let asked = requests.wait(limits::SCAN_INTERVAL);
             if let Some(config) = asked.config {
-                self.config = config;
+                self.reconfigure(config);
             }
             if asked.rescan {
                 self.try_again();
@@ -122,6 +117,7 @@ impl Reload {
         }
     }
 
+    /// Counts from the next look.
     pub(super) fn reconfigure(&mut self, config: Config) {
         self.config = config;
     }
@@ -179,28 +175,13 @@ impl Reload {
 
     /// Looks at a rule's files; their prints if they should be loaded now.
     fn glance(&mut self, name: &str, one: &Desired, now: Instant) -> Result<Option<Prints>, LoadError> {
-        let prints = match &one.module {
-            Module::Builtin(_) => (None, None),
-            Module::File(path) => {
-                let failed = |path: &PathBuf| {
-                    let path = path.clone();
-                    move |source| LoadError::Read { path, source }
-                };
-                let module = Print::of(path).map_err(failed(path))?;
-                let sidecar = match &one.sidecar {
-                    Some(path) => match Print::of(path) {
-                        Ok(print) => Some(print),
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                        Err(error) => return Err(failed(path)(error)),
-                    },
-                    None => None,
-                };
-                (Some(module), sidecar)
-            }
-        };
         let seen = self.seen.entry(name.to_owned()).or_default();
         seen.gone = 0;
         seen.of_folder = one.of_folder();
+        let prints = prints(one).inspect_err(|_| {
+            seen.prints = None;
+            seen.tried = None;
+        })?;
         seen.looks = if seen.prints == Some(prints) { seen.looks.saturating_add(1) } else { 1 };
         seen.prints = Some(prints);
         if seen.looks < 2 && prints.0.is_some() {
@@ -317,5 +298,18 @@ impl Reload {
             self.shared.metrics.count(&families::RULE_RELOADS, &["removed", &name]);
             tracing::info!(rule = name, "rule is gone");
         }
+    }
+}
+
+/// How the files of a rule look now.
+fn prints(one: &Desired) -> Result<Prints, LoadError> {
+    let Module::File(path) = &one.module else { return Ok((None, None)) };
+    let failed = |path: &Path, source| LoadError::Read { path: path.to_owned(), source };
+    let module = Print::of(path).map_err(|error| failed(path, error))?;
+    let Some(sidecar) = &one.sidecar else { return Ok((Some(module), None)) };
+    match Print::of(sidecar) {
+        Ok(print) => Ok((Some(module), Some(print))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((Some(module), None)),
+        Err(error) => Err(failed(sidecar, error)),
     }
 }

@@ -87,7 +87,7 @@ pub(super) fn read_folder(folder: &Path) -> io::Result<(BTreeMap<String, PathBuf
         let file = entry.file_name();
         let file = file.to_string_lossy();
         let Some(name) = file.strip_suffix(".wasm") else { continue };
-        if name.starts_with('.') {
+        if file.starts_with('.') {
             // Where editors and copying programs keep what is not finished.
             continue;
         }
@@ -99,7 +99,11 @@ pub(super) fn read_folder(folder: &Path) -> io::Result<(BTreeMap<String, PathBuf
             ));
             continue;
         }
-        modules.insert(name.to_owned(), entry.path());
+        match fs::metadata(entry.path()) {
+            // A link into nothing is no file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            _ => drop(modules.insert(name.to_owned(), entry.path())),
+        }
     }
     Ok((modules, complaints))
 }
@@ -127,12 +131,15 @@ pub(super) fn desired(config: &Config, folder: &BTreeMap<String, PathBuf>) -> BT
             continue;
         }
         let listed = config.rules.iter().find(|(listed, _)| listed == name).map(|(_, listed)| listed.clone());
-        desired.insert(name.clone(), Desired {
-            module: Module::File(path.clone()),
-            sidecar: Some(path.with_extension("yaml")),
-            listed: listed.unwrap_or_default(),
-            note: None,
-        });
+        desired.insert(
+            name.clone(),
+            Desired {
+                module: Module::File(path.clone()),
+                sidecar: Some(path.with_extension("yaml")),
+                listed: listed.unwrap_or_default(),
+                note: None,
+            },
+        );
     }
     desired
 }
@@ -162,9 +169,8 @@ mod tests {
     use super::*;
 
     fn config(rules: Vec<(&str, Option<Module>)>) -> Config {
-        let rule = |(name, module): (&str, Option<Module>)| {
-            (name.to_owned(), RuleConfig { module, ..RuleConfig::default() })
-        };
+        let rule =
+            |(name, module): (&str, Option<Module>)| (name.to_owned(), RuleConfig { module, ..RuleConfig::default() });
         Config {
             rules_dir: None,
             rules: rules.into_iter().map(rule).collect(),
@@ -191,6 +197,7 @@ mod tests {
         for name in ["ok.wasm", ".tmp.wasm", "sp ace.wasm", "x.yaml", ".wasm"] {
             fs::write(dir.path().join(name), b"").unwrap();
         }
+        std::os::unix::fs::symlink("nowhere", dir.path().join("link.wasm")).unwrap();
         let (modules, complaints) = read_folder(dir.path()).unwrap();
         assert_eq!(modules.keys().collect::<Vec<_>>(), ["ok"]);
         assert_eq!(complaints.len(), 1);

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use rand_core::{Infallible, TryRng};
 use sha2::{Digest, Sha256};
 use std::{
-    sync::{Mutex, PoisonError, atomic::{AtomicU64, Ordering}, Arc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use wasmtime::component::{Linker, ResourceTable};

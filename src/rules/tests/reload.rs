@@ -1,0 +1,434 @@
+//! Rules come, change and go while all runs.
+
+use super::{Bench, alert_value, config, in_process, module, no_cache, settings, snapshot, text};
+use crate::{
+    events::SelfMetrics,
+    model::families,
+    pipeline::{Input, RulesView, Verdict},
+    rules::{
+        Limits, Module, Overlay, RuleConfig,
+        evaluate::Finished,
+        load::Loader,
+        pool::Shared,
+        registry::{Registry, Version},
+        reload::Reload,
+        start::start_with,
+        state::State,
+    },
+    snapshot::Snapshot,
+    supervise::Tasks,
+};
+use std::{
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, watch};
+
+/// The loader without its threads: each look is made by hand.
+struct Looks {
+    bench: Bench,
+    reload: Reload,
+    shared: Arc<Shared>,
+    dir: tempfile::TempDir,
+    heard: mpsc::Receiver<Input>,
+    view: watch::Receiver<Arc<RulesView>>,
+    metrics: Arc<SelfMetrics>,
+    _snapshots: watch::Sender<Arc<Snapshot>>,
+}
+
+impl Looks {
+    fn new() -> Self {
+        let bench = Bench::new();
+        let dir = tempfile::tempdir().unwrap();
+        let (pipeline, heard) = mpsc::channel(100);
+        let (view_sender, view) = watch::channel(Arc::default());
+        let (snapshot_sender, snapshots) = watch::channel(Arc::new(snapshot(1, 1)));
+        let metrics = Arc::new(SelfMetrics::default());
+        let shared = Arc::new(Shared::new([7; 32], Arc::clone(&metrics), pipeline, view_sender));
+        let stop = bench.tasks.stop();
+        let loader = Loader::new(bench.linker.clone(), no_cache(), in_process, [7; 32], stop.clone());
+        let reload = Reload::new(Arc::clone(&shared), loader, config(dir.path()), snapshots, stop);
+        Self { bench, reload, shared, dir, heard, view, metrics, _snapshots: snapshot_sender }
+    }
+
+    fn look(&mut self) {
+        self.reload.look(Instant::now());
+    }
+
+    /// Two looks: enough for a file that stands still.
+    fn settle(&mut self) {
+        self.look();
+        self.look();
+    }
+
+    fn write(&self, file: &str, bytes: &[u8]) {
+        // As a careful user does it; half a copy is another test.
+        let beside = self.dir.path().join(".new");
+        fs::write(&beside, bytes).unwrap();
+        fs::rename(beside, self.dir.path().join(file)).unwrap();
+    }
+
+    /// What the pipeline heard since the last time: + installed, - removed.
+    fn heard(&mut self) -> Vec<String> {
+        let mut heard = Vec::new();
+        while let Ok(input) = self.heard.try_recv() {
+            heard.push(match input {
+                Input::Installed { settings, generation } => format!("+{}@{generation}", settings.name),
+                Input::Removed { rule, generation } => format!("-{rule}@{generation}"),
+                Input::Evaluated(evaluation) => format!("{:?}", evaluation.verdict),
+            });
+        }
+        heard
+    }
+
+    fn load_error(&self, rule: &str) -> Option<String> {
+        let view = self.view.borrow();
+        view.rules.iter().find(|one| one.settings.name == rule).unwrap().load_error.clone()
+    }
+
+    fn live_sha(&self, rule: &str) -> String {
+        let registry = self.shared.registry();
+        registry.rules[rule].live.as_ref().map(|live| live.code.sha256.clone()).unwrap_or_default()
+    }
+
+    fn reloads(&self, outcome: &str, rule: &str) -> f64 {
+        self.metrics.value(&families::RULE_RELOADS, &[outcome, rule]).unwrap_or(0.0)
+    }
+}
+
+fn version_b() -> Vec<u8> {
+    module(&text("alert.wat").replace("VersionA", "VersionB"))
+}
+
+#[test]
+fn a_file_is_live_after_two_looks_and_its_next_version_takes_over() {
+    let mut looks = Looks::new();
+    looks.write("a.wasm", &module(&text("alert.wat")));
+    looks.look();
+    assert_eq!(looks.heard(), [""; 0]);
+    looks.look();
+    assert_eq!(looks.heard(), ["+a@1"]);
+    let first = looks.live_sha("a");
+    looks.settle();
+    assert_eq!(looks.heard(), [""; 0]);
+    looks.write("a.wasm", &version_b());
+    looks.settle();
+    assert_eq!(looks.heard(), ["+a@2"]);
+    assert_ne!(looks.live_sha("a"), first);
+    assert_eq!(looks.reloads("loaded", "a"), 2.0);
+    let view = looks.view.borrow();
+    let module = view.rules[0].module.clone();
+    assert!(view.rules[0].live && module.ends_with("a.wasm"), "{view:?}");
+    assert_eq!(looks.metrics.value(&families::RULE_INFO, &[&module, "a", &view.rules[0].sha256]), Some(1.0));
+    assert_eq!(looks.metrics.value(&families::RULE_INFO, &[&module, "a", &first]), None);
+}
+
+#[test]
+fn whatever_is_wrong_with_a_new_version_the_old_one_goes_on() {
+    let mut looks = Looks::new();
+    let good = module(&text("alert.wat"));
+    looks.write("a.wasm", &good);
+    looks.settle();
+    let (first, _) = (looks.live_sha("a"), looks.heard());
+    for (refused, (bytes, part)) in [
+        (b"garbage".to_vec(), "not a WebAssembly component"),
+        (good[..good.len() / 2].to_vec(), ""),
+        (module(&text("no_export.wat")), "does not fit the world"),
+        (module(&text("sockets.wat")), "rules do not have"),
+        (module(&text("trap.wat")), "dry run on the present snapshot failed (trap)"),
+        (module(&text("loop_start.wat")), "dry run on the present snapshot failed (time)"),
+        (vec![0; 33 << 20], "over 33554432 bytes"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        looks.write("a.wasm", &bytes);
+        looks.settle();
+        let error = looks.load_error("a").unwrap();
+        assert!(error.contains(part), "{error}");
+        assert_eq!(looks.live_sha("a"), first);
+        assert_eq!(looks.heard(), [""; 0], "{part}");
+        assert_eq!(looks.reloads("refused", "a"), f64::from(u32::try_from(refused + 1).unwrap()));
+    }
+    looks.write("a.wasm", &good);
+    looks.settle();
+    assert_eq!((looks.heard().len(), looks.load_error("a")), (1, None));
+    // What is not observed is no fault of the rule's.
+    looks.write("u.wasm", &module(&text("unavailable.wat")));
+    looks.settle();
+    assert_eq!((looks.heard().len(), looks.load_error("u")), (1, None));
+}
+
+#[test]
+fn a_copy_in_progress_is_not_loaded() {
+    let mut looks = Looks::new();
+    let bytes = module(&text("alert.wat"));
+    for end in [10, 100, bytes.len()] {
+        fs::write(looks.dir.path().join("a.wasm"), &bytes[..end]).unwrap();
+        looks.look();
+    }
+    assert_eq!(looks.reloads("refused", "a"), 0.0);
+    looks.look();
+    assert_eq!(looks.heard(), ["+a@1"]);
+}
+
+#[test]
+fn a_deleted_file_removes_its_rule_and_an_unreadable_folder_removes_nothing() {
+    let mut looks = Looks::new();
+    looks.write("a.wasm", &module(&text("alert.wat")));
+    looks.settle();
+    looks.heard();
+    let (folder, away) = (looks.dir.path().to_owned(), looks.dir.path().with_extension("away"));
+    fs::rename(&folder, &away).unwrap();
+    looks.settle();
+    looks.settle();
+    assert_eq!(looks.heard(), [""; 0]);
+    assert!(looks.view.borrow().rules_dir_error.as_ref().unwrap().contains("cannot read"));
+    assert_eq!(looks.metrics.value(&families::RULES_DIR_READABLE, &[]), Some(0.0));
+    fs::rename(&away, &folder).unwrap();
+    looks.settle();
+    assert_eq!((looks.heard().len(), looks.view.borrow().rules_dir_error.clone()), (0, None));
+    fs::remove_file(folder.join("a.wasm")).unwrap();
+    looks.look();
+    assert_eq!(looks.heard(), [""; 0]);
+    looks.look();
+    assert_eq!(looks.heard(), ["-a@2"]);
+    assert!(looks.view.borrow().rules.is_empty());
+    assert_eq!(looks.reloads("removed", "a"), 1.0);
+}
+
+#[test]
+fn the_yaml_beside_a_module_configures_it_and_a_bad_one_changes_nothing() {
+    let mut looks = Looks::new();
+    looks.write("f.wasm", &module(&text("failed.wat")));
+    looks.write("f.yaml", b"config: told by yaml");
+    looks.settle();
+    assert!(looks.load_error("f").unwrap().contains("(error): told by yaml"));
+    looks.write("a.wasm", &module(&text("alert.wat")));
+    looks.settle();
+    assert_eq!(looks.heard().len(), 1);
+    looks.write("a.yaml", b"rights: all");
+    looks.settle();
+    assert_eq!(looks.heard(), [""; 0]);
+    assert!(looks.load_error("a").unwrap().ends_with("a.yaml: only config here"));
+    looks.write("a.yaml", b"config: {}");
+    looks.settle();
+    assert_eq!((looks.heard().len(), looks.load_error("a")), (1, None));
+}
+
+#[test]
+fn a_new_configuration_changes_settings_and_removes_rules_at_once() {
+    let mut looks = Looks::new();
+    looks.write("m.txt", &module(&text("alert.wat")));
+    let listed = |interval| RuleConfig {
+        module: Some(Module::File(looks.dir.path().join("m.txt"))),
+        overlay: Overlay { interval, ..Overlay::default() },
+        limits: Limits::default(),
+    };
+    let with = |rules: Vec<(String, RuleConfig)>| super::Config { rules, ..config(looks.dir.path()) };
+    let (one, changed) =
+        (with(vec![("l".into(), listed(None))]), with(vec![("l".into(), listed(Some(Duration::MAX)))]));
+    let (missing, none) = (
+        with(vec![("l".into(), RuleConfig { module: Some(Module::Builtin("nix".into())), ..RuleConfig::default() })]),
+        with(vec![]),
+    );
+    looks.reload.reconfigure(one);
+    looks.settle();
+    assert_eq!(looks.heard(), ["+l@1"]);
+    let sha256 = looks.live_sha("l");
+    looks.reload.reconfigure(changed);
+    looks.look();
+    assert_eq!((looks.heard(), looks.live_sha("l")), (vec!["+l@2".to_owned()], sha256.clone()));
+    looks.reload.reconfigure(missing);
+    looks.look();
+    assert_eq!((looks.heard(), looks.live_sha("l")), (vec![], sha256));
+    assert_eq!(looks.load_error("l").unwrap(), "there is no builtin rule \"nix\"");
+    // A file that cannot be read is no removed rule either.
+    fs::remove_file(looks.dir.path().join("m.txt")).unwrap();
+    looks.settle();
+    looks.reload.reconfigure(none);
+    looks.look();
+    assert_eq!(looks.heard(), ["-l@4"]);
+}
+
+#[test]
+fn an_older_load_does_not_replace_a_newer_and_a_late_evaluation_changes_nothing() {
+    let bench = Bench::new();
+    let version = |text: &str, generation| Version {
+        code: bench.code(text),
+        settings: Arc::new(settings("a")),
+        config: "{}".into(),
+        limits: Limits::default(),
+        module: "m".into(),
+        generation,
+    };
+    let (old, new) = (version(&text("counter.wat"), 3), version(&text("empty.wat"), 4));
+    let mut registry = Registry::default();
+    registry.observe(Arc::new(snapshot(1, 2)), Instant::now());
+    assert!(registry.install(old.clone()));
+    let (job, generation) = registry.next(Instant::now()).unwrap();
+    let finished: Finished = crate::rules::evaluate::evaluate(job, &[7; 32], &bench.tasks.stop());
+    assert_eq!(alert_value(&finished), Some(1.0));
+    assert!(registry.install(new) && !registry.install(old));
+    registry.done("a", generation, finished, Instant::now());
+    let entry = &registry.rules["a"];
+    assert_eq!((entry.live.as_ref().unwrap().generation, entry.state()), (4, &State::default()));
+}
+
+#[test]
+fn a_rule_that_keeps_failing_pauses_longer_and_longer() {
+    let bench = Bench::new();
+    let mut registry = Registry::default();
+    registry.install(Version {
+        code: bench.code(&text("empty.wat")),
+        settings: Arc::new(settings("a")),
+        config: "{}".into(),
+        limits: Limits::default(),
+        module: "m".into(),
+        generation: 1,
+    });
+    let fail = || Finished {
+        verdict: Verdict::Failed { reason: "trap", text: "x".into() },
+        state: State::default(),
+        cpu: Duration::ZERO,
+        wall: Duration::ZERO,
+        log_dropped: 0,
+    };
+    let mut now = Instant::now();
+    let mut number = 0;
+    let mut evaluated = Vec::new();
+    for second in 0..200u64 {
+        number += 1;
+        registry.observe(Arc::new(snapshot(number, number * 1000)), now);
+        if registry.next(now).is_some() {
+            evaluated.push(second);
+            registry.done("a", 1, fail(), now);
+        }
+        now += Duration::from_secs(1);
+    }
+    assert_eq!(evaluated, [0, 1, 2, 7, 17, 37, 77, 157]);
+    assert_eq!(registry.failures_with("a", &fail().verdict), 9);
+}
+
+#[test]
+fn cheap_rules_go_first_and_none_waits_for_ever() {
+    let bench = Bench::new();
+    let mut registry = Registry::default();
+    for (generation, name) in [(1, "cheap"), (2, "dear")] {
+        registry.install(Version {
+            code: bench.code(&text("empty.wat")),
+            settings: Arc::new(settings(name)),
+            config: "{}".into(),
+            limits: Limits::default(),
+            module: "m".into(),
+            generation,
+        });
+    }
+    let now = Instant::now();
+    let mut order = Vec::new();
+    // One evaluation for each snapshot: there is never time for both.
+    for number in 1..=10 {
+        let skipped = registry.observe(Arc::new(snapshot(number, number)), now);
+        assert!(number < 3 || skipped.len() == 1, "{skipped:?}");
+        let (job, generation) = registry.next(now).unwrap();
+        let cpu = if job.settings.name == "dear" { Duration::from_millis(90) } else { Duration::from_millis(1) };
+        let done = Finished {
+            verdict: Verdict::Unavailable(String::new()),
+            state: State::default(),
+            cpu,
+            wall: cpu,
+            log_dropped: 0,
+        };
+        order.push(job.settings.name.clone());
+        registry.done(&job.settings.name, generation, done, now);
+    }
+    assert_eq!(order.iter().filter(|name| *name == "dear").count(), 3, "{order:?}");
+    assert_eq!(order[..2], ["cheap", "dear"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_whole_host_runs_reloads_and_stops() {
+    let (tasks, _ended) = Tasks::new();
+    let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().join("rules");
+    fs::create_dir(&rules).unwrap();
+    let (pipeline, mut heard) = mpsc::channel(10);
+    let (view_sender, _view) = watch::channel(Arc::default());
+    let (snapshots, receiver) = watch::channel(Arc::new(snapshot(0, 0)));
+    let metrics = Arc::new(SelfMetrics::default());
+    let mut settings = config(&rules);
+    settings.cache_dir = dir.path().join("compiled");
+    start_with(&tasks, settings, receiver, pipeline, view_sender, Arc::clone(&metrics), in_process).unwrap();
+    fs::write(
+        rules.join("hog.wasm"),
+        module(
+            &text("call_flood.wat")
+                .replace("(br $again)) unreachable", "(br_if $again (i32.const 0)))(i32.const 1024)"),
+        ),
+    )
+    .unwrap();
+    fs::write(rules.join("a.wasm"), module(&text("alert.wat"))).unwrap();
+    let mut number = 0;
+    let mut installed: Vec<(String, u64)> = Vec::new();
+    let mut names = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut replaced = false;
+    while Instant::now() < deadline && !names.contains(&"VersionB".to_owned()) {
+        number += 1;
+        snapshots.send_replace(Arc::new(snapshot(number, number * 1000)));
+        while let Ok(Some(input)) = tokio::time::timeout(Duration::from_millis(50), heard.recv()).await {
+            match input {
+                Input::Installed { settings, generation } => installed.push((settings.name.clone(), generation)),
+                Input::Evaluated(evaluation) => {
+                    let live = installed.iter().rev().find(|(name, _)| *name == evaluation.settings.name).unwrap();
+                    assert_eq!(live.1, evaluation.generation, "a version spoke that was not, or no more, installed");
+                    let Verdict::Outcome(outcome) = evaluation.verdict else { panic!("{:?}", evaluation.verdict) };
+                    names.extend(outcome.alerts.into_iter().map(|alert| alert.name));
+                }
+                Input::Removed { .. } => panic!("nothing was removed"),
+            }
+        }
+        if !replaced && names.contains(&"VersionA".to_owned()) {
+            fs::write(rules.join("a.wasm"), version_b()).unwrap();
+            replaced = true;
+        }
+    }
+    assert!(names.contains(&"VersionB".to_owned()), "{names:?}");
+    assert!(metrics.value(&families::RULE_EVALUATIONS, &["ok", "a"]).unwrap() >= 2.0);
+    let started = Instant::now();
+    assert!(tasks.shut_down(Duration::from_secs(5)).await.is_empty());
+    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(fs::read_dir(dir.path().join("compiled")).unwrap().count() >= 3, "code was not kept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_endless_rule_does_not_keep_others_or_the_end_waiting() {
+    let (tasks, _ended) = Tasks::new();
+    let dir = tempfile::tempdir().unwrap();
+    let (pipeline, mut heard) = mpsc::channel(10);
+    let (view_sender, _view) = watch::channel(Arc::default());
+    let (snapshots, receiver) = watch::channel(Arc::new(snapshot(0, 0)));
+    // Loops for ever, but not in the dry run: that sees snapshot 0.
+    let body = "(if (i64.ne (local.get $now) (i64.const 0)) (then (loop $again (br $again)))) (i32.const 1024)";
+    let endless = text("loop.wat").replace("(loop $again (br $again)) unreachable", body);
+    fs::write(dir.path().join("endless.wasm"), module(&endless)).unwrap();
+    fs::write(dir.path().join("good.wasm"), module(&text("alert.wat"))).unwrap();
+    let mut settings = config(dir.path());
+    let limits = Limits { time: Duration::from_secs(60), ..Limits::default() };
+    settings.rules = vec![("endless".into(), RuleConfig { limits, ..RuleConfig::default() })];
+    settings.cache_dir = Path::new("/proc/nowhere").to_owned();
+    let metrics = Arc::new(SelfMetrics::default());
+    start_with(&tasks, settings, receiver, pipeline, view_sender, metrics, in_process).unwrap();
+    for _ in 0..2 {
+        let input = tokio::time::timeout(Duration::from_secs(20), heard.recv()).await.unwrap().unwrap();
+        assert!(matches!(input, Input::Installed { .. }));
+    }
+    snapshots.send_replace(Arc::new(snapshot(1, 1000)));
+    // With one thread the endless rule may well hold it now; the end must come all the same.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let started = Instant::now();
+    assert!(tasks.shut_down(Duration::from_secs(5)).await.is_empty());
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
