@@ -115,7 +115,13 @@ impl App {
         let (alerts, alerts_receiver) = watch::channel(Arc::default());
         let (rules_view, rules_receiver) = watch::channel(Arc::default());
         pipeline::start(&tasks, inputs_receiver, deliveries, alerts, Arc::clone(&metrics));
-        let deliver = deliver::start(&tasks, config.notify.clone(), deliveries_receiver, Arc::clone(&metrics));
+        let deliver = deliver::start(
+            &tasks,
+            config.notify.clone(),
+            deliver::External::default(),
+            deliveries_receiver,
+            Arc::clone(&metrics),
+        );
         let rules = rules::start(
             &tasks,
             config.rules.clone(),

@@ -33,7 +33,10 @@ impl App {
         let listener = if config.http == self.config.http {
             None
         } else {
-            Some(http::bind(config.http.listen).map_err(|error| format!("http.listen: {:#}", anyhow::Error::from(error)))?)
+            Some(
+                http::bind(config.http.listen)
+                    .map_err(|error| format!("http.listen: {:#}", anyhow::Error::from(error)))?,
+            )
         };
         let mut sources = (**self.sources.borrow()).clone();
         if config.kafka != self.config.kafka {

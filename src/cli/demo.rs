@@ -1,6 +1,9 @@
 //! `brokerwarden demo`: the real agent on the demo's world, and what it sees on standard output.
 
-use super::{log, run::{block_on, load}};
+use super::{
+    log,
+    run::{block_on, load},
+};
 use crate::{
     app::{App, Looks},
     demo::{
@@ -42,6 +45,8 @@ async fn demo(listen: SocketAddr, duration: Option<Duration>) -> anyhow::Result<
     let scratch = ScratchDir::new()?;
     let (tasks, _ended) = Tasks::new();
     let world = World::start(&tasks).await?;
+    // So that whoever watches may drop a rule of theirs into it.
+    std::fs::create_dir(scratch.path().join("rules")).context("cannot make the demo's rules folder")?;
     let path = scratch.path().join("agent.yaml");
     std::fs::write(&path, demo::config_yaml(&world, &listen.to_string(), scratch.path()))
         .with_context(|| format!("cannot write {}", path.display()))?;

@@ -105,6 +105,7 @@ kafka:
   offsets: topic
   interval: 2s
   timeout: 1s
+  properties: {{fetch.wait.max.ms: \"50\", fetch.min.bytes: \"1\"}} # the mock gives one batch of a partition for each Fetch
 jmx:
   - name: broker
     url: {jmx}

@@ -104,7 +104,7 @@ pub enum Pace {
 /// # Errors
 /// When a property cannot be read or is refused.
 pub fn reader(config: &Config, pace: Pace) -> Result<Handle, ClientError> {
-    let mut client = common(config)?;
+    let mut client = common(config);
     let (wait, least) = match pace {
         Pace::Replay => ("50", "1"),
         Pace::Steady => ("1000", "65536"),
@@ -130,13 +130,13 @@ pub fn reader(config: &Config, pace: Pace) -> Result<Handle, ClientError> {
 /// # Errors
 /// As [`reader`].
 pub fn requests(config: &Config) -> Result<Handle, ClientError> {
-    let mut client = common(config)?;
+    let mut client = common(config);
     // read_uncommitted: ListOffsets then gives the high watermark, which is what lag is measured from.
     client.set("isolation.level", "read_uncommitted");
     create(config, &mut client)
 }
 
-fn common(config: &Config) -> Result<ClientConfig, ClientError> {
+fn common(config: &Config) -> ClientConfig {
     let mut client = ClientConfig::new();
     client
         .set("bootstrap.servers", &config.bootstrap_servers)
@@ -151,6 +151,11 @@ fn common(config: &Config) -> Result<ClientConfig, ClientError> {
         .set("socket.connection.setup.timeout.ms", "10000")
         // Metadata is asked for in each cycle anyway.
         .set("topic.metadata.refresh.interval.ms", "-1");
+    client
+}
+
+/// The user's properties go before our defaults; those that must be ours are refused with the configuration.
+fn create(config: &Config, client: &mut ClientConfig) -> Result<Handle, ClientError> {
     for (property, secret) in &config.properties {
         let value = match secret {
             Secret::Inline(value) => value.clone(),
@@ -164,10 +169,6 @@ fn common(config: &Config) -> Result<ClientConfig, ClientError> {
         };
         client.set(property, value);
     }
-    Ok(client)
-}
-
-fn create(config: &Config, client: &mut ClientConfig) -> Result<Handle, ClientError> {
     client.create_with_context(Context::default()).map_err(|error| ClientError::Refused(without_secrets(config, error)))
 }
 
