@@ -119,11 +119,10 @@ mod tests {
         let key = AlertKey { rule: "r".into(), name: "A".into(), labels: Labels::new() };
         let mut alert: Option<Alert> = None;
         for (now, holds, want) in steps {
-            #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "small numbers")]
             let raised_now = Raised {
                 subject: Subject::Agent,
                 annotations: Labels::from([("seen".into(), now.to_string())]),
-                value: Some(*now as f64),
+                value: Some(at(*now).seconds()),
             };
             alert = if *holds {
                 let next = raised(alert, &key, raised_now.clone(), durations, at(*now));
@@ -239,7 +238,7 @@ mod tests {
         let key = AlertKey { rule: "r".into(), name: "A".into(), labels: Labels::new() };
         let now = Raised { subject: Subject::Agent, annotations: Labels::new(), value: None };
         let alert = raised(None, &key, now.clone(), Durations::default(), at(0));
-        let longer = Durations { pending_for: Duration::from_secs(600), ..Durations::default() };
+        let longer = Durations { pending_for: Duration::from_mins(10), ..Durations::default() };
         assert_eq!(raised(Some(alert.clone()), &key, now, longer, at(5)), alert);
     }
 

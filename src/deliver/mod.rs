@@ -1,4 +1,23 @@
-//! Tells alerts to the world: Alertmanager, webhooks, the log. One bounded queue for each notifier.
+//! Tells alerts to the world: Alertmanager, webhooks, the log. One bounded queue for each receiver, emptied by a task
+//! of its own, so that none waits for another. Does not know what an alert is about, nor why it changed.
+
+mod alertmanager;
+mod fan_out;
+mod lane;
+mod post;
+mod queue;
+mod retry;
+#[cfg(test)]
+mod tests;
+mod time;
+mod webhook;
+
+pub use alertmanager::{MAX_POST, MAX_REFUSALS};
+pub use fan_out::{External, Handle, start};
+pub use lane::{MAX_QUEUE, MAX_URL_FILE};
+pub use post::MAX_ANSWER;
+pub use retry::{MAX_RETRY_AFTER, Timing};
+pub use webhook::MAX_WEBHOOK_POST;
 
 use crate::model::Secret;
 

@@ -142,16 +142,9 @@ fn log(transition: &Transition) {
 
 /// As in PromQL, without `alertname` and `rule`, which stand before it in the log line.
 fn text_of(labels: &Labels) -> String {
-    let mut text = String::from("{");
-    for (name, value) in labels.iter().filter(|(name, _)| !matches!(name.as_str(), "alertname" | "rule")) {
-        let comma = if text.len() > 1 { "," } else { "" };
-        text.push_str(&format!("{comma}{name}={value:?}"));
-        if text.len() > MAX_LOGGED_LABELS {
-            return text;
-        }
-    }
-    text.push('}');
-    text
+    let others = labels.iter().filter(|(name, _)| !matches!(name.as_str(), "alertname" | "rule"));
+    let pairs: Vec<_> = others.map(|(name, value)| format!("{name}={value:?}")).collect();
+    format!("{{{}}}", pairs.join(","))
 }
 
 #[cfg(test)]

@@ -346,7 +346,7 @@ fn a_new_version_keeps_the_alerts_and_the_old_one_is_not_heard_any_more() {
     world.says(0, Seen::Ours, vec![group_alert("A")]);
     let late = world.evaluation(5, Seen::Ours, Verdict::Outcome(Outcome::default()), 0);
     world.generation = 2;
-    world.settings.pending_for = Duration::from_secs(600);
+    world.settings.pending_for = Duration::from_mins(10);
     world.install(4);
     world.tick(5, vec![late]);
     world.check(&[], &[]);

@@ -1,0 +1,326 @@
+//! One receiver of one notifier: its queue, and the task that empties it. A receiver that hangs holds up its own lane
+//! and no other.
+
+use super::{
+    alertmanager::{self, Attempt, MAX_POST},
+    post::{PostError, Sender},
+    queue::Queue,
+    retry::{Backoff, Timing},
+    webhook::{self, MAX_WEBHOOK_POST},
+};
+use crate::{
+    alerts::Alert,
+    clock,
+    events::SelfMetrics,
+    model::{Secret, Timestamp, families},
+    pipeline::Delivery,
+    supervise::Stop,
+};
+use hyper::Uri;
+use std::{
+    collections::BTreeSet,
+    fs,
+    hash::{BuildHasher, RandomState},
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::Notify;
+
+/// Alerts waiting for one receiver; beyond, the oldest repeat goes first, then the oldest.
+pub const MAX_QUEUE: usize = 10_000;
+
+/// Bytes of a file that holds a URL.
+pub const MAX_URL_FILE: u64 = 4096;
+
+/// Where a lane tells.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Receiver {
+    Alertmanager(Uri),
+    Webhook(Secret),
+}
+
+/// Alerts that wait in all lanes of one notifier, as a figure.
+#[derive(Debug)]
+pub(super) struct Depth {
+    notifier: String,
+    metrics: Arc<SelfMetrics>,
+    /// `None` = the notifier is gone, and so is its figure.
+    waiting: Mutex<Option<usize>>,
+}
+
+impl Depth {
+    pub(super) fn new(notifier: &str, metrics: Arc<SelfMetrics>) -> Self {
+        let depth = Self { notifier: notifier.to_owned(), metrics, waiting: Mutex::new(Some(0)) };
+        depth.moved(0, 0);
+        depth
+    }
+
+    /// A lane holds `to` alerts, and held `from` before.
+    #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "below the caps of the queues")]
+    fn moved(&self, from: usize, to: usize) {
+        let mut waiting = lock(&self.waiting);
+        if let Some(count) = waiting.as_mut() {
+            *count = count.saturating_add(to).saturating_sub(from);
+            self.metrics.set(&families::OUTBOX_ENTRIES, &[&self.notifier], *count as f64);
+        }
+    }
+
+    pub(super) fn forget(&self) {
+        *lock(&self.waiting) = None;
+        self.metrics.forget(&families::OUTBOX_ENTRIES, |labels| labels == [self.notifier.as_str()]);
+    }
+}
+
+/// What a notifier's alerts came to, as a counter.
+pub(super) fn count(metrics: &SelfMetrics, notifier: &str, outcome: &str, alerts: usize) {
+    #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "below the caps of the queues")]
+    metrics.add(&families::NOTIFICATIONS, &[notifier, outcome], alerts as f64);
+}
+
+#[derive(Debug)]
+struct Waiting {
+    queue: Queue,
+    /// Taken, and not known to be told.
+    taken: usize,
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        self.queue.len().saturating_add(self.taken)
+    }
+}
+
+/// One receiver of one notifier.
+#[derive(Debug)]
+pub(super) struct Lane {
+    notifier: String,
+    /// Which of the notifier's receivers, from 1, for the log: URLs are not shown.
+    number: usize,
+    receiver: Mutex<Receiver>,
+    waiting: Mutex<Waiting>,
+    /// There is something to tell.
+    wake: Notify,
+    /// There is another receiver, which owes nothing for the failures of the one before.
+    redirected: Notify,
+    depth: Arc<Depth>,
+    metrics: Arc<SelfMetrics>,
+    /// Our URL, or empty.
+    external_url: String,
+    timing: Timing,
+}
+
+impl Lane {
+    pub(super) fn new(
+        number: usize,
+        receiver: Receiver,
+        depth: Arc<Depth>,
+        metrics: Arc<SelfMetrics>,
+        external_url: String,
+        timing: Timing,
+    ) -> Self {
+        let waiting = Waiting { queue: Queue::new(MAX_QUEUE), taken: 0 };
+        Self {
+            notifier: depth.notifier.clone(),
+            number,
+            receiver: Mutex::new(receiver),
+            waiting: Mutex::new(waiting),
+            wake: Notify::new(),
+            redirected: Notify::new(),
+            depth,
+            metrics,
+            external_url,
+            timing,
+        }
+    }
+
+    /// Tells elsewhere from now on; what waits goes there.
+    pub(super) fn redirect(&self, receiver: Receiver) {
+        let mut present = lock(&self.receiver);
+        if *present != receiver {
+            *present = receiver;
+            self.redirected.notify_one();
+        }
+    }
+
+    /// Queues what this receiver is to hear. Never waits.
+    pub(super) fn offer(&self, deliveries: &[Delivery]) {
+        let repeats = matches!(*lock(&self.receiver), Receiver::Alertmanager(_));
+        let wanted = deliveries.iter().filter(|delivery| repeats || delivery.transition);
+        let dropped = self.change(|waiting| wanted.map(|d| waiting.queue.push(d.clone())).sum());
+        self.dropped(dropped, "its queue is full");
+        self.wake.notify_one();
+    }
+
+    /// Tells what is queued until told to stop, and then for a while what is left.
+    pub(super) async fn run(self: Arc<Self>, sender: Arc<Sender>, stop: Stop) {
+        tokio::select! {
+            () = self.work(&sender, &stop) => {}
+            () = async { stop.wait().await; tokio::time::sleep(self.timing.flush).await } => {}
+        }
+        let left = self.change(|waiting| {
+            let left = waiting.len();
+            *waiting = Waiting { queue: Queue::new(MAX_QUEUE), taken: 0 };
+            left
+        });
+        self.dropped(left, "it was stopped before they could be told");
+    }
+
+    async fn work(&self, sender: &Sender, stop: &Stop) {
+        let mut backoff = Backoff::default();
+        let mut last_error: Option<String> = None;
+        // Groups that failed since all others were tried: one that always fails must not hold up the rest.
+        let mut failed_groups: BTreeSet<String> = BTreeSet::new();
+        loop {
+            let batch = self.take(&mut failed_groups);
+            let Some(first) = batch.first() else {
+                if stop.stopped() {
+                    return;
+                }
+                tokio::select! { () = self.wake.notified() => {} () = stop.wait() => {} }
+                continue;
+            };
+            let group = first.alert.key.name.clone();
+            let Attempt { sent, failed, left, error } = self.send(sender, batch).await;
+            count(&self.metrics, &self.notifier, "sent", sent);
+            count(&self.metrics, &self.notifier, "failed", failed);
+            count(&self.metrics, &self.notifier, "retried", left.len());
+            let dropped = self.change(|waiting| {
+                waiting.taken = 0;
+                waiting.queue.put_back(left)
+            });
+            self.dropped(dropped, "its queue is full");
+            let Some(error) = error else {
+                backoff.succeeded();
+                if last_error.take().is_some() {
+                    tracing::info!(notifier = %self.notifier, receiver = self.number, "notifier works again");
+                }
+                continue;
+            };
+            failed_groups.insert(group);
+            let text = error.chain();
+            if last_error.as_ref() != Some(&text) {
+                tracing::warn!(notifier = %self.notifier, receiver = self.number, error = %text, "cannot tell alerts");
+                last_error = Some(text);
+            }
+            let random = RandomState::new().hash_one(0);
+            let wait = backoff.failed(&self.timing, error.retry_after(), random);
+            if stop.stopped() {
+                tokio::time::sleep(self.timing.first_retry).await;
+            } else {
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = self.redirected.notified() => backoff.succeeded(),
+                    () = stop.wait() => {}
+                }
+            }
+        }
+    }
+
+    /// The next batch; empty when nothing waits.
+    fn take(&self, failed_groups: &mut BTreeSet<String>) -> Vec<Delivery> {
+        let now = clock::now();
+        let webhook = matches!(*lock(&self.receiver), Receiver::Webhook(_));
+        let (mut batch, mut too_old) = (Vec::new(), 0usize);
+        self.change(|waiting| {
+            if webhook {
+                let mut first = waiting.queue.first(|d| !failed_groups.contains(&d.alert.key.name));
+                if first.is_none() {
+                    failed_groups.clear();
+                    first = waiting.queue.first(|_| true);
+                }
+                let Some(group) = first.map(|delivery| delivery.alert.key.name.clone()) else { return };
+                batch = waiting.queue.take(MAX_WEBHOOK_POST, |delivery| delivery.alert.key.name == group);
+            } else {
+                let old = waiting.queue.take(usize::MAX, |delivery| alertmanager::is_too_old(delivery, now));
+                too_old = old.len();
+                batch = waiting.queue.take(MAX_POST, |_| true);
+            }
+            waiting.taken = batch.len();
+        });
+        self.dropped(too_old, "they are too old to matter");
+        batch
+    }
+
+    async fn send(&self, sender: &Sender, batch: Vec<Delivery>) -> Attempt {
+        let receiver = lock(&self.receiver).clone();
+        match receiver {
+            Receiver::Alertmanager(base) => {
+                let (good, bad): (Vec<_>, Vec<_>) = batch.into_iter().partition(alertmanager::is_valid);
+                if let Some(first) = bad.first() {
+                    let rule = &first.alert.key.rule;
+                    tracing::warn!(notifier = %self.notifier, %rule, count = bad.len(), "alerts with invalid label names");
+                }
+                let attempt = if good.is_empty() {
+                    Attempt::default()
+                } else {
+                    alertmanager::send(sender, &base, good, &self.external_url, &self.notifier).await
+                };
+                Attempt { failed: attempt.failed.saturating_add(bad.len()), ..attempt }
+            }
+            Receiver::Webhook(secret) => {
+                let posted = match webhook::body(&batch, &self.notifier, &self.external_url) {
+                    Ok(body) => match url(&secret) {
+                        Ok(url) => sender.post(&url, body).await,
+                        Err(error) => Err(error),
+                    },
+                    Err(error) => Err(error),
+                };
+                let Err(error) = posted else { return Attempt { sent: batch.len(), ..Attempt::default() } };
+                let now = clock::now();
+                let is_lost =
+                    |d: &Delivery| error.is_final() || now.since(happened_at(&d.alert)) >= self.timing.max_age;
+                let (lost, left): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_lost);
+                Attempt { failed: lost.len(), left, error: Some(error), ..Attempt::default() }
+            }
+        }
+    }
+
+    /// Changes what waits, and keeps the figure about it right.
+    fn change<T>(&self, change: impl FnOnce(&mut Waiting) -> T) -> T {
+        let mut waiting = lock(&self.waiting);
+        let before = waiting.len();
+        let result = change(&mut waiting);
+        self.depth.moved(before, waiting.len());
+        result
+    }
+
+    fn dropped(&self, alerts: usize, why: &str) {
+        if alerts > 0 {
+            count(&self.metrics, &self.notifier, "dropped", alerts);
+            tracing::warn!(notifier = %self.notifier, receiver = self.number, count = alerts, "dropped alerts: {why}");
+        }
+    }
+}
+
+/// When that came about which is to be told.
+fn happened_at(alert: &Alert) -> Timestamp {
+    alert.resolved_at.or(alert.fired_at).unwrap_or(alert.active_at)
+}
+
+/// Read at each use, so that a token can be rotated.
+fn url(secret: &Secret) -> Result<Uri, PostError> {
+    let text = match secret {
+        Secret::Inline(text) => text.clone(),
+        Secret::File(path) => read_short(path).map_err(PostError::Secret)?,
+    };
+    let uri: Uri = text.trim().parse().map_err(|_| PostError::Url)?;
+    if uri.host().is_some_and(|host| !host.is_empty()) { Ok(uri) } else { Err(PostError::Url) }
+}
+
+/// A named pipe or an endless device must not hold us up.
+fn read_short(path: &Path) -> io::Result<String> {
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(MAX_URL_FILE).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
