@@ -6,9 +6,8 @@ pub fn builtin(name: &str) -> Option<&'static [u8]> {
 }
 
 /// Names and components.
-const BUILTIN: &[(&str, &[u8])] = &[
-    // ("lag-threshold", include_bytes!("../../rules-examples/lag-threshold/lag-threshold.wasm")),
-];
+const BUILTIN: &[(&str, &[u8])] =
+    &[("lag-threshold", include_bytes!("../../rules-examples/lag-threshold/lag-threshold.wasm"))];
 
 /// The names that `builtin:` takes.
 pub fn names() -> impl Iterator<Item = &'static str> {
