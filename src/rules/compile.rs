@@ -28,7 +28,7 @@ const POLL: Duration = Duration::from_millis(5);
 /// Why there is no machine code.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum CompileError {
+pub(super) enum CompileError {
     /// The module is at fault; the text says how.
     #[error("{0}")]
     Module(String),
@@ -106,9 +106,9 @@ pub fn child_main() -> ExitCode {
 
 fn child() -> Result<(), CompileError> {
     let machine = |what| move |source: io::Error| CompileError::Machine { what, source };
-    // Parent gone = nobody to compile for. A failure only means that we live out our limits.
-    drop(rustix::process::set_parent_process_death_signal(Some(Signal::KILL)));
-    drop(setpriority_process(None, NICE));
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .and_then(|()| setpriority_process(None, NICE).map(drop))
+        .map_err(|error| machine("preparing it")(error.into()))?;
     for (resource, most) in [
         (Resource::Core, 0),
         (Resource::Cpu, limits::COMPILE_CPU.as_secs()),

@@ -43,6 +43,8 @@ pub(super) fn for_running(threads: usize) -> wasmtime::Result<Engine> {
         .max_tables_per_module(u32::try_from(limits::MAX_TABLES).unwrap_or(u32::MAX))
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)
+        .linear_memory_keep_resident(limits::KEPT_MEMORY)
+        .max_unused_warm_slots(limits::WARM_SLOTS)
         .max_memory_size(limits::MAX_MEMORY)
         .table_elements(limits::MAX_TABLE_ELEMENTS);
     let mut pooled = config();

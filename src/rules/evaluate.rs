@@ -131,7 +131,7 @@ enum Ended {
 }
 
 /// Evaluates a rule. `secret` makes its random; `stop` ends it early.
-pub(super) fn evaluate(job: Job, secret: &[u8; 32], stop: &Stop) -> Finished {
+pub(super) fn evaluate(job: &Job, secret: &[u8; 32], stop: &Stop) -> Finished {
     let (started, cpu_before) = (Instant::now(), thread_cpu());
     let before = job.state.clone();
     let limit = job.limits.alerts;
@@ -142,7 +142,7 @@ pub(super) fn evaluate(job: Job, secret: &[u8; 32], stop: &Stop) -> Finished {
         cluster: job.snapshot.cluster.to_string(),
         config: job.config.to_string(),
     };
-    let ran = run(&job, secret, stop, |code, store| {
+    let ran = run(job, secret, stop, |code, store| {
         let rule = code.pre.instantiate(&mut *store)?;
         rule.brokerwarden_rule_evaluator().call_evaluate(store, &context)
     });

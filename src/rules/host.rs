@@ -216,9 +216,21 @@ fn columns(kafka: &KafkaView, rows: &[&LagRow]) -> snapshot::LagColumns {
     let mut catalogue = Catalogue::default();
     let mut group = Vec::with_capacity(rows.len());
     let mut topic = Vec::with_capacity(rows.len());
+    // Rows are sorted, so most have the names of the row before.
+    let mut last: Option<(&LagRow, u32, u32)> = None;
     for row in rows {
-        group.push(catalogue.id(kafka.group_of(row.group).map(|group| &*group.name).unwrap_or_default()));
-        topic.push(catalogue.id(&row.topic));
+        let (group_id, topic_id) = match last {
+            Some((before, group_id, topic_id)) if before.group == row.group && before.topic == row.topic => {
+                (group_id, topic_id)
+            }
+            _ => {
+                let name = kafka.group_of(row.group).map(|group| &*group.name).unwrap_or_default();
+                (catalogue.id(name), catalogue.id(&row.topic))
+            }
+        };
+        group.push(group_id);
+        topic.push(topic_id);
+        last = Some((row, group_id, topic_id));
     }
     snapshot::LagColumns {
         names: catalogue.names,

@@ -11,7 +11,6 @@ use crate::{pipeline::Verdict, supervise::Stop};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
-    fmt::Write,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Weak},
@@ -21,7 +20,7 @@ use wasmtime::component::Linker;
 /// Why a rule did not go live.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LoadError {
+pub(super) enum LoadError {
     /// A file could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
@@ -109,14 +108,13 @@ impl Loader {
                 None
             }
         });
-        let code = match kept {
-            Some(code) => code,
-            None => {
-                let machine_code = (self.compile)(compiler, bytes, &self.stop)?;
-                let code = Code::load(&self.linker, &machine_code, &sha256).map_err(CompileError::from)?;
-                self.cache.put(&sha256, &machine_code);
-                code
-            }
+        let code = if let Some(code) = kept {
+            code
+        } else {
+            let machine_code = (self.compile)(compiler, bytes, &self.stop)?;
+            let code = Code::load(&self.linker, &machine_code, &sha256).map_err(CompileError::from)?;
+            self.cache.put(&sha256, &machine_code);
+            code
         };
         let code = Arc::new(code);
         self.loaded.insert(sha256, Arc::downgrade(&code));
@@ -124,8 +122,8 @@ impl Loader {
     }
 
     /// Would the rule work as it is configured, on what is observed now? What it says is thrown away.
-    pub(super) fn try_out(&self, job: Job) -> Result<(), LoadError> {
-        evaluate::check_config(&job, &self.secret, &self.stop).map_err(LoadError::Config)?;
+    pub(super) fn try_out(&self, job: &Job) -> Result<(), LoadError> {
+        evaluate::check_config(job, &self.secret, &self.stop).map_err(LoadError::Config)?;
         match evaluate::evaluate(job, &self.secret, &self.stop).verdict {
             Verdict::Outcome(_) | Verdict::Unavailable(_) => Ok(()),
             Verdict::Failed { reason, text } => Err(LoadError::DryRun { reason, text }),
@@ -135,9 +133,6 @@ impl Loader {
 
 /// Bytes in hex.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len().saturating_mul(2)), |mut text, byte| {
-        // Writing to a String cannot fail.
-        drop(write!(text, "{byte:02x}"));
-        text
-    })
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }

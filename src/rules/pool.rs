@@ -171,11 +171,11 @@ pub(super) fn start(tasks: &Tasks, shared: &Arc<Shared>, threads: usize, alive: 
     for number in 0..threads {
         let (shared, alive) = (Arc::clone(shared), Arc::clone(alive));
         tasks.thread(&format!("rules-{number}"), move |stop| {
-            let _alive = alive;
             if let Err(error) = rustix::process::setpriority_process(None, NICE) {
                 tracing::warn!(%error, "cannot lower the priority of a thread that evaluates rules");
             }
             on_own_runtime(|| work(&shared, &stop));
+            drop(alive);
         })?;
     }
     Ok(())
@@ -204,7 +204,7 @@ fn work(shared: &Shared, stop: &Stop) {
         };
         drop(registry);
         let (settings, snapshot) = (Arc::clone(&job.settings), Arc::clone(&job.snapshot));
-        let finished = evaluate::evaluate(job, &shared.secret, stop);
+        let finished = evaluate::evaluate(&job, &shared.secret, stop);
         if stop.stopped() {
             // It may have been ended for that reason, which is nobody's failure.
             return;

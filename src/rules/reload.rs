@@ -79,6 +79,8 @@ pub(super) struct Reload {
     seen: HashMap<String, Seen>,
     generation: u64,
     folder_error: Option<String>,
+    /// Rules that agent.yaml adds to, and of which there is no module.
+    missing: Vec<String>,
 }
 
 impl Reload {
@@ -90,7 +92,7 @@ impl Reload {
         stop: Stop,
     ) -> Self {
         let seen = HashMap::new();
-        Self { shared, loader, config, snapshots, stop, seen, generation: 0, folder_error: None }
+        Self { shared, loader, config, snapshots, stop, seen, generation: 0, folder_error: None, missing: vec![] }
     }
 
     /// Looks until told to stop.
@@ -125,7 +127,7 @@ impl Reload {
     /// One look at everything.
     pub(super) fn look(&mut self, now: Instant) {
         let folder = self.read_folder();
-        let modules = folder.as_ref().cloned().unwrap_or_default();
+        let modules = folder.clone().unwrap_or_default();
         let desired = sources::desired(&self.config, &modules);
         let mut changed: Vec<(u64, String, Prints)> = Vec::new();
         for (name, one) in &desired {
@@ -146,6 +148,9 @@ impl Reload {
                 self.shared.publish();
             }
         }
+        if folder.is_some() {
+            self.complain_of_missing(&desired);
+        }
         self.remove_gone(&desired, folder.is_some());
         self.shared.publish();
     }
@@ -163,9 +168,10 @@ impl Reload {
         let readable = if modules.is_some() { 1.0 } else { 0.0 };
         self.shared.metrics.set(&families::RULES_DIR_READABLE, &[], readable);
         if error != self.folder_error {
-            match &error {
-                Some(error) => tracing::warn!(error, "rules_dir; what is live goes on"),
-                None => tracing::info!(folder = %folder.display(), "rules_dir is fine again"),
+            if let Some(error) = &error {
+                tracing::warn!(error, "rules_dir; what is live goes on");
+            } else {
+                tracing::info!(folder = %folder.display(), "rules_dir is fine again");
             }
         }
         self.shared.registry().rules_dir_error.clone_from(&error);
@@ -264,7 +270,7 @@ impl Reload {
         };
         let snapshot = Arc::clone(&self.snapshots.borrow());
         let state = self.shared.registry().rules.get(name).map_or_else(State::default, |entry| entry.state().clone());
-        self.loader.try_out(version.job(snapshot, state))?;
+        self.loader.try_out(&version.job(snapshot, state))?;
         Ok(Some(version))
     }
 
@@ -276,6 +282,16 @@ impl Reload {
         if self.shared.registry().refuse(&settings, &module, error.to_string()) {
             tracing::warn!(rule = name, module, %error, "rule was not loaded; a live version goes on");
         }
+    }
+
+    /// Says once of each entry of agent.yaml without a module that `rules_dir` has none for it either.
+    fn complain_of_missing(&mut self, desired: &BTreeMap<String, Desired>) {
+        let names = self.config.rules.iter().map(|(name, _)| name);
+        let missing: Vec<_> = names.filter(|name| !desired.contains_key(*name)).cloned().collect();
+        for name in missing.iter().filter(|name| !self.missing.contains(name)) {
+            tracing::warn!(rule = name, "agent.yaml names no module for this rule, and rules_dir has none");
+        }
+        self.missing = missing;
     }
 
     /// Removes rules that the configuration dropped, at once, and rules whose file is gone, once the folder was read

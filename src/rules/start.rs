@@ -88,10 +88,10 @@ pub(super) fn start_with(
     let requests = Arc::new(Requests::default());
     let handle = RulesHandle { requests: Arc::clone(&requests) };
     tasks.thread("rules-loader", move |stop| {
-        let _alive = alive;
         let loader = Loader::new(linker, cache, compile, secret, stop.clone());
         let reload = Reload::new(shared, loader, config, snapshots, stop);
         pool::on_own_runtime(|| reload.run(&requests));
+        drop(alive);
     })?;
     Ok(handle)
 }

@@ -226,7 +226,7 @@ mod tests {
     fn the_clock_stands_at_the_snapshot_and_never_goes_back() {
         let clock = Clock::at(Timestamp(1_700_000_000_000));
         let first = HostWallClock::now(&clock);
-        assert_eq!(first, Duration::from_millis(1_700_000_000_000));
+        assert_eq!(first.as_millis(), 1_700_000_000_000);
         assert!(HostMonotonicClock::now(&clock) > 1_700_000_000_000_000_000);
     }
 

@@ -289,7 +289,16 @@ impl KafkaView {
         // A name decides the same way for all its rows, and matching costs more than a look-up.
         let mut groups: HashMap<u32, bool> = HashMap::new();
         let mut topics: HashMap<Arc<str>, bool> = HashMap::new();
+        // Rows are sorted, so most have the names of the row before, and comparing costs less than a look-up.
+        let mut last: Option<(&LagRow, bool)> = None;
         self.rows.iter().filter(move |row| {
+            let low = |row: &LagRow| filter.min_lag.is_some_and(|min| row.lag.is_some_and(|lag| lag < min));
+            if let Some((before, named)) = last
+                && before.group == row.group
+                && before.topic == row.topic
+            {
+                return named && !low(row);
+            }
             let group = *groups
                 .entry(row.group)
                 .or_insert_with(|| self.group_of(row.group).is_some_and(|group| (filter.group)(&group.name)));
@@ -298,7 +307,8 @@ impl KafkaView {
                     Some(wanted) => *wanted,
                     None => *topics.entry(Arc::clone(&row.topic)).or_insert_with(|| (filter.topic)(&row.topic)),
                 };
-            topic && filter.min_lag.is_none_or(|min| row.lag.is_none_or(|lag| lag >= min))
+            last = Some((*row, topic));
+            topic && !low(row)
         })
     }
 

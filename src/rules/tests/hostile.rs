@@ -2,8 +2,9 @@
 
 use super::{Bench, alert_value, module, snapshot, text};
 use crate::{
+    model::Subject,
     pipeline::Verdict,
-    rules::{Limits, limits, state::State},
+    rules::{Limits, builtin::builtin, limits, state::State},
     snapshot::Snapshot,
 };
 use std::time::{Duration, Instant};
@@ -120,6 +121,20 @@ fn files_that_are_no_rules_are_refused_in_words_for_their_authors() {
         assert!(!bench.refusal(&good[..cut]).is_empty());
     }
     assert!(bench.refusal(&vec![0x55; 10_000]).contains("not a WebAssembly component"));
+}
+
+#[test]
+fn the_builtin_rule_speaks_of_the_group_that_is_behind() {
+    let bench = Bench::new();
+    let bytes = builtin("lag-threshold").unwrap();
+    let code = bench.loader().code(std::path::Path::new(""), bytes).unwrap();
+    let run = |config: &str| bench.run_with(&code, snapshot(1, 1), State::default(), Limits::default(), config);
+    let behind = run(r#"{"groups": ["g"], "threshold": 29}"#);
+    assert_eq!(alert_value(&behind), Some(30.0));
+    let Verdict::Outcome(outcome) = &behind.verdict else { panic!() };
+    assert_eq!(outcome.alerts[0].subject, Subject::Group("g".into()));
+    assert!(matches!(run("{}").verdict, Verdict::Failed { .. } | Verdict::Outcome(_)));
+    println!("builtin:lag-threshold: {:?}, then {:?}", behind.wall, run(r#"{"groups": ["g"], "threshold": 29}"#).wall);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Tests of the rule host against guests written in WAT (`tests/data/guests`), which need no toolchain.
 
+mod answers;
 mod hostile;
 mod reload;
 
@@ -23,11 +24,11 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use wasmtime::{Engine, component::Linker};
+use wasmtime::component::Linker;
 use wit_component::StringEncoding;
 
 /// The parts of WASI that guests here use, besides the contract.
-const WASI: &str = r#"
+const WASI: &str = r"
 package brokerwarden:tests;
 world guest {
     include brokerwarden:rule/rule@0.1.0-rc.1;
@@ -61,7 +62,7 @@ package wasi:cli@0.2.12 {
         get-stderr: func() -> output-stream;
     }
 }
-"#;
+";
 
 /// Text of a guest.
 fn text(name: &str) -> String {
@@ -82,10 +83,9 @@ fn module(text: &str) -> Vec<u8> {
 }
 
 /// A rule host without schedule or files.
-struct Bench {
+pub(super) struct Bench {
     _ended: Ended,
     tasks: Tasks,
-    engine: Engine,
     linker: Linker<host::Host>,
     alive: Arc<()>,
 }
@@ -97,7 +97,7 @@ impl Bench {
         let alive = engine::token();
         engine::tick(&tasks, &engine, Arc::downgrade(&alive)).unwrap();
         let linker = host::linker(&engine).unwrap();
-        Self { _ended: ended, tasks, engine, linker, alive }
+        Self { _ended: ended, tasks, linker, alive }
     }
 
     fn loader(&self) -> Loader {
@@ -127,7 +127,7 @@ impl Bench {
             snapshot: Arc::new(snapshot),
             state,
         };
-        evaluate(job, &[7; 32], &self.tasks.stop())
+        evaluate(&job, &[7; 32], &self.tasks.stop())
     }
 }
 
@@ -151,7 +151,7 @@ fn settings(name: &str) -> RuleSettings {
 }
 
 /// A snapshot with group `g`: 30 behind on `t`, unknown on `u`.
-fn snapshot(number: u64, at: u64) -> Snapshot {
+pub(super) fn snapshot(number: u64, at: u64) -> Snapshot {
     let row = |topic: &str, end| LagRow::new(0, topic.into(), 0, Some(10), Some(Timestamp(5)), Some(0), end);
     let group = Group {
         name: "g".into(),

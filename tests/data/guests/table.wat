@@ -1,0 +1,33 @@
+;; Asks for lag-table and raises an alert whose value is the sum of the column `lag`.
+(module
+  (import "brokerwarden:rule/snapshot@0.1.0-rc.1" "lag-table" (func $table (param i32 i32 i32 i32 i32 i64 i32 i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "c")
+  (global $heap (mut i32) (i32.const 4096))
+  (func (export "cabi_realloc") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
+    (global.set $heap (i32.add (local.get $at) (local.get $size)))
+    (if (i32.gt_u (global.get $heap) (i32.mul (memory.size) (i32.const 65536))) (then
+      (drop (memory.grow (i32.add (i32.shr_u (local.get $size) (i32.const 16)) (i32.const 1))))))
+    (local.get $at))
+  ;; context: now-ms, interval-ms, rule, cluster, config. Returns where result<outcome, failure> is.
+  (func (export "brokerwarden:rule/evaluator@0.1.0-rc.1#evaluate")
+    (param $now i64) (param $interval i64) (param i32 i32) (param i32 i32) (param $config i32) (param $config_len i32)
+    (result i32)
+    (local $at i32) (local $left i32) (local $sum i64)
+    (call $table (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 64))
+    (if (i32.load8_u (i32.const 64)) (then unreachable))
+    ;; result @64, columns @68, the list `lag` is the eleventh
+    (local.set $at (i32.load (i32.const 148))) (local.set $left (i32.load (i32.const 152)))
+    (block $done (loop $again
+      (br_if $done (i32.eqz (local.get $left)))
+      (local.set $sum (i64.add (local.get $sum) (i64.load (local.get $at))))
+      (local.set $at (i32.add (local.get $at) (i32.const 8)))
+      (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+      (br $again)))
+    (i32.store (i32.const 1028) (i32.const 2048)) (i32.store (i32.const 1032) (i32.const 1))
+    (i32.store8 (i32.const 2048) (i32.const 3))
+    (i32.store (i32.const 2060) (i32.const 16)) (i32.store (i32.const 2064) (i32.const 1))
+    (i32.store8 (i32.const 2088) (i32.const 1)) (f64.store (i32.const 2096) (f64.convert_i64_s (local.get $sum)))
+    (i32.const 1024)))
