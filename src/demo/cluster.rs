@@ -18,8 +18,8 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// Distance between two steps of the simulation.
-const STEP: Duration = Duration::from_millis(200);
+/// Distance between two steps of the simulation: half of it is spent on acknowledgements, half asleep.
+const HALF_STEP: Duration = Duration::from_millis(100);
 
 /// The longest wait for the first records to be acknowledged.
 const FIRST_RECORDS_LIMIT: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ pub(super) fn run(
             return;
         }
     };
-    while !stop.sleep(STEP) {
+    while !stop.sleep(HALF_STEP) {
         if let Err(error) = cluster.step(started_at.elapsed()) {
             tracing::error!(%error, "the demo's cluster does not take records; stopping");
             return;
@@ -133,7 +133,8 @@ impl Cluster {
         for record in self.simulation.step(elapsed, &self.board.ends(), clock::now()) {
             self.send(&record)?;
         }
-        self.producer.poll(Duration::ZERO);
+        // Takes one event when told not to wait, and there are several for each step.
+        self.producer.poll(HALF_STEP);
         self.board.failure().map_or(Ok(()), Err)
     }
 

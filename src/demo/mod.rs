@@ -91,7 +91,8 @@ impl World {
     }
 }
 
-/// The agent.yaml that the demo runs with, so that it goes the way of every configuration.
+/// The agent.yaml that the demo runs with, so that it goes the way of every configuration. `data_dir` is that of a
+/// [`ScratchDir`].
 pub fn config_yaml(world: &World, listen: &str, data_dir: &Path) -> String {
     let groups = schedule::WATCHED.join(", ");
     format!(
@@ -111,6 +112,7 @@ jmx:
     url: {jmx}
     interval: 5s
     timeout: 4s
+rules_dir: {rules_dir}
 rules:
   - name: consumer-lag
     module: builtin:lag-threshold
@@ -122,6 +124,7 @@ notify:
     type: log
 ",
         data_dir = quoted(&data_dir.to_string_lossy()),
+        rules_dir = quoted(&data_dir.join(scratch::RULES).to_string_lossy()),
         listen = quoted(listen),
         bootstrap = quoted(&world.bootstrap_servers),
         jmx = quoted(&world.jmx_url),

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub const LOOP: Duration = Duration::from_secs(90);
 
 /// Lag above which the demo's rule raises an alert.
-pub const THRESHOLD: u32 = 200;
+pub const THRESHOLD: u32 = 300;
 
 /// A topic and how fast it grows.
 #[derive(Debug)]

@@ -12,6 +12,9 @@ use std::{
 /// Where it is made.
 const PARENT: &str = "/tmp";
 
+/// The folder for rules in it.
+pub(super) const RULES: &str = "rules";
+
 /// Names tried before giving up; others may have left theirs behind.
 const MAX_TRIES: u32 = 100;
 
@@ -20,7 +23,7 @@ const MAX_TRIES: u32 = 100;
 pub struct ScratchDir(PathBuf);
 
 impl ScratchDir {
-    /// Makes one in /tmp, mode 0700.
+    /// Makes one in /tmp, mode 0700, with an empty folder `rules` in it.
     ///
     /// # Errors
     /// When /tmp cannot be written to.
@@ -34,7 +37,13 @@ impl ScratchDir {
             let path = parent.join(format!("brokerwarden-demo-{}-{attempt}", std::process::id()));
             // Creating, not opening: what somebody else put there under this name is not used.
             match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Self(path)),
+                Ok(()) => {
+                    let scratch = Self(path);
+                    return match DirBuilder::new().create(scratch.path().join(RULES)) {
+                        Ok(()) => Ok(scratch),
+                        Err(source) => Err(DemoError::Scratch { parent: parent.into(), source }),
+                    };
+                }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => last = Some(error),
                 Err(source) => return Err(DemoError::Scratch { parent: parent.into(), source }),
             }
@@ -69,6 +78,7 @@ mod tests {
         let two = ScratchDir::in_folder(parent.path()).unwrap();
         assert_ne!(one.path(), two.path());
         assert_eq!(one.path().metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(one.path().join("rules").is_dir());
         std::fs::write(one.path().join("x"), "x").unwrap();
         drop((one, two));
         assert_eq!(parent.path().read_dir().unwrap().count(), 0);

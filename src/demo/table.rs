@@ -239,7 +239,7 @@ fn state(alert: &Alert, snapshot: &Snapshot) -> String {
 
 fn describe(alert: &Alert) -> String {
     let mut text = format!("{} of rule {}", name(&alert.key.name), name(&alert.key.rule));
-    for (label, value) in alert.key.labels.iter().filter(|(label, _)| *label != "alertname") {
+    for (label, value) in alert.key.labels.iter().filter(|(label, _)| !matches!(label.as_str(), "alertname" | "rule")) {
         let _ = write!(text, " {}={}", name(label), name(value));
     }
     if let Some(value) = alert.value {

@@ -103,12 +103,31 @@ async fn an_ordinary_client_finds_commits_ends_and_a_page() {
         }
     }
 
-    // Producers are at work: some end is beyond 0 soon, and the page says so too.
+    // Producers are at work, and billing keeps up with them.
     let deadline = Instant::now() + LIMIT;
-    while ends(&consumer)[&("orders".to_owned(), 0)] == 0 {
-        assert!(Instant::now() < deadline, "nothing was produced");
+    let end = loop {
+        let ends = ends(&consumer);
+        assert_eq!(ends.len(), 8);
+        let end = ends[&("orders".to_owned(), 0)];
+        if end >= 30 {
+            break end;
+        }
+        assert!(Instant::now() < deadline, "only {end} records were produced");
+        time::sleep(Duration::from_millis(50)).await;
+    };
+    let deadline = Instant::now() + Duration::from_secs(4);
+    let commit = records::offset_key("billing", "orders", 0);
+    let mut committed = 0;
+    while committed < end {
+        assert!(Instant::now() < deadline, "billing committed {committed} of {end}");
+        replay(&consumer, |message| {
+            if message.key() == Some(&commit) {
+                committed = i64::from_be_bytes(message.payload().unwrap()[2..10].try_into().unwrap());
+            }
+        });
     }
-    assert_eq!(ends(&consumer).len(), 8);
+
+    // The page says so too.
     let moved = "kafka_log_log_value{name=\"LogEndOffset\",topic=\"orders\",partition=\"0\",} ";
     loop {
         let page = page(&world).await;
@@ -134,6 +153,7 @@ fn the_configuration_is_yaml_whatever_the_folder_is_called() {
     let yaml: serde_yaml::Value =
         serde_yaml::from_str(&config_yaml(&world, "127.0.0.1:9308", Path::new(folder))).unwrap();
     assert_eq!(yaml["data_dir"], folder);
+    assert_eq!(yaml["rules_dir"], format!("{folder}/rules"));
     assert_eq!(yaml["http"]["listen"], "127.0.0.1:9308");
     assert_eq!(yaml["kafka"]["bootstrap_servers"], "127.0.0.1:1");
     assert_eq!(yaml["jmx"][0]["url"], "http://127.0.0.1:2/metrics");
