@@ -11,7 +11,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitStatus},
     time::{Duration, Instant},
 };
 
@@ -169,6 +169,12 @@ impl Daemon {
 
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn wait(&mut self, limit: Duration) -> ExitStatus {
+        self.process.wait(limit)
     }
 
     /// SIGTERM; how it ended, and how long that took.

@@ -17,7 +17,7 @@ const SHOWN_LINES: usize = 60;
 
 /// Kills the group when its input closes, which the kernel sees to when the test binary is gone. Not
 /// PR_SET_PDEATHSIG: that fires when the *thread* ends that started the child, and a cluster is shared by many tests.
-const WATCH: &str = r#"read -r _; kill -9 -- "-$1" 2>/dev/null; [ -z "$2" ] || rm -rf -- "$2""#;
+const WATCH: &str = r#"read -r _; kill -9 "-$1" 2>/dev/null; [ -z "$2" ] || rm -rf -- "$2""#;
 
 /// A running child in a process group of its own; killed when dropped.
 pub(crate) struct Process {
