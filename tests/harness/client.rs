@@ -6,6 +6,7 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer},
+    metadata::MetadataBroker,
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use std::{
@@ -59,7 +60,7 @@ impl Client {
     pub(crate) fn brokers(&self) -> Result<Vec<i32>, String> {
         let metadata = self.consumer("none").fetch_metadata(None, Duration::from_secs(2));
         metadata
-            .map(|metadata| metadata.brokers().iter().map(|broker| broker.id()).collect())
+            .map(|metadata| metadata.brokers().iter().map(MetadataBroker::id).collect())
             .map_err(|error| error.to_string())
     }
 

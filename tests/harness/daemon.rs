@@ -122,12 +122,7 @@ impl Daemon {
 
     /// Reads `/metrics` until `look` is content with it.
     #[track_caller]
-    pub(crate) fn until<T>(
-        &self,
-        limit: Duration,
-        what: &str,
-        mut look: impl FnMut(&Page) -> Result<T, String>,
-    ) -> T {
+    pub(crate) fn until<T>(&self, limit: Duration, what: &str, mut look: impl FnMut(&Page) -> Result<T, String>) -> T {
         within(limit, what, || look(&self.page()))
     }
 

@@ -1,6 +1,7 @@
 //! Rules for tests, made from WAT: a good one, and one for each way to be bad. A rule that is bad from its first call on
 //! is refused when it is loaded, so these behave until the agent's first target is up: a test chooses the moment.
 
+use std::fmt::Write as _;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -133,8 +134,11 @@ fn module(alert: &str, when_up: &str, always: &str) -> String {
 }
 
 fn data(at: u32, words: &[u32]) -> String {
-    let bytes: String = words.iter().flat_map(|word| word.to_le_bytes()).map(|byte| format!("\\{byte:02x}")).collect();
-    format!("(data (i32.const {at}) \"{bytes}\")")
+    let mut text = format!("(data (i32.const {at}) \"");
+    for byte in words.iter().flat_map(|word| word.to_le_bytes()) {
+        write!(text, "\\{byte:02x}").unwrap();
+    }
+    text + "\")"
 }
 
 fn with_metadata(text: &str) -> Vec<u8> {

@@ -55,7 +55,7 @@ pub(crate) struct Cluster {
     shared: bool,
     ports: Ports,
     broker: Mutex<Option<Process>>,
-    _zookeeper: Option<Process>,
+    zookeeper: Option<Process>,
 }
 
 #[derive(Clone, Copy)]
@@ -92,7 +92,7 @@ impl Cluster {
         let ports = Ports { plain, jmx, elsewhere: free_port(), sasl: free_port(), control: free_port() };
         fs::write(dir.path().join("jmx.yml"), JMX).unwrap();
         fs::write(dir.path().join("log4j.properties"), LOG4J).unwrap();
-        let mut cluster = Self { version, dir, shared, ports, broker: Mutex::new(None), _zookeeper: None };
+        let mut cluster = Self { version, dir, shared, ports, broker: Mutex::new(None), zookeeper: None };
         let properties = match version {
             Version::ZooKeeper => cluster.zookeeper_properties(),
             Version::KRaft => cluster.kraft_properties(),
@@ -100,7 +100,7 @@ impl Cluster {
         let logs = format!("log.dirs={}\n", cluster.path("data").display());
         fs::write(cluster.path("broker.properties"), format!("{COMMON}{logs}{properties}")).unwrap();
         match version {
-            Version::ZooKeeper => cluster._zookeeper = Some(cluster.start_zookeeper()),
+            Version::ZooKeeper => cluster.zookeeper = Some(cluster.start_zookeeper()),
             Version::KRaft => cluster.format(),
         }
         cluster
@@ -200,7 +200,12 @@ impl Cluster {
         let mut command = self.java(HEAP);
         // The -javaagent option must stand before the class, and `java` takes it after -cp as well.
         command
-            .arg(format!("-javaagent:{}=127.0.0.1:{}:{}", agent.display(), self.ports.jmx, self.path("jmx.yml").display()))
+            .arg(format!(
+                "-javaagent:{}=127.0.0.1:{}:{}",
+                agent.display(),
+                self.ports.jmx,
+                self.path("jmx.yml").display()
+            ))
             .arg("kafka.Kafka")
             .arg(self.path("broker.properties"));
         let mut process = Process::start_in("the broker", &mut command, &self.path("broker.log"), self.leftovers());

@@ -181,13 +181,13 @@ fn parse_sample(line: &str) -> Result<Sample, String> {
 /// The text up to the closing quote, unescaped, and what follows it.
 fn quoted(text: &str) -> Result<(String, &str), String> {
     let mut value = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
         match c {
-            '"' => return Ok((value, &text[at + 1..])),
+            '"' => return Ok((value, chars.as_str())),
             '\\' => match chars.next() {
-                Some((_, 'n')) => value.push('\n'),
-                Some((_, c @ ('\\' | '"'))) => value.push(c),
+                Some('n') => value.push('\n'),
+                Some(c @ ('\\' | '"')) => value.push(c),
                 _ => return Err("a bad escape".to_owned()),
             },
             c => value.push(c),

@@ -8,7 +8,7 @@ use super::{
     temp_dir, within,
 };
 use serde_json::Value;
-use std::{fs, net::SocketAddr, process::Command, time::Duration};
+use std::{fmt::Write as _, fs, net::SocketAddr, process::Command, time::Duration};
 
 /// Longest wait for either to answer.
 const START: Duration = Duration::from_secs(30);
@@ -41,8 +41,11 @@ impl Prometheus {
 
     /// The value of an instant query that must give one series.
     pub(crate) fn query(&self, query: &str) -> Result<f64, String> {
-        let escaped: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let answer = http::get(self.address, &format!("/api/v1/query?query={escaped}")).map_err(|e| e.to_string())?;
+        let mut path = "/api/v1/query?query=".to_owned();
+        for byte in query.bytes() {
+            write!(path, "%{byte:02x}").map_err(|error| error.to_string())?;
+        }
+        let answer = http::get(self.address, &path).map_err(|error| error.to_string())?;
         let json = answer.json();
         let series = json["data"]["result"].as_array().ok_or(format!("no result in {json}"))?;
         let [one] = series.as_slice() else { return Err(format!("{query} gives {} series", series.len())) };

@@ -60,8 +60,20 @@ use Behaviour::{
 };
 
 const ALL: [Behaviour; 14] = [
-    HangsUp, Status500, Html, Truncated, CutLine, Trickle, Endless, Gigabyte, GzipBomb, ScrapeError, Duplicates,
-    NotNumbers, InvalidUtf8, LabelBomb,
+    HangsUp,
+    Status500,
+    Html,
+    Truncated,
+    CutLine,
+    Trickle,
+    Endless,
+    Gigabyte,
+    GzipBomb,
+    ScrapeError,
+    Duplicates,
+    NotNumbers,
+    InvalidUtf8,
+    LabelBomb,
 ];
 
 /// The pages that cannot count as collected.
@@ -132,12 +144,19 @@ fn answer(behaviour: Behaviour, target: &str, stream: &mut TcpStream, stopped: &
             (0..3200).try_for_each(|_| packed.write_all(block.as_bytes()))?;
             let packed = packed.finish()?;
             let length = packed.len();
-            write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: {TEXT}\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n")?;
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Type: {TEXT}\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"
+            )?;
             stream.write_all(&packed)
         }
-        ScrapeError => reply(stream, 200, TEXT, good.replace("jmx_scrape_error 0.0", "jmx_scrape_error 1.0").as_bytes()),
+        ScrapeError => {
+            reply(stream, 200, TEXT, good.replace("jmx_scrape_error 0.0", "jmx_scrape_error 1.0").as_bytes())
+        }
         Duplicates => {
-            let twice = format!("{good}# TYPE other gauge\nother 1\n# TYPE kafka_server_marker gauge\nkafka_server_marker{{page=\"{target}\"}} 2\n");
+            let twice = format!(
+                "{good}# TYPE other gauge\nother 1\n# TYPE kafka_server_marker gauge\nkafka_server_marker{{page=\"{target}\"}} 2\n"
+            );
             reply(stream, 200, TEXT, twice.as_bytes())
         }
         NotNumbers => {
@@ -182,7 +201,9 @@ fn agent() -> (Daemon, FakePage, Vec<(Behaviour, String, FakePage)>) {
     };
     add("healthy", &healthy.server.url("/metrics"));
     add("absent", &format!("http://127.0.0.1:{}/metrics", free_port()));
-    pages.iter().for_each(|(_, target, page)| add(target, &page.server.url("/metrics")));
+    for (_, target, page) in &pages {
+        add(target, &page.server.url("/metrics"));
+    }
     (Home::new().start(&yaml), healthy, pages)
 }
 
@@ -195,7 +216,9 @@ fn bad_pages_cost_their_own_target_only() {
     });
     agent.page().expect("brokerwarden_target_up", &[("target", "absent")], 0.0).unwrap();
 
-    pages.iter().for_each(|(behaviour, _, page)| page.becomes(*behaviour));
+    for (behaviour, _, page) in &pages {
+        page.becomes(*behaviour);
+    }
     agent.until(SEEN, "useless pages are down, counted and gone", |page| {
         for (behaviour, target, _) in &pages {
             if USELESS.contains(behaviour) {
@@ -235,7 +258,9 @@ fn bad_pages_cost_their_own_target_only() {
     assert!(resident(&agent) < 300 << 20, "{} bytes", resident(&agent));
 
     // Good again, back again.
-    pages.iter().for_each(|(_, _, page)| page.becomes(Good));
+    for (_, _, page) in &pages {
+        page.becomes(Good);
+    }
     agent.until(SEEN * 2, "all pages are back", |page| {
         let missing = pages.iter().find(|(_, target, _)| {
             !marker(page, target) || page.expect("brokerwarden_target_up", &[("target", target)], 1.0).is_err()

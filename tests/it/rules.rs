@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const SEEN: Duration = Duration::from_secs(60);
+const SEEN: Duration = Duration::from_mins(1);
 
 const FAULTS: [(&str, Fault); 7] = [
     ("trap", Fault::Trap),
@@ -33,7 +33,8 @@ fn gate() -> (Server, Arc<AtomicBool>) {
     let now = Arc::clone(&open);
     let server = Server::start(move |_, stream, _| {
         let status = if now.load(Ordering::SeqCst) { 200 } else { 503 };
-        let page = b"# TYPE kafka_server_x gauge\nkafka_server_x 1\n# TYPE jmx_scrape_error gauge\njmx_scrape_error 0\n";
+        let page =
+            b"# TYPE kafka_server_x gauge\nkafka_server_x 1\n# TYPE jmx_scrape_error gauge\njmx_scrape_error 0\n";
         reply(stream, status, "text/plain; version=0.0.4", page)
     });
     (server, open)
@@ -106,7 +107,7 @@ fn a_rule_that_turns_bad_fails_for_itself() {
         let reasons = page.all("brokerwarden_rule_failures_total", &[("rule", rule)]);
         assert!(reasons.iter().all(|sample| !sample.labels["reason"].is_empty()), "{reasons:?}");
     }
-    assert_eq!(failures(&page, "good"), 0.0);
+    assert!(failures(&page, "good") < 1.0);
     assert!(agent.log().len() < 4 << 20, "{} bytes of log", agent.log().len());
 
     // Who keeps failing is itself the subject of an alert.

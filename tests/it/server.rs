@@ -23,7 +23,8 @@ const QUICK: Duration = Duration::from_secs(1);
 fn agent_with_a_big_page() -> (Daemon, Server) {
     let mut page = "# TYPE kafka_server_big gauge\n".to_owned();
     for n in 0..60_000 {
-        writeln!(page, "kafka_server_big{{topic=\"a-topic-with-a-rather-long-name-{n}\",partition=\"0\"}} {n}").unwrap();
+        writeln!(page, "kafka_server_big{{topic=\"a-topic-with-a-rather-long-name-{n}\",partition=\"0\"}} {n}")
+            .unwrap();
     }
     page += "# TYPE jmx_scrape_error gauge\njmx_scrape_error 0\n";
     let server = Server::start(move |_, stream, _| reply(stream, 200, "text/plain; version=0.0.4", page.as_bytes()));
@@ -74,7 +75,8 @@ fn gzip_and_plain_are_the_same_page() {
     let plain = agent.get("/metrics");
     assert_eq!(plain.header("content-encoding"), None);
     assert!(packed.body.len() * 5 < plain.body.len(), "{} of {}", packed.body.len(), plain.body.len());
-    let big = |page: &Page| page.series().into_iter().filter(|(name, _)| name == "kafka_server_big").collect::<Vec<_>>();
+    let big =
+        |page: &Page| page.series().into_iter().filter(|(name, _)| name == "kafka_server_big").collect::<Vec<_>>();
     let plain = Page::parse(plain.text()).unwrap();
     assert_eq!(big(&plain).len(), 60_000);
     assert!(big(&plain) == big(&unpacked), "the two pages differ");
@@ -111,7 +113,7 @@ fn clients_that_read_or_write_slowly_do_not_hold_up_others() {
         let timed_out = end.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
         assert!(!timed_out, "a half request is kept open for ever");
     }
-    agent.until(Duration::from_secs(120), "slow readers are cut off and counted", |page| {
+    agent.until(Duration::from_mins(2), "slow readers are cut off and counted", |page| {
         let rejected = page.sum("brokerwarden_http_connections_rejected_total", &[]);
         holds(rejected >= 8.0, format!("{rejected} rejected"))
     });
@@ -130,7 +132,7 @@ fn huge_and_malformed_requests_are_refused() {
     let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(1 << 20));
     for request in [huge.as_str(), &long, "\r\n\r\nnothing\r\n", "GET / HTTP/9.9\r\n\r\n", "\u{16}\u{3}\u{1}"] {
         let mut stream = TcpStream::connect(agent.address()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         // It may hang up before all is written.
         stream.write_all(request.as_bytes()).ok();
         stream.shutdown(std::net::Shutdown::Write).ok();

@@ -63,7 +63,8 @@ fn sigterm_and_sigint_end_a_busy_agent_in_time() {
 #[test]
 fn a_good_configuration_is_taken_and_a_bad_one_refused_whole() {
     let server = Server::start(|_, stream, _| {
-        let page = b"# TYPE kafka_server_x gauge\nkafka_server_x 1\n# TYPE jmx_scrape_error gauge\njmx_scrape_error 0\n";
+        let page =
+            b"# TYPE kafka_server_x gauge\nkafka_server_x 1\n# TYPE jmx_scrape_error gauge\njmx_scrape_error 0\n";
         reply(stream, 200, "text/plain; version=0.0.4", page)
     });
     let mut agent = Home::new().start(&format!("jmx: [{}]", page("first", &server)));

@@ -28,12 +28,11 @@ fn a_broker_that_comes_late_and_goes_and_comes_back() {
     // A new cluster without `__consumer_offsets`: no groups yet, which is no fault.
     cluster.start();
     agent.ready(BACK);
-    let page = agent.until(BACK, "the broker is seen", |page| {
+    agent.until(BACK, "the broker is seen", |page| {
         page.expect("kafka_brokers", &[], 1.0)?;
         page.expect("brokerwarden_target_up", &[("target", "kafka")], 1.0)?;
         page.expect("brokerwarden_target_up", &[("target", "broker")], 1.0)
     });
-    let () = page;
     assert!(!agent.page().samples.iter().any(|sample| sample.name.starts_with("kafka_consumergroup")));
 
     // The first group of all.

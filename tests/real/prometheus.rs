@@ -21,7 +21,7 @@ fn scrapes_without_a_warning() {
         page.expect("brokerwarden_target_up", &[("target", "broker")], 1.0)
     });
     let prometheus = Prometheus::scraping(agent.address());
-    within(Duration::from_secs(60), "five good scrapes", || {
+    within(Duration::from_mins(1), "five good scrapes", || {
         let scrapes = prometheus.query(r#"sum_over_time(up{job="agent"}[5m])"#)?;
         holds(scrapes >= 5.0, format!("{scrapes} so far"))
     });
