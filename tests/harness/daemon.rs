@@ -21,6 +21,11 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Longest wait for the agent to answer at all; generous, since tests share two cores with brokers.
 const START: Duration = Duration::from_secs(20);
 
+/// YAML for an agent that has nothing to do with Kafka: a page that is not there, since it must have something to collect.
+pub(crate) fn idle() -> String {
+    format!("jmx: [{{name: absent, url: \"http://{}/metrics\"}}]", local(free_port()))
+}
+
 /// The folder that an agent runs in, with its `agent.yaml`.
 pub(crate) struct Home {
     dir: tempfile::TempDir,

@@ -51,7 +51,7 @@ impl Fault {
             Self::OutputNotUtf8 => "(i32.store8 (i32.const 16) (i32.const 255))",
             Self::LogFlood => {
                 "(loop $more
-                   (call $log (i32.const 2) (i32.const 0) (i32.const 60000))
+                   (call $log (i32.const 2) (i32.const 65536) (i32.const 60000))
                    (local.set $at (i32.add (local.get $at) (i32.const 1)))
                    (br_if $more (i32.lt_u (local.get $at) (i32.const 1000))))"
             }
@@ -101,7 +101,8 @@ pub(crate) fn another_version(component: &[u8], version: u8) -> Vec<u8> {
     bytes
 }
 
-/// Memory: 16 name, 1024 answer of `targets`, 2048 outcome, 2112 alert, 4096 and up what the host hands over.
+/// Memory: 16 name, 1024 answer of `targets`, 2048 outcome, 2112 alert, 4096 and up what the host hands over, 65536 and up
+/// zeros.
 fn module(alert: &str, when_up: &str, always: &str) -> String {
     let name_length = u32::try_from(alert.len()).unwrap();
     // result<outcome, failure>: ok; one alert; no actions; no measurements (any aligned pointer).

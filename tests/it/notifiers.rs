@@ -1,7 +1,7 @@
 //! Notifiers that are down, slow or contrary: counted, tried again, and nobody else's loss.
 
 use crate::harness::{
-    daemon::Home,
+    daemon::{Home, idle},
     free_port, guests,
     guests::Fault,
     holds,
@@ -84,7 +84,7 @@ fn each_notifier_fails_for_itself() {
     writeln!(notify, "- {{name: am, type: alertmanager, urls: [\"{down}\"]}}").unwrap();
     let home = Home::new();
     home.write("rules/always.wasm", guests::rule("Always", Fault::None));
-    let mut agent = home.start(&format!("rules_dir: rules\n{notify}"));
+    let mut agent = home.start(&format!("{}\nrules_dir: rules\n{notify}", idle()));
 
     agent.until(SEEN, "it fires, whatever notifiers do", |page| {
         holds(page.has("brokerwarden_alert", &[("rule", "always"), ("state", "firing")]), "not firing")

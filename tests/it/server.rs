@@ -1,7 +1,7 @@
 //! The HTTP surface, and what clients that misbehave cost: nothing to the others.
 
 use crate::harness::{
-    daemon::{Daemon, Home},
+    daemon::{Daemon, Home, idle},
     holds,
     http::{self, Server, reply},
     page::Page,
@@ -39,7 +39,7 @@ fn agent_with_a_big_page() -> (Daemon, Server) {
 
 #[test]
 fn the_surface_is_what_the_manual_says() {
-    let agent = Home::new().start("");
+    let agent = Home::new().start(&idle());
     agent.ready(SEEN);
     assert_eq!(agent.get("/-/healthy").status, 200);
     let index = agent.get("/");
@@ -127,7 +127,7 @@ fn clients_that_read_or_write_slowly_do_not_hold_up_others() {
 
 #[test]
 fn huge_and_malformed_requests_are_refused() {
-    let mut agent = Home::new().start("");
+    let mut agent = Home::new().start(&idle());
     let huge = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(10 << 20));
     let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(1 << 20));
     for request in [huge.as_str(), &long, "\r\n\r\nnothing\r\n", "GET / HTTP/9.9\r\n\r\n", "\u{16}\u{3}\u{1}"] {
@@ -146,7 +146,7 @@ fn huge_and_malformed_requests_are_refused() {
 
 #[test]
 fn more_connections_than_allowed_are_turned_away_and_the_agent_goes_on() {
-    let agent = Home::new().start("");
+    let agent = Home::new().start(&idle());
     let mut open = Vec::new();
     for _ in 0..1500 {
         match TcpStream::connect_timeout(&agent.address(), QUICK) {

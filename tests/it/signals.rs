@@ -1,7 +1,7 @@
 //! Signals: SIGHUP takes a new configuration or refuses it whole, SIGTERM and SIGINT end the agent in time.
 
 use crate::harness::{
-    daemon::{Daemon, Home},
+    daemon::{Daemon, Home, idle},
     free_port, holds,
     http::{self, Server, reply},
     pause,
@@ -105,7 +105,7 @@ fn a_good_configuration_is_taken_and_a_bad_one_refused_whole() {
 
 #[test]
 fn a_reload_during_a_drain_is_no_reason_to_stay() {
-    let mut agent = Home::new().start("");
+    let mut agent = Home::new().start(&idle());
     agent.signal(Signal::TERM);
     agent.signal(Signal::HUP);
     assert_eq!(agent.wait(DRAIN).code(), Some(0));

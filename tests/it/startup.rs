@@ -1,6 +1,6 @@
 //! Starting badly: one clear sentence and the right exit code. And `check`, which says it all beforehand.
 
-use crate::harness::daemon::Home;
+use crate::harness::daemon::{Home, idle};
 use std::net::TcpListener;
 
 /// Bad usage or configuration, by the manual.
@@ -10,7 +10,7 @@ const USAGE: Option<i32> = Some(64);
 fn a_port_in_use_is_one_clear_sentence() {
     let home = Home::new();
     let _taken = TcpListener::bind(home.listen()).unwrap();
-    home.configure("");
+    home.configure(&idle());
     let (code, said) = home.command(&["run", "--config", "agent.yaml"]);
     assert_eq!(code, Some(2), "{said}");
     let address = home.listen().to_string();
@@ -36,25 +36,32 @@ fn all_problems_are_reported_at_once_with_their_paths() {
     let yaml = "http: {lissten: \"127.0.0.1:9308\"}\n\
         kafka: {bootstrap_servers: \"localhost:9092\", interval: soon, timeout: 4s}\n\
         jmx: [{name: broker, url: \"ftp://localhost\", keep: [\"(\"]}]\n\
-        rules: [{name: r, module: \"builtin:nothing-like-it\"}]\n\
         notify: [{name: n, type: pigeon}]\n";
     home.write("agent.yaml", yaml);
     for command in ["run", "check"] {
         let (code, said) = home.command(&[command, "--config", "agent.yaml"]);
-        let wanted = if command == "run" { USAGE } else { Some(1) };
-        assert_eq!(code, wanted, "{command}: {said}");
+        assert_eq!(code, USAGE, "{command}: {said}");
         for words in [
             &["http.lissten", "listen"][..],
             &["kafka.interval", "soon"],
             &["jmx[0].url", "ftp"],
             &["jmx[0].keep[0]"],
-            &["rules[0].module", "nothing-like-it"],
             &["notify[0].type", "pigeon", "webhook"],
         ] {
             let told = said.lines().any(|line| words.iter().all(|word| line.contains(word)));
             assert!(told, "{command} says nothing of {words:?}: {said}");
         }
     }
+}
+
+#[test]
+fn a_built_in_rule_that_does_not_exist_is_a_problem_of_the_configuration() {
+    let home = Home::new();
+    home.configure(&format!("{}\nrules: [{{name: r, module: \"builtin:lag-treshold\"}}]", idle()));
+    let (code, said) = home.command(&["check", "--config", "agent.yaml"]);
+    assert_eq!(code, USAGE, "{said}");
+    let words = ["rules[0].module", "builtin:lag-treshold", "lag-threshold"];
+    assert!(said.lines().any(|line| words.iter().all(|word| line.contains(word))), "{said}");
 }
 
 #[test]
@@ -135,6 +142,6 @@ fn the_environment_fills_values_and_a_missing_name_is_an_error() {
     // PATH is all that the harness leaves of the environment.
     home.configure("cluster: \"${BROKERWARDEN_NO_SUCH_NAME}\"");
     let (code, said) = home.command(&["check", "--config", "agent.yaml"]);
-    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(code, USAGE, "{said}");
     assert!(said.contains("cluster") && said.contains("BROKERWARDEN_NO_SUCH_NAME"), "{said}");
 }

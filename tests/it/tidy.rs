@@ -41,7 +41,7 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "unsafe_code"],
-        &["kafka/ffi.rs", "rules/compile.rs", "rules/load.rs"],
+        &["kafka/ffi.rs", "rules/evaluate.rs"],
         "unsafe code is in few files, each of which says why",
     ),
 ];
@@ -49,15 +49,16 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
 /// Beginnings of paths of files that never read a clock: `now` is an argument there.
 const PURE: &[&str] = &[
     "alerts/",
-    "alerts.rs",
-    "jmx/parse",
     "kafka/offsets",
     "kafka/records",
     "kafka/view",
     "model/",
-    "page/",
-    "pipeline.rs",
-    "pipeline/",
+    "page/encode",
+    "page/foreign",
+    "page/kafka",
+    "page/segments",
+    "pipeline/book",
+    "pipeline/tick",
     "snapshot/",
 ];
 
@@ -233,7 +234,7 @@ fn every_file_says_what_it_does_and_is_short() {
     let mut faults = Vec::new();
     for source in sources() {
         let lines = source.text.lines().count();
-        if !source.text.starts_with("//! ") {
+        if !is_test(&source.path) && !source.text.starts_with("//! ") {
             faults.push(format!("{}: line 1 is not `//!`", source.path));
         }
         if lines > TOO_LONG {
@@ -269,7 +270,9 @@ fn pure_files_never_read_a_clock() {
     let sources = sources();
     let pure: Vec<_> =
         sources.iter().filter(|source| PURE.iter().any(|beginning| source.path.starts_with(beginning))).collect();
-    assert!(pure.len() > 5, "only {} pure files", pure.len());
+    for beginning in PURE {
+        assert!(pure.iter().any(|source| source.path.starts_with(beginning)), "nothing is at {beginning} any more");
+    }
     let reads = pure.iter().flat_map(|source| source.code.iter().map(move |(number, line)| (source, number, line)));
     let faults: Vec<_> = reads
         .filter(|(_, _, line)| clocks.iter().any(|clock| line.contains(clock)))
