@@ -1,2 +1,20 @@
-//! Integration tests: one binary.
+//! Integration tests with nothing but the agent and fakes. Those with real Kafka are in `tests/real`.
+
+#[cfg(test)]
+#[expect(dead_code, reason = "the other test binary uses the rest")]
+#[path = "../harness/mod.rs"]
+mod harness;
+#[cfg(test)]
+mod jmx_pages;
+#[cfg(test)]
+mod notifiers;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod signals;
+#[cfg(test)]
+mod startup;
+#[cfg(test)]
 mod tidy;

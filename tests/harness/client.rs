@@ -1,0 +1,199 @@
+//! What a test does to Kafka: topics, records, commits, members. By rdkafka, in this process.
+
+use super::{holds, within};
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+    metadata::MetadataBroker,
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// Longest wait for any answer of a broker.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a member looks whether it shall leave.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Which of Kafka's two protocols a group's members speak.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Protocol {
+    Classic,
+    /// KIP-848.
+    Consumer,
+}
+
+/// Somebody with every right on one cluster.
+#[derive(Clone)]
+pub(crate) struct Client {
+    bootstrap: String,
+}
+
+impl Client {
+    pub(crate) fn new(bootstrap: String) -> Self {
+        Self { bootstrap }
+    }
+
+    fn config(&self, group: Option<&str>) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap).set("reconnect.backoff.max.ms", "500");
+        if let Some(group) = group {
+            config.set("group.id", group).set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
+        }
+        config
+    }
+
+    fn consumer(&self, group: &str) -> BaseConsumer {
+        self.config(Some(group)).create().unwrap()
+    }
+
+    /// The ids of all brokers.
+    pub(crate) fn brokers(&self) -> Result<Vec<i32>, String> {
+        let metadata = self.consumer("none").fetch_metadata(None, Duration::from_secs(2));
+        metadata
+            .map(|metadata| metadata.brokers().iter().map(MetadataBroker::id).collect())
+            .map_err(|error| error.to_string())
+    }
+
+    /// Makes a topic and waits until all its partitions have a leader.
+    pub(crate) fn create_topic(&self, topic: &str, partitions: i32) {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        self.admin(|admin, options| block_on(admin.create_topics([&new], options)).unwrap()[0].clone().unwrap());
+        let consumer = self.consumer("none");
+        within(PATIENCE, "the new topic has leaders", || {
+            let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).map_err(|error| error.to_string())?;
+            let led = metadata.topics()[0].partitions().iter().filter(|p| p.leader() >= 0).count();
+            holds(led == usize::try_from(partitions).unwrap(), format!("{led} of {partitions}"))
+        });
+    }
+
+    pub(crate) fn delete_topic(&self, topic: &str) {
+        self.admin(|admin, options| block_on(admin.delete_topics(&[topic], options)).unwrap()[0].clone().unwrap());
+    }
+
+    pub(crate) fn delete_group(&self, group: &str) {
+        self.admin(|admin, options| block_on(admin.delete_groups(&[group], options)).unwrap()[0].clone().unwrap());
+    }
+
+    /// Removes the records of a partition below an offset, as retention does.
+    pub(crate) fn delete_records(&self, topic: &str, partition: i32, before: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(before)).unwrap();
+        self.admin(|admin, options| block_on(admin.delete_records(&list, options)).unwrap());
+    }
+
+    fn admin<T>(&self, act: impl FnOnce(&AdminClient<DefaultClientContext>, &AdminOptions) -> T) -> T {
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+        act(&self.config(None).create().unwrap(), &options)
+    }
+
+    /// Writes that many records of ten bytes.
+    pub(crate) fn produce(&self, topic: &str, partition: i32, records: usize) {
+        let producer: BaseProducer = self.config(None).set("acks", "all").create().unwrap();
+        for _ in 0..records {
+            producer.send(BaseRecord::<(), _>::to(topic).partition(partition).payload(&[0; 10])).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+        assert_eq!(producer.in_flight_count(), 0);
+    }
+
+    /// Commits as a group without members does.
+    pub(crate) fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in offsets {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).unwrap();
+        }
+        let consumer = self.consumer(group);
+        // The first commit of a new cluster makes __consumer_offsets, which takes a while.
+        within(PATIENCE, "the commit is taken", || consumer.commit(&list, CommitMode::Sync));
+    }
+
+    /// What Kafka's own tool prints as lag: log end − committed.
+    pub(crate) fn lag(&self, group: &str, topic: &str, partition: i32) -> i64 {
+        let consumer = self.consumer(group);
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, partition);
+        let committed = consumer.committed_offsets(list, PATIENCE).unwrap().elements()[0].offset().to_raw().unwrap();
+        consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap().1 - committed
+    }
+
+    /// A member of a group that reads a topic and commits each record it has read.
+    pub(crate) fn join(&self, group: &str, topic: &str, protocol: Protocol) -> Member {
+        let mut config = self.config(Some(group));
+        match protocol {
+            Protocol::Classic => config.set("session.timeout.ms", "10000"),
+            Protocol::Consumer => config.set("group.protocol", "consumer"),
+        };
+        let consumer: BaseConsumer = config.create().unwrap();
+        consumer.subscribe(&[topic]).unwrap();
+        let state = Arc::new(MemberState::default());
+        let shared = Arc::clone(&state);
+        let thread = thread::spawn(move || {
+            while !shared.leave.load(Ordering::SeqCst) {
+                if let Some(Ok(message)) = consumer.poll(POLL) {
+                    consumer.commit_message(&message, CommitMode::Sync).ok();
+                    shared.read.fetch_add(usize::from(message.payload().is_some()), Ordering::SeqCst);
+                }
+                let partitions = consumer.assignment().map_or(0, |list| list.count());
+                shared.partitions.store(partitions, Ordering::SeqCst);
+            }
+            consumer.unsubscribe();
+        });
+        Member { state, thread: Some(thread) }
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+#[derive(Default)]
+struct MemberState {
+    leave: AtomicBool,
+    partitions: AtomicUsize,
+    read: AtomicUsize,
+}
+
+/// A live member; leaves its group when dropped.
+pub(crate) struct Member {
+    state: Arc<MemberState>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Member {
+    /// Waits until it was given that many partitions.
+    #[track_caller]
+    pub(crate) fn assigned(&self, partitions: usize) {
+        within(PATIENCE, "the member is given its partitions", || {
+            let has = self.state.partitions.load(Ordering::SeqCst);
+            holds(has == partitions, format!("it has {has}"))
+        });
+    }
+
+    /// Waits until it has read and committed that many records.
+    #[track_caller]
+    pub(crate) fn has_read(&self, records: usize) {
+        within(PATIENCE, "the member has read all", || {
+            let read = self.state.read.load(Ordering::SeqCst);
+            holds(read == records, format!("{read} of {records}"))
+        });
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.state.leave.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Integration tests with real Kafka, Prometheus and Alertmanager. Started by `tests/run`, which fetches them; a plain
+//! `cargo test` leaves this binary out.
+
+#[cfg(test)]
+mod access;
+#[cfg(test)]
+mod groups;
+#[cfg(test)]
+#[expect(dead_code, reason = "the other test binary uses the rest")]
+#[path = "../harness/mod.rs"]
+mod harness;
+#[cfg(test)]
+mod outage;
+#[cfg(test)]
+mod prometheus;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
+mod shared;
+#[cfg(test)]
+mod tutorial;

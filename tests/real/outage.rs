@@ -1,0 +1,67 @@
+//! The broker is not there yet, has nothing to tell, goes, and comes back. On a cluster of its own, since it is killed.
+
+use crate::{
+    harness::{
+        daemon::Home,
+        holds,
+        kafka::{Cluster, Version},
+        within,
+    },
+    shared::{self, SEEN},
+};
+use std::time::{Duration, Instant};
+
+/// How soon after the broker the agent is back, by its promise.
+const BACK: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_broker_that_comes_late_and_goes_and_comes_back() {
+    let cluster = Cluster::prepare(Version::KRaft);
+    let jmx = format!("jmx: [{{name: broker, url: \"{}\", interval: 1s}}]", cluster.jmx_url());
+    let agent = Home::new().start(&format!("{}\n{jmx}", shared::kafka(&cluster.bootstrap())));
+
+    // Absent at start: up, not ready, says why, and invents nothing.
+    agent.not_ready(SEEN, &["kafka"]);
+    agent.until(SEEN, "Kafka is down", |page| page.expect("brokerwarden_target_up", &[("target", "kafka")], 0.0));
+    assert!(!agent.page().samples.iter().any(|sample| sample.name.starts_with("kafka_")));
+
+    // A new cluster without `__consumer_offsets`: no groups yet, which is no fault.
+    cluster.start();
+    agent.ready(BACK);
+    agent.until(BACK, "the broker is seen", |page| {
+        page.expect("kafka_brokers", &[], 1.0)?;
+        page.expect("brokerwarden_target_up", &[("target", "kafka")], 1.0)?;
+        page.expect("brokerwarden_target_up", &[("target", "broker")], 1.0)
+    });
+    assert!(!agent.page().samples.iter().any(|sample| sample.name.starts_with("kafka_consumergroup")));
+
+    // The first group of all.
+    let client = cluster.client();
+    client.create_topic("t", 1);
+    client.produce("t", 0, 10);
+    client.commit("g", "t", &[(0, 4)]);
+    let labels = [("consumergroup", "g"), ("partition", "0"), ("topic", "t")];
+    agent.until(SEEN, "the first group", |page| page.expect("kafka_consumergroup_lag", &labels, 6.0));
+
+    // Gone: its series vanish when they are older than three intervals, its page at once; the rest goes on.
+    cluster.kill();
+    let killed = Instant::now();
+    agent.until(SEEN, "no lag of a dead broker", |page| {
+        holds(!page.samples.iter().any(|sample| sample.name.starts_with("kafka_")), "still there")
+    });
+    // Three intervals, one more for the cycle under way, and the tests' other load.
+    assert!(killed.elapsed() < Duration::from_secs(8), "{:?}", killed.elapsed());
+    agent.not_ready(SEEN, &["kafka"]);
+    for target in ["kafka", "broker"] {
+        agent.page().expect("brokerwarden_target_up", &[("target", target)], 0.0).unwrap();
+        assert!(agent.page().sum("brokerwarden_target_errors_total", &[("target", target)]) > 0.0);
+    }
+
+    // Back, with what the group had.
+    cluster.start();
+    let back = Instant::now();
+    within(BACK, "the lag is back", || agent.page().expect("kafka_consumergroup_lag", &labels, 6.0));
+    agent.ready(BACK.saturating_sub(back.elapsed()));
+    client.commit("g", "t", &[(0, 9)]);
+    agent.until(SEEN, "a commit after it", |page| page.expect("kafka_consumergroup_lag", &labels, 1.0));
+}
