@@ -45,8 +45,6 @@ async fn demo(listen: SocketAddr, duration: Option<Duration>) -> anyhow::Result<
     let scratch = ScratchDir::new()?;
     let (tasks, _ended) = Tasks::new();
     let world = World::start(&tasks).await?;
-    // So that whoever watches may drop a rule of theirs into it.
-    std::fs::create_dir(scratch.path().join("rules")).context("cannot make the demo's rules folder")?;
     let path = scratch.path().join("agent.yaml");
     std::fs::write(&path, demo::config_yaml(&world, &listen.to_string(), scratch.path()))
         .with_context(|| format!("cannot write {}", path.display()))?;

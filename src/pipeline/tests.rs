@@ -1,6 +1,7 @@
 //! The alert book's life as a table: what rules said at which second, and what must come of it.
 
 use super::*;
+use crate::model::Measurement;
 use crate::{
     model::{BrokerId, RaisedAlert, Subject},
     snapshot::{Group, GroupKind, KafkaView, LagRow, Partition, TargetState, Topic},
