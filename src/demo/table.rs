@@ -33,6 +33,14 @@ pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(5);
 /// A trend below this is drawn low, so that a few records do not look like a mountain.
 const TREND_FLOOR: i64 = 100;
 
+/// What there is to open.
+const PAGES: [(&str, &str); 4] = [
+    ("/", "for people"),
+    ("/metrics", "for Prometheus"),
+    ("/api/v1/alerts", "alerts as JSON"),
+    ("/api/v1/rules", "rules as JSON"),
+];
+
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// Lag over the last snapshots, by group and topic; `None` where it was unknown.
@@ -144,7 +152,9 @@ pub fn render(
     for text in troubles(snapshot, rules) {
         screen.line(Some(Phase::Pending), &text);
     }
-    screen.line(None, &format!("open {url}/  {url}/metrics  {url}/api/v1/alerts  {url}/api/v1/rules"));
+    for (path, what) in PAGES {
+        screen.line(None, &format!("{url}{path}  {what}"));
+    }
     screen.text.push_str("\u{1b}[J");
     screen.text
 }
