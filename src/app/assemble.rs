@@ -149,10 +149,9 @@ async fn next(sources: &mut Sources) {
             None => any_changed(&mut sources.pages).await,
         }
     };
-    match tokio::time::timeout(late, observed).await {
+    if tokio::time::timeout(late, observed).await == Ok(false) {
         // A collector that is gone is being replaced or the agent is stopping: wait for either, but do not spin.
-        Ok(false) => tokio::time::sleep(sources.interval).await,
-        Ok(true) | Err(_) => {}
+        tokio::time::sleep(sources.interval).await;
     }
 }
 

@@ -79,17 +79,14 @@ impl App {
         let mut old: Vec<_> = std::mem::take(&mut self.jmx_tasks).into_iter().zip(old_sources).collect();
         let mut pages = Vec::new();
         for page in &config.jmx {
-            match old.iter().position(|((known, _), _)| known == page) {
-                Some(at) => {
-                    let (kept, receiver) = old.swap_remove(at);
-                    self.jmx_tasks.push(kept);
-                    pages.push(receiver);
-                }
-                None => {
-                    let tasks = self.tasks.group();
-                    pages.push(jmx::start(&tasks, page.clone(), Arc::clone(&self.metrics)));
-                    self.jmx_tasks.push((page.clone(), tasks));
-                }
+            if let Some(at) = old.iter().position(|((known, _), _)| known == page) {
+                let (kept, receiver) = old.swap_remove(at);
+                self.jmx_tasks.push(kept);
+                pages.push(receiver);
+            } else {
+                let tasks = self.tasks.group();
+                pages.push(jmx::start(&tasks, page.clone(), Arc::clone(&self.metrics)));
+                self.jmx_tasks.push((page.clone(), tasks));
             }
         }
         for ((page, tasks), _) in old {

@@ -4,10 +4,10 @@ use super::{
     labels::{self, ALERT_RESERVED_LABELS},
     problem::key_path,
     read::{Field, Reader, Section},
-    scalar, yaml,
+    yaml,
     yaml::Node,
 };
-use crate::rules::{Limits, Module, Overlay, RuleConfig};
+use crate::rules::{Limits, Module, Overlay, RuleConfig, builtin};
 use std::{
     collections::BTreeSet,
     ops::RangeInclusive,
@@ -61,10 +61,11 @@ fn rule(reader: &mut Reader<'_>, field: Field, names: &mut BTreeSet<String>) -> 
 }
 
 fn module(reader: &mut Reader<'_>, field: &Field) -> Option<Module> {
-    let allowed = "builtin:NAME, or the path of a .wasm file";
-    let text = reader.parsed(field, allowed, |text| {
+    let built_in: Vec<_> = builtin::names().map(|name| format!("builtin:{name}")).collect();
+    let allowed = format!("{}, or the path of a .wasm file", built_in.join(", "));
+    let text = reader.parsed(field, &allowed, |text| {
         let good = match text.strip_prefix("builtin:") {
-            Some(name) => scalar::is_name(name),
+            Some(name) => builtin::builtin(name).is_some(),
             None => !text.is_empty() && !text.contains('\0'),
         };
         good.then(|| text.to_owned())

@@ -132,10 +132,7 @@ pub fn run(config: &Config, mut handle: Handle, shared: &Arc<Shared>, metrics: &
 }
 
 fn keep_replaying(error: &ClientError) {
-    tracing::warn!(
-        error = error as &dyn std::error::Error,
-        "no second handle for {OFFSETS_TOPIC}; the first one goes on"
-    );
+    tracing::warn!(%error, "no second handle for {OFFSETS_TOPIC}; the first one goes on");
 }
 
 fn replayed(shared: &Shared, assigned: &BTreeSet<u32>) -> bool {

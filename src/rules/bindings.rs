@@ -6,7 +6,8 @@ wasmtime::component::bindgen!({
     imports: { default: trappable },
 });
 
-pub(super) use brokerwarden::rule::{logging, snapshot, state, types};
+// `self::`: documentation tests know a crate of that name too.
+pub(super) use self::brokerwarden::rule::{logging, snapshot, state, types};
 
 /// The package that rules import, with its version as it appears in their imports.
 pub(super) const PACKAGE: &str = "brokerwarden:rule";

@@ -266,7 +266,7 @@ metrics: {compatibility: [], max_series: 1000}
 rules_dir: ../other
 rules:
   - {name: a, module: x/y.wasm, config: {b: "${Z}", a: [1.5, null]}, interval: 500ms, for: 0s, keep_firing_for: 30d, labels: {}, annotations: {a: "b\nc: 'd'"}, limits: {time: 1s, memory: 1MiB, state: 0, alerts: 5}}
-  - {name: b, module: "builtin:c"}
+  - {name: b, module: "builtin:lag-threshold"}
 notify:
   - {name: a, type: alertmanager, urls: ["http://a:9093/b", "https://c"]}
   - {name: b, type: webhook, url: "https://d/hunter2"}
