@@ -44,9 +44,9 @@ fn beside_kraft() {
 fn elsewhere(shipped: &str, cluster: &Cluster) -> Daemon {
     let home = Home::new();
     let replaced = [
-        ("0.0.0.0:9308", home.listen().to_string()),
-        ("localhost:9092", cluster.bootstrap()),
-        ("http://localhost:9094/metrics", cluster.jmx_url()),
+        ("listen: 0.0.0.0:9308", format!("listen: {}", home.listen())),
+        ("bootstrap_servers: localhost:9092", format!("bootstrap_servers: {}", cluster.bootstrap())),
+        ("url: http://localhost:9094/metrics", format!("url: {}", cluster.jmx_url())),
     ];
     let yaml = replaced.iter().fold(shipped.to_owned(), |yaml, (from, to)| {
         assert_eq!(yaml.matches(from).count(), 1, "{from} in the shipped agent.yaml");
