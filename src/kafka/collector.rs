@@ -7,6 +7,7 @@ use super::{
     client::{self, Handle, Pace},
     cluster::{Cluster, OFFSETS_TOPIC},
     ends::{Leaders, TopicPartition, Which},
+    freshness::Freshness,
     offsets::GroupCommits,
     reader::{self, ReadError, Shared},
     view,
@@ -33,6 +34,10 @@ pub const STARTUP_INTERVAL: Duration = Duration::from_millis(500);
 /// Distance between the end of a failed cycle and the next one.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A partition of `__consumer_offsets` whose reader is short of what is known to be there for this many intervals
+/// counts as not observed: its groups are left out.
+pub const READER_STALE_INTERVALS: u32 = 3;
+
 /// Why a cycle failed.
 struct Failure {
     reason: &'static str,
@@ -43,7 +48,9 @@ struct Failure {
 enum Cycle {
     /// All that could be had.
     Whole(Arc<KafkaView>),
-    /// A view, but not all is known yet, or not all may be read.
+    /// A view, but the offsets topic is still being read.
+    Replaying(Arc<KafkaView>, String),
+    /// What could be had: not all is known, or not all may be read.
     Partial(Option<Arc<KafkaView>>, String),
 }
 
@@ -60,6 +67,7 @@ pub(super) struct Collector {
     pub(super) starts: HashMap<TopicPartition, i64>,
     pub(super) starts_asked: Option<Instant>,
     pub(super) cluster_id: Option<String>,
+    pub(super) freshness: Freshness,
     pub(super) view: Option<Arc<KafkaView>>,
     pub(super) ready: bool,
 }
@@ -81,34 +89,40 @@ impl Collector {
             if stop.stopped() {
                 break;
             }
-            let pause = match result {
+            match result {
                 Ok(cycle) => {
                     self.requests.client().context().all_well();
                     failures = 0;
-                    self.report_cycle(cycle, started.elapsed())
+                    let replaying = matches!(cycle, Cycle::Replaying(..));
+                    self.report_cycle(cycle, started.elapsed());
+                    if replaying {
+                        self.await_replay(stop);
+                    } else {
+                        stop.sleep(self.config.interval.saturating_sub(started.elapsed()));
+                    }
                 }
                 Err(failure) => {
                     failures = failures.saturating_add(1);
                     self.report_failure(&failure, failures);
-                    RETRY_INTERVAL
+                    stop.sleep(RETRY_INTERVAL);
                 }
-            };
-            if self.ready || failures > 0 {
-                stop.sleep(pause);
-            } else {
-                // At start a view follows the end of the replay at once.
-                let follow = self.shared.lock().follow.clone();
-                self.shared
-                    .wait(pause, |state| !follow.is_empty() && follow.iter().all(|p| state.offsets.caught_up(*p)));
-                stop.sleep(Duration::from_millis(1));
             }
         }
     }
 
-    fn report_cycle(&mut self, cycle: Cycle, took: Duration) -> Duration {
+    /// At start a view follows the end of the replay at once.
+    fn await_replay(&self, stop: &Stop) {
+        let followed = self.shared.lock().follow.clone();
+        self.shared.wait(STARTUP_INTERVAL.min(self.config.interval), |state| {
+            stop.stopped() || followed.iter().all(|partition| state.offsets.caught_up(*partition))
+        });
+    }
+
+    fn report_cycle(&mut self, cycle: Cycle, took: Duration) {
         let now = clock::now();
         let (view, reason) = match cycle {
             Cycle::Whole(view) => (Some(view), None),
+            Cycle::Replaying(view, reason) => (Some(view), Some(reason)),
             Cycle::Partial(view, reason) => (view, Some(reason)),
         };
         if !self.target.up || self.target.reason != reason {
@@ -118,15 +132,13 @@ impl Collector {
                 Some(reason) => tracing::warn!(%reason, "kafka is not collected whole"),
             }
         }
-        self.ready = self.ready && reason.is_none() || view.is_some() && reason.is_none();
+        self.ready = reason.is_none();
         self.target = TargetState { up: true, last_success: Some(now), reason, ..self.target.clone() };
         self.metrics.set(&families::TARGET_UP, &[KAFKA_TARGET], 1.0);
         self.metrics.set(&families::TARGET_LAST_SUCCESS, &[KAFKA_TARGET], now.seconds());
         self.metrics.set(&families::COLLECTION_DURATION, &[KAFKA_TARGET], took.as_secs_f64());
         self.view = view;
         self.publish();
-        let interval = if self.ready { self.config.interval } else { STARTUP_INTERVAL.min(self.config.interval) };
-        interval.saturating_sub(took)
     }
 
     fn report_failure(&mut self, failure: &Failure, failures: u64) {
@@ -155,33 +167,45 @@ impl Collector {
         };
         let denied = self.offsets_topic_denied(&cluster, started);
         let (followed, owned) = followed(&cluster, beside);
-        let (groups, caught_up, error) = self.commits(&followed);
-        let error = denied.or(error);
+        let (mut groups, caught_up, error) = self.commits(&followed);
         let at = clock::now();
         let offsets = self.offsets(&cluster, beside, &groups, started);
         if stop.stopped() {
             return Ok(Cycle::Partial(None, "stopping".to_owned()));
         }
         self.self_report(&cluster, &owned, &followed, &caught_up, &offsets);
+        let stale = self.stale(&caught_up, &offsets);
+        groups.retain(|group| !stale.contains(&group.offsets_partition));
         let view = Arc::new(view::build(view::Findings {
             at,
             cluster_id: self.cluster_id.clone(),
             beside,
             cluster: &cluster,
             groups,
-            caught_up: &|partition| caught_up.contains(&partition),
+            caught_up: &|partition| caught_up.contains(&partition) && !stale.contains(&partition),
             wants_topic: &|topic| self.config.topics.wants(topic),
             offsets: &offsets,
         }));
-        if let Some(error) = error {
+        let unread = followed.difference(&caught_up).count();
+        // An error of the reader matters while there is something that it has not read.
+        if let Some(error) = denied.or(error.filter(|_| unread > 0 || !stale.is_empty())) {
             self.metrics.count(&families::TARGET_ERRORS, &[error.reason, KAFKA_TARGET]);
             return Ok(Cycle::Partial(Some(view), error.text));
         }
-        if !followed.is_subset(&caught_up) {
-            let left = followed.difference(&caught_up).count();
-            let reason =
-                format!("reading {OFFSETS_TOPIC}: {left} of {} partitions not read to their end yet", followed.len());
+        if !stale.is_empty() {
+            self.metrics.count(&families::TARGET_ERRORS, &["offsets_reader", KAFKA_TARGET]);
+            let reason = format!(
+                "{} of {} partitions of {OFFSETS_TOPIC} have records that cannot be read for a while (an open transaction, \
+                 or a broker that does not answer Fetch): their groups are left out",
+                stale.len(),
+                followed.len()
+            );
             return Ok(Cycle::Partial(Some(view), reason));
+        }
+        if unread > 0 {
+            let reason =
+                format!("reading {OFFSETS_TOPIC}: {unread} of {} partitions not read to their end yet", followed.len());
+            return Ok(Cycle::Replaying(view, reason));
         }
         Ok(Cycle::Whole(view))
     }
@@ -368,6 +392,28 @@ impl Collector {
         }
     }
 
+    /// Partitions that were read to their end once, and have grown past the reader since.
+    fn stale(&mut self, caught_up: &BTreeSet<u32>, offsets: &HashMap<(Which, TopicPartition), i64>) -> BTreeSet<u32> {
+        let (topic, now): (Arc<str>, _) = (OFFSETS_TOPIC.into(), Instant::now());
+        let limit = self.config.interval.saturating_mul(READER_STALE_INTERVALS);
+        self.freshness.keep(caught_up);
+        let mut state = self.shared.lock();
+        let mut stale = BTreeSet::new();
+        for partition in caught_up {
+            let mark = offsets.get(&(Which::End, (Arc::clone(&topic), *partition))).copied();
+            let short = self.freshness.see(*partition, state.offsets.progress(*partition), mark, now);
+            if short > Duration::ZERO
+                && let Some(end) = self.freshness.waiting_for(*partition)
+            {
+                state.recheck.insert(*partition, end);
+            }
+            if short > limit {
+                stale.insert(*partition);
+            }
+        }
+        stale
+    }
+
     fn self_report(
         &self,
         cluster: &Cluster,
@@ -451,6 +497,7 @@ pub fn start(
         starts: HashMap::new(),
         starts_asked: None,
         cluster_id: None,
+        freshness: Freshness::default(),
         view: None,
         ready: false,
     };

@@ -5,13 +5,14 @@ mod client;
 mod cluster;
 mod collector;
 mod ends;
+mod freshness;
 mod offsets;
 mod reader;
 mod records;
 mod view;
 
 pub use client::{ClientError, MAX_ERROR_TEXT, MAX_SECRET_FILE};
-pub use collector::{RETRY_INTERVAL, START_INTERVAL, STARTUP_INTERVAL, StartError, start};
+pub use collector::{READER_STALE_INTERVALS, RETRY_INTERVAL, START_INTERVAL, STARTUP_INTERVAL, StartError, start};
 pub use ends::CHUNK;
 
 use crate::model::Secret;

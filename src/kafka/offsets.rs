@@ -1,7 +1,10 @@
 //! What the records of `__consumer_offsets` add up to: per partition of it, the groups and their commits.
 //! Pure: does not know how records arrive.
 
-use super::records::{self, Key, RecordError};
+use super::{
+    freshness::Progress,
+    records::{self, Key, RecordError},
+};
 use crate::{model::Timestamp, snapshot::GroupKind};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -49,6 +52,8 @@ struct OffsetsPartition {
     /// The next offset that we will read; `None` before the first record.
     position: Option<i64>,
     caught_up: bool,
+    /// How often the end was reached.
+    ends_reached: u64,
     /// No record came since the end was last reached.
     at_end: bool,
     groups: HashMap<Arc<str>, GroupRecords>,
@@ -83,6 +88,14 @@ impl Offsets {
         self.partitions.get(&partition).is_some_and(|partition| partition.caught_up)
     }
 
+    /// How far a partition was read.
+    pub fn progress(&self, partition: u32) -> Progress {
+        self.partitions.get(&partition).map_or_else(Progress::default, |partition| Progress {
+            position: partition.position.unwrap_or(0),
+            ends_reached: partition.ends_reached,
+        })
+    }
+
     /// Did the last read of a partition end at its end?
     pub fn at_end(&self, partition: u32) -> bool {
         self.partitions.get(&partition).is_some_and(|partition| partition.at_end)
@@ -93,6 +106,7 @@ impl Offsets {
         if let Some(partition) = self.partitions.get_mut(&partition) {
             partition.caught_up = true;
             partition.at_end = true;
+            partition.ends_reached = partition.ends_reached.saturating_add(1);
         }
     }
 

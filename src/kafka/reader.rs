@@ -13,7 +13,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -23,7 +23,11 @@ const POLL: Duration = Duration::from_millis(100);
 /// Pause after an error, so that one that comes back at once does not spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(200);
 
-/// What the reader and the collector share. Only the reader writes `offsets` and `error`, only the collector `follow`.
+/// Longest wait for a last stable offset; reading waits meanwhile.
+const RECHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the reader and the collector share. Only the reader writes `offsets` and
+/// `error`; the collector asks through the rest.
 #[derive(Debug, Default)]
 pub struct Shared {
     state: Mutex<State>,
@@ -39,6 +43,9 @@ pub struct State {
     pub follow: BTreeSet<u32>,
     /// Why reading fails at present.
     pub error: Option<ReadError>,
+    /// Partitions whose end moved past the reader, by the end that it should have reached: look whether only
+    /// transaction markers are there.
+    pub recheck: BTreeMap<u32, i64>,
     /// Throw away all that was read: the cluster is another one.
     pub reset: bool,
 }
@@ -91,6 +98,7 @@ pub fn run(config: &Config, mut handle: Handle, shared: &Arc<Shared>, metrics: &
                 Err(error) => keep_replaying(&error),
             }
         }
+        recheck(&handle, shared);
         match handle.poll(POLL) {
             None => {}
             Some(Ok(message)) => {
@@ -161,6 +169,42 @@ fn follow(handle: &Handle, shared: &Shared, assigned: &mut BTreeSet<u32>) -> Res
     handle.assign(&list)?;
     *assigned = wanted;
     Ok(())
+}
+
+/// The last records of a partition may be transaction markers, which are never delivered, and whose end was signalled
+/// before it was known that they are there. Where the last stable offset has reached the end in question (so that no
+/// open transaction holds us up), reading from our position again makes librdkafka signal the end once more.
+fn recheck(handle: &Handle, shared: &Shared) {
+    let asked = std::mem::take(&mut shared.lock().recheck);
+    if asked.is_empty() {
+        return;
+    }
+    let mut list = TopicPartitionList::with_capacity(asked.len());
+    for number in asked.keys().filter_map(|partition| i32::try_from(*partition).ok()) {
+        if let Err(error) = list.add_partition_offset(OFFSETS_TOPIC, number, Offset::End) {
+            tracing::debug!(%error, "cannot ask for the last stable offset");
+        }
+    }
+    // This handle reads committed records only, so an end is a last stable offset to it.
+    let stable = match handle.offsets_for_times(list, RECHECK_TIMEOUT) {
+        Ok(list) => list,
+        Err(error) => return tracing::debug!(%error, "no last stable offset"),
+    };
+    for element in stable.elements() {
+        let (Ok(()), Offset::Offset(offset), Ok(partition)) =
+            (element.error(), element.offset(), u32::try_from(element.partition()))
+        else {
+            continue;
+        };
+        let reached = asked.get(&partition).is_some_and(|end| offset >= *end);
+        let position = shared.lock().offsets.position(partition);
+        if let (true, Some(position)) = (reached, position)
+            && let Err(error) =
+                handle.seek(OFFSETS_TOPIC, element.partition(), Offset::Offset(position), RECHECK_TIMEOUT)
+        {
+            tracing::debug!(%error, partition, "cannot read again");
+        }
+    }
 }
 
 fn concerns_reading(error: &KafkaError) -> bool {

@@ -34,8 +34,8 @@ pub struct Findings<'a> {
     pub offsets: &'a HashMap<(Which, TopicPartition), i64>,
 }
 
-/// The partitions whose offsets a view needs: those that our broker leads, and all of each topic that a group of ours
-/// committed to.
+/// The partitions whose offsets a cycle needs: those that our broker leads, all of each topic that a group of ours
+/// committed to, and the offsets partitions that we follow.
 pub fn needed(
     cluster: &Cluster,
     beside: BrokerId,
@@ -50,7 +50,9 @@ pub fn needed(
         }
         let all = committed.contains(&**topic);
         for (partition, metadata) in partitions {
-            if let Some(leader) = metadata.leader.filter(|leader| all || *leader == beside) {
+            // The end of each offsets partition that we follow tells whether the reader is at it.
+            let followed = &**topic == OFFSETS_TOPIC && metadata.replicas.contains(&beside);
+            if let Some(leader) = metadata.leader.filter(|leader| all || followed || *leader == beside) {
                 needed.entry(leader).or_default().push((Arc::clone(topic), *partition));
             }
         }
