@@ -198,20 +198,23 @@ impl App {
                     break false;
                 }
                 Some(()) = hangups.recv() => {
-                    self.reload().await.ok(); // told in the log; nobody waits for an answer
+                    // Told in the log; nobody waits for an answer. A stop does not wait for it either.
+                    tokio::select! { () = &mut shutdown => break true, _ = self.reload() => {} }
                 }
                 Some(request) = self.reloads.recv() => {
-                    let result = self.reload().await;
+                    let result = tokio::select! { () = &mut shutdown => break true, result = self.reload() => result };
                     request.reply.send(result).ok(); // whoever asked may have gone
                 }
             }
         };
         tracing::info!("stopping");
-        self.shut_down().await && clean
+        self.shut_down().await;
+        clean
     }
 
     /// Collectors first, then rules and alerts, the page last: what is known can be read to the end.
-    async fn shut_down(self) -> bool {
+    /// What hangs in a call to a broker is named, left behind, and ends with the process.
+    async fn shut_down(self) {
         let deadline = tokio::time::Instant::now() + GRACE;
         let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
         for tasks in self.jmx_tasks.iter().map(|(_, tasks)| tasks).chain([&self.kafka_tasks]) {
@@ -228,7 +231,6 @@ impl App {
         } else {
             tracing::warn!(?late, grace = ?GRACE, "these did not end in time and were left behind");
         }
-        late.is_empty()
     }
 }
 

@@ -2,11 +2,25 @@
 //! refused changes nothing.
 
 use super::{App, page_settings_of, snapshot_interval, start_kafka};
-use crate::{config::Config, http, jmx, model::families};
-use std::{sync::Arc, time::Duration};
+use crate::{
+    config::Config,
+    http, jmx,
+    model::families::{self, Family},
+    snapshot::KAFKA_TARGET,
+    supervise::Tasks,
+};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// How long an exchanged part may take to end; it is left behind after that.
 const PART_GRACE: Duration = Duration::from_secs(2);
+
+/// Gauges of the Kafka collector, which say nothing once it is gone.
+const OF_KAFKA: [&Family; 4] = [
+    &families::OFFSETS_PARTITIONS,
+    &families::OFFSETS_PARTITIONS_OWNED,
+    &families::OFFSETS_READER_BEHIND,
+    &families::OFFSETS_READER_READY,
+];
 
 impl App {
     /// Reads the configuration again and applies it.
@@ -30,19 +44,15 @@ impl App {
         if config.data_dir != self.config.data_dir {
             return Err("data_dir: cannot be changed while the agent runs; restart it".to_owned());
         }
-        let listener = if config.http == self.config.http {
-            None
-        } else {
-            Some(
-                http::bind(config.http.listen)
-                    .map_err(|error| format!("http.listen: {:#}", anyhow::Error::from(error)))?,
-            )
-        };
+        let http = if config.http == self.config.http { None } else { Some(self.serve_on(config.http.listen)?) };
         let mut sources = (**self.sources.borrow()).clone();
         if config.kafka != self.config.kafka {
             let tasks = self.tasks.group();
             let kafka = start_kafka(&tasks, &config, &self.jmx_broker_id, &self.metrics).map_err(|error| {
                 tasks.stop().stop();
+                if let Some((http, _)) = &http {
+                    http.stop().stop();
+                }
                 format!("kafka: {:#}", anyhow::Error::from(error))
             })?;
             sources.kafka = kafka;
@@ -57,17 +67,28 @@ impl App {
         self.deliver.reconfigure(config.notify.clone());
         self.rules.reconfigure(config.rules.clone());
         self.rules.rescan();
-        if let Some(listener) = listener {
-            let tasks = self.tasks.group();
-            self.address = listener.address;
-            if let Err(error) = http::serve(&tasks, listener, self.views.clone(), Arc::clone(&self.metrics)) {
-                tracing::error!(%error, "the new address is not served; the old one goes on");
-            } else {
-                retire(std::mem::replace(&mut self.http_tasks, tasks)).await;
+        if let Some((tasks, address)) = http {
+            self.address = address;
+            retire(std::mem::replace(&mut self.http_tasks, tasks)).await;
+        }
+        if config.kafka.is_none() {
+            self.forget_target(KAFKA_TARGET);
+            for family in OF_KAFKA {
+                self.metrics.forget(family, |_| true);
             }
         }
         self.config = config;
         Ok(())
+    }
+
+    /// Serves on another address too; the old one is given up when nothing can fail any more.
+    fn serve_on(&self, address: SocketAddr) -> Result<(Tasks, SocketAddr), String> {
+        let failed = |error: anyhow::Error| format!("http.listen: {error:#}");
+        let listener = http::bind(address).map_err(|error| failed(error.into()))?;
+        let (tasks, address) = (self.tasks.group(), listener.address);
+        http::serve(&tasks, listener, self.views.clone(), Arc::clone(&self.metrics))
+            .map_err(|error| failed(error.into()))?;
+        Ok((tasks, address))
     }
 
     /// Pages that stay as they are keep their collector, and so what it knows.
@@ -105,7 +126,7 @@ impl App {
     }
 }
 
-async fn retire(tasks: crate::supervise::Tasks) {
+async fn retire(tasks: Tasks) {
     let late = tasks.shut_down(PART_GRACE).await;
     if !late.is_empty() {
         tracing::warn!(?late, "parts of the old configuration end later");

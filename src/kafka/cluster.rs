@@ -28,10 +28,12 @@ pub struct Cluster {
     pub brokers: Vec<Broker>,
     /// Topics by name.
     pub topics: BTreeMap<Arc<str>, Partitions>,
+    /// Topics that came with an error instead of their partitions.
+    pub failed_topics: Vec<Arc<str>>,
 }
 
 impl Cluster {
-    /// Copies what librdkafka received. Topics that came with an error are left out.
+    /// Copies what librdkafka received.
     pub fn from_metadata(metadata: &Metadata) -> Self {
         let mut brokers: Vec<_> = metadata
             .brokers()
@@ -57,7 +59,8 @@ impl Cluster {
                 (topic.name().into(), partitions.collect())
             })
             .collect();
-        Self { brokers, topics }
+        let failed = metadata.topics().iter().filter(|topic| topic.error().is_some());
+        Self { brokers, topics, failed_topics: failed.map(|topic| topic.name().into()).collect() }
     }
 
     /// The live broker with the lowest id.

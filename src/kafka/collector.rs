@@ -35,8 +35,10 @@ pub const STARTUP_INTERVAL: Duration = Duration::from_millis(500);
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A partition of `__consumer_offsets` whose reader is short of what is known to be there for this many intervals
-/// counts as not observed: its groups are left out.
+/// (and at least [`READER_STALE_LEAST`]) counts as not observed: its groups are left out.
 pub const READER_STALE_INTERVALS: u32 = 3;
+/// Long enough for the reader to be helped over transaction markers at the end.
+pub const READER_STALE_LEAST: Duration = Duration::from_secs(15);
 
 /// Why a cycle failed.
 struct Failure {
@@ -46,8 +48,8 @@ struct Failure {
 
 /// What a cycle achieved.
 enum Cycle {
-    /// All that could be had.
-    Whole(Arc<KafkaView>),
+    /// All that there is, and what is to be said of it, if anything is.
+    Whole(Arc<KafkaView>, Option<String>),
     /// A view, but the offsets topic is still being read.
     Replaying(Arc<KafkaView>, String),
     /// What could be had: not all is known, or not all may be read.
@@ -120,22 +122,28 @@ impl Collector {
 
     fn report_cycle(&mut self, cycle: Cycle, took: Duration) {
         let now = clock::now();
-        let (view, reason) = match cycle {
-            Cycle::Whole(view) => (Some(view), None),
-            Cycle::Replaying(view, reason) => (Some(view), Some(reason)),
-            Cycle::Partial(view, reason) => (view, Some(reason)),
+        let (view, reason, whole) = match cycle {
+            Cycle::Whole(view, note) => (Some(view), note, true),
+            Cycle::Replaying(view, reason) => (Some(view), Some(reason), false),
+            Cycle::Partial(view, reason) => (view, Some(reason), false),
         };
-        if !self.target.up || self.target.reason != reason {
-            match &reason {
-                None => tracing::info!("kafka is collected"),
-                Some(reason) if self.view.is_none() => tracing::info!(%reason, "kafka is not collected whole yet"),
-                Some(reason) => tracing::warn!(%reason, "kafka is not collected whole"),
+        if self.target.up != whole || self.target.reason != reason {
+            let reason = reason.as_deref().unwrap_or_default();
+            if whole {
+                tracing::info!(note = reason, "kafka is collected");
+            } else if self.view.is_none() {
+                tracing::info!(reason, "kafka is not collected whole yet");
+            } else {
+                tracing::warn!(reason, "kafka is not collected whole");
             }
         }
-        self.ready = reason.is_none();
-        self.target = TargetState { up: true, last_success: Some(now), reason, ..self.target.clone() };
-        self.metrics.set(&families::TARGET_UP, &[KAFKA_TARGET], 1.0);
-        self.metrics.set(&families::TARGET_LAST_SUCCESS, &[KAFKA_TARGET], now.seconds());
+        self.ready = whole;
+        let last_success = if whole { Some(now) } else { self.target.last_success };
+        self.target = TargetState { up: whole, last_success, reason, ..self.target.clone() };
+        self.metrics.set(&families::TARGET_UP, &[KAFKA_TARGET], f64::from(u8::from(whole)));
+        if whole {
+            self.metrics.set(&families::TARGET_LAST_SUCCESS, &[KAFKA_TARGET], now.seconds());
+        }
         self.metrics.set(&families::COLLECTION_DURATION, &[KAFKA_TARGET], took.as_secs_f64());
         self.view = view;
         self.publish();
@@ -175,7 +183,11 @@ impl Collector {
         }
         self.self_report(&cluster, &owned, &followed, &caught_up, &offsets);
         let stale = self.stale(&caught_up, &offsets);
-        groups.retain(|group| !stale.contains(&group.offsets_partition));
+        // A group of a partition that has no leader just now, or cannot be read, is unknown; it is not somebody else's.
+        groups.retain(|group| followed.contains(&group.offsets_partition) && !stale.contains(&group.offsets_partition));
+        let unread = followed.difference(&caught_up).count();
+        // An error of the reader matters while there is something that it has not read.
+        let error = denied.or(error.filter(|_| unread > 0 || !stale.is_empty()));
         let view = Arc::new(view::build(view::Findings {
             at,
             cluster_id: self.cluster_id.clone(),
@@ -183,12 +195,12 @@ impl Collector {
             cluster: &cluster,
             groups,
             caught_up: &|partition| caught_up.contains(&partition) && !stale.contains(&partition),
+            replaying: unread > 0,
+            incomplete: error.is_some() || !stale.is_empty(),
             wants_topic: &|topic| self.config.topics.wants(topic),
             offsets: &offsets,
         }));
-        let unread = followed.difference(&caught_up).count();
-        // An error of the reader matters while there is something that it has not read.
-        if let Some(error) = denied.or(error.filter(|_| unread > 0 || !stale.is_empty())) {
+        if let Some(error) = error {
             self.metrics.count(&families::TARGET_ERRORS, &[error.reason, KAFKA_TARGET]);
             return Ok(Cycle::Partial(Some(view), error.text));
         }
@@ -207,7 +219,8 @@ impl Collector {
                 format!("reading {OFFSETS_TOPIC}: {unread} of {} partitions not read to their end yet", followed.len());
             return Ok(Cycle::Replaying(view, reason));
         }
-        Ok(Cycle::Whole(view))
+        let no_groups = view.offsets_partitions.is_empty();
+        Ok(Cycle::Whole(view, no_groups.then(|| format!("no groups yet: {OFFSETS_TOPIC} does not exist"))))
     }
 
     /// Metadata of the whole cluster; also keeps librdkafka's own idea of leaders fresh.
@@ -226,6 +239,11 @@ impl Collector {
             Failure { reason: "metadata", text }
         })?;
         let cluster = Cluster::from_metadata(&metadata);
+        if cluster.topics.is_empty() && self.view.as_ref().is_some_and(|view| !view.topics.is_empty()) {
+            // A broker that has just started may answer before it knows its cluster.
+            let text = "the broker lists no topic at all, although there were some".to_owned();
+            return Err(Failure { reason: "metadata", text });
+        }
         let cluster_id = self.requests.client().fetch_cluster_id(Duration::ZERO);
         if self.cluster_id.is_some() && cluster_id.is_some() && self.cluster_id != cluster_id {
             tracing::warn!(old = ?self.cluster_id, new = ?cluster_id, "this is another cluster; starting anew");
@@ -299,6 +317,10 @@ impl Collector {
         let mut state = self.shared.lock();
         if state.follow != *followed {
             state.follow.clone_from(followed);
+        }
+        if state.reset {
+            // What was read is another cluster's, until the reader has thrown it away.
+            return (Vec::new(), BTreeSet::new(), None);
         }
         let groups =
             state.offsets.groups(|group| self.config.groups.wants(group), |topic| self.config.topics.wants(topic));
@@ -395,16 +417,14 @@ impl Collector {
     /// Partitions that were read to their end once, and have grown past the reader since.
     fn stale(&mut self, caught_up: &BTreeSet<u32>, offsets: &HashMap<(Which, TopicPartition), i64>) -> BTreeSet<u32> {
         let (topic, now): (Arc<str>, _) = (OFFSETS_TOPIC.into(), Instant::now());
-        let limit = self.config.interval.saturating_mul(READER_STALE_INTERVALS);
+        let limit = self.config.interval.saturating_mul(READER_STALE_INTERVALS).max(READER_STALE_LEAST);
         self.freshness.keep(caught_up);
         let mut state = self.shared.lock();
         let mut stale = BTreeSet::new();
         for partition in caught_up {
             let mark = offsets.get(&(Which::End, (Arc::clone(&topic), *partition))).copied();
             let short = self.freshness.see(*partition, state.offsets.progress(*partition), mark, now);
-            if short > Duration::ZERO
-                && let Some(end) = self.freshness.waiting_for(*partition)
-            {
+            if let Some(end) = self.freshness.recheck(*partition, now) {
                 state.recheck.insert(*partition, end);
             }
             if short > limit {

@@ -28,13 +28,19 @@ struct Seen {
     covered: Option<i64>,
     /// High watermark that it has still to cover (`None`: no leader gave one), its progress and the time then.
     waiting: Option<(Option<i64>, Progress, Instant)>,
+    /// When it was last looked whether only transaction markers are there.
+    rechecked: Option<Instant>,
 }
+
+/// A reader that is short for this long is helped to see transaction markers, and again after as long: its Fetch takes
+/// up to a second, and reading again begins another one.
+pub const RECHECK_AFTER: Duration = Duration::from_secs(5);
 
 impl Freshness {
     /// Takes one partition's progress and high watermark (if its leader gave one) in at `now`. Returns since how long
     /// the reader is short of what is known to be there; zero = it has all.
     pub fn see(&mut self, partition: u32, progress: Progress, high_watermark: Option<i64>, now: Instant) -> Duration {
-        let seen = self.partitions.entry(partition).or_insert(Seen { covered: None, waiting: None });
+        let seen = self.partitions.entry(partition).or_insert(Seen { covered: None, waiting: None, rechecked: None });
         if let Some((Some(mark), then, _)) = seen.waiting
             && (progress.position >= mark || progress.ends_reached > then.ends_reached)
         {
@@ -60,9 +66,16 @@ impl Freshness {
         }
     }
 
-    /// The high watermark that the reader has still to cover, if it is known.
-    pub fn waiting_for(&self, partition: u32) -> Option<i64> {
-        self.partitions.get(&partition)?.waiting?.0
+    /// The high watermark that the reader should have covered, if it is time to look why it has not.
+    pub fn recheck(&mut self, partition: u32, now: Instant) -> Option<i64> {
+        let seen = self.partitions.get_mut(&partition)?;
+        let (mark, _, since) = seen.waiting?;
+        let from = seen.rechecked.map_or(since, |rechecked| rechecked.max(since));
+        if now.saturating_duration_since(from) < RECHECK_AFTER {
+            return None;
+        }
+        seen.rechecked = Some(now);
+        mark
     }
 
     /// Forgets partitions that are not followed any more.
@@ -103,6 +116,19 @@ mod tests {
     #[test]
     fn markers_at_the_end_are_covered_by_reaching_the_end() {
         check(&[(0, 10, 1, Some(11), 0), (5, 10, 2, Some(11), 0), (90, 10, 2, Some(11), 0), (95, 10, 2, Some(12), 0)]);
+    }
+
+    #[test]
+    fn a_recheck_leaves_the_reader_time_to_read() {
+        let (mut freshness, start) = (Freshness::default(), Instant::now());
+        let due: Vec<_> = (0..13)
+            .filter(|second| {
+                let now = start + SECOND * *second;
+                freshness.see(0, Progress { position: 10, ends_reached: 1 }, Some(12), now);
+                freshness.recheck(0, now) == Some(12)
+            })
+            .collect();
+        assert_eq!(due, [5, 10]);
     }
 
     #[test]

@@ -12,8 +12,11 @@ mod records;
 mod view;
 
 pub use client::{ClientError, MAX_ERROR_TEXT, MAX_SECRET_FILE};
-pub use collector::{READER_STALE_INTERVALS, RETRY_INTERVAL, START_INTERVAL, STARTUP_INTERVAL, StartError, start};
+pub use collector::{
+    READER_STALE_INTERVALS, READER_STALE_LEAST, RETRY_INTERVAL, START_INTERVAL, STARTUP_INTERVAL, StartError, start,
+};
 pub use ends::CHUNK;
+pub use freshness::RECHECK_AFTER;
 
 use crate::model::Secret;
 use regex::Regex;

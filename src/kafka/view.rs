@@ -28,6 +28,10 @@ pub struct Findings<'a> {
     pub groups: Vec<GroupCommits>,
     /// Which partitions of `__consumer_offsets` were read to their end.
     pub caught_up: &'a dyn Fn(u32) -> bool,
+    /// The offsets topic is still being read for the first time.
+    pub replaying: bool,
+    /// Not all of our share could be collected.
+    pub incomplete: bool,
     /// Topics to show.
     pub wants_topic: &'a dyn Fn(&str) -> bool,
     /// Offsets that leaders gave.
@@ -62,7 +66,8 @@ pub fn needed(
 
 /// Puts a view together.
 pub fn build(findings: Findings<'_>) -> KafkaView {
-    let Findings { at, cluster_id, beside, cluster, groups, caught_up, wants_topic, offsets } = findings;
+    let Findings { at, cluster_id, beside, cluster, groups, caught_up, replaying, incomplete, wants_topic, offsets } =
+        findings;
     let offset = |which, topic: &Arc<str>, partition| offsets.get(&(which, (Arc::clone(topic), partition))).copied();
     let topics: Vec<Topic> = cluster
         .topics
@@ -120,6 +125,9 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
         topics,
         groups: view_groups,
         rows,
+        replaying,
+        incomplete,
+        failed_topics: cluster.failed_topics.clone(),
         offsets_partitions,
     }
 }
@@ -178,7 +186,7 @@ mod tests {
             ((*name).into(), partitions)
         });
         let brokers = [1, 2].map(|id| Broker { id: BrokerId(id), address: format!("b{id}:9092") });
-        Cluster { brokers: brokers.to_vec(), topics: topics.collect() }
+        Cluster { brokers: brokers.to_vec(), topics: topics.collect(), failed_topics: vec![] }
     }
 
     fn group(name: &str, offsets_partition: u32, commits: &[(&str, &[(u32, i64)])]) -> GroupCommits {
@@ -209,7 +217,8 @@ mod tests {
         ];
         let needed = needed(&cluster, BrokerId(1), &groups, |_| true);
         assert_eq!(needed[&BrokerId(1)].len(), 3);
-        assert_eq!(needed[&BrokerId(2)], [("t".into(), 1)], "only what a group needs is asked of other leaders");
+        // Of other leaders: what a group needs, and the ends of the offsets partitions that we follow.
+        assert_eq!(needed[&BrokerId(2)], [(OFFSETS_TOPIC.into(), 1), ("t".into(), 1)]);
         let view = build(Findings {
             at: Timestamp(1),
             cluster_id: None,
@@ -217,6 +226,8 @@ mod tests {
             cluster: &cluster,
             groups,
             caught_up: &|_| true,
+            replaying: false,
+            incomplete: false,
             wants_topic: &|_| true,
             offsets: &ends(&[("t", 0, 10), ("t", 1, 20)]),
         });
@@ -250,6 +261,8 @@ mod tests {
                 cluster: &cluster,
                 groups: vec![],
                 caught_up: &|_| false,
+                replaying: false,
+                incomplete: false,
                 wants_topic: &|_| true,
                 offsets: &HashMap::new(),
             });

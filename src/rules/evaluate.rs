@@ -258,6 +258,11 @@ fn reason(error: &wasmtime::Error, memory_refused: bool, memory: u64, log: &Mute
         Some(Trap::StackOverflow) => ("stack", text),
         Some(_) => ("trap", text),
         None if error.downcast_ref::<wasmtime_wasi::I32Exit>().is_some() => ("trap", text),
+        // wasmtime's own words speak of fuel, which no author has heard of.
+        None if text.contains("copied between the host and the guest") => {
+            let most = limits::MAX_BYTES_PER_CALL;
+            ("output", format!("handed over more than {most} bytes in one call: return fewer or shorter alerts"))
+        }
         // What is left comes from reading what the guest handed over.
         None => ("output", text),
     }

@@ -107,7 +107,7 @@ impl Host {
     }
 
     fn kafka(&self) -> Result<&KafkaView, Error> {
-        self.snapshot.kafka.as_deref().ok_or_else(|| Error::Unavailable("Kafka was not observed lately".into()))
+        self.snapshot.kafka_replayed().map_err(|why| Error::Unavailable(why.into()))
     }
 
     fn topic_sums(&self, filter: snapshot::LagFilter) -> Result<Vec<snapshot::TopicLag>, Error> {

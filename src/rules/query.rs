@@ -20,8 +20,7 @@ pub(super) fn query(snapshot: &Snapshot, selector: &str, most: u32) -> Result<Ve
     })?;
     let mut samples = Vec::new();
     if asks_for_kafka(snapshot, &selector) {
-        let kafka =
-            snapshot.kafka.as_ref().ok_or_else(|| Error::Unavailable("Kafka was not observed lately".into()))?;
+        let kafka = snapshot.kafka_replayed().map_err(|why| Error::Unavailable(why.into()))?;
         samples = kafka_facts(kafka, &selector, most)?;
     }
     if selector.name().is_none_or(|name| !families::is_own(name)) {

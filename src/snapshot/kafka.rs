@@ -218,6 +218,12 @@ pub struct KafkaView {
     pub groups: Vec<Group>,
     /// Sorted by group, topic, partition.
     pub rows: Vec<LagRow>,
+    /// The offsets topic is still being read for the first time: groups are missing that may exist.
+    pub replaying: bool,
+    /// Not all of our share could be collected: what is absent from this view may exist all the same.
+    pub incomplete: bool,
+    /// Topics that exist, but came with an error.
+    pub failed_topics: Vec<Arc<str>>,
     /// For each partition of `__consumer_offsets`: do we answer for the groups in it? `None` while not known (no
     /// leader, or not read to its end yet). Empty while the topic does not exist.
     pub offsets_partitions: Vec<Option<bool>>,
@@ -279,6 +285,9 @@ impl KafkaView {
 
     /// Was that topic fully observed? True also for a topic that does not exist.
     pub fn topic_observed(&self, name: &str) -> bool {
+        if self.replaying || self.incomplete || self.failed_topics.iter().any(|failed| &**failed == name) {
+            return false;
+        }
         self.topic(name).is_none_or(|topic| {
             topic.partitions.iter().all(|p| p.leader.is_some() && p.log_end.is_some() && p.log_start.is_some())
         })
@@ -429,6 +438,16 @@ mod tests {
         let filter = LagFilter { group: &|_| true, topic: &|t| t == "t", min_lag: Some(4) };
         let partitions: Vec<_> = view.lag_rows(&filter).map(|row| (row.group, row.partition)).collect();
         assert_eq!(partitions, [(0, 1), (0, 2), (1, 0)]);
+    }
+
+    #[test]
+    fn a_view_that_is_not_whole_says_nothing_of_what_it_lacks() {
+        let whole = view(vec![]);
+        assert!(whole.topic_observed("gone"));
+        assert!(!KafkaView { replaying: true, ..whole.clone() }.topic_observed("gone"));
+        assert!(!KafkaView { incomplete: true, ..whole.clone() }.topic_observed("gone"));
+        let failed = KafkaView { failed_topics: vec!["t".into()], ..whole };
+        assert!(!failed.topic_observed("t") && failed.topic_observed("other"));
     }
 
     #[test]

@@ -92,6 +92,18 @@ impl Snapshot {
         }
     }
 
+    /// Kafka, as far as an answer about "all groups" can be given.
+    ///
+    /// # Errors
+    /// Why it cannot, in words for authors of rules.
+    pub fn kafka_replayed(&self) -> Result<&KafkaView, &'static str> {
+        match &self.kafka {
+            None => Err("Kafka was not observed lately"),
+            Some(kafka) if kafka.replaying => Err("the offsets topic is still being read: not all groups are known"),
+            Some(kafka) => Ok(kafka),
+        }
+    }
+
     /// Does this agent answer for `subject`? Only then does it speak about it.
     pub fn answers_for(&self, subject: &Subject) -> bool {
         match subject {

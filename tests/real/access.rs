@@ -1,7 +1,11 @@
 //! What the agent may not see, and whom it cannot recognise.
 
 use crate::{
-    harness::{daemon::Home, holds},
+    harness::{
+        daemon::Home,
+        holds,
+        http::{self, Server},
+    },
     shared::{self, SEEN},
 };
 use rustix::process::Signal;
@@ -52,24 +56,30 @@ fn a_wrong_password_is_a_reason_and_is_never_shown() {
 #[test]
 fn a_broker_that_cannot_be_recognised_is_not_guessed() {
     let cluster = shared::kraft();
-    // Through this listener the broker says that it is elsewhere.
-    let bootstrap = cluster.bootstrap_elsewhere();
-    let agent = Home::new().start(&shared::kafka(&bootstrap));
-    agent.not_ready(SEEN, &["kafka.invalid", "broker_id"]);
+    // Its address says broker 1, its JMX page another one.
+    let jmx = Server::start(|_, stream, _| {
+        http::reply(stream, 200, "text/plain; version=0.0.4", b"kafka_server_app_info_starttimems{id=\"7\"} 1\n")
+    });
+    let pages = format!("jmx: [{{name: broker, url: \"{}\", interval: 1s}}]", jmx.url("/metrics"));
+    let agent = Home::new().start(&format!("{}\n{pages}", shared::kafka(&cluster.bootstrap())));
+    agent.not_ready(SEEN, &["1 at 127.0.0.1", "JMX page: 7", "set kafka.broker_id"]);
+    agent.snapshots(3.0, SEEN);
+    agent.until(SEEN, "what was known of groups is gone", |page| {
+        let group = page.samples.iter().find(|sample| sample.name.starts_with("kafka_consumergroup"));
+        holds(group.is_none(), format!("{group:?}"))
+    });
+
+    // Told which one it is, it needs no sign.
+    let told = shared::kafka(&cluster.bootstrap()).replace("interval", "broker_id: 1, interval");
+    agent.home.configure(&format!("{told}\n{pages}"));
+    agent.signal(Signal::HUP);
+    agent.ready(SEEN);
+}
+
+#[test]
+fn a_broker_advertised_under_a_name_that_leads_nowhere_is_a_reason() {
+    let agent = Home::new().start(&shared::kafka(&shared::kraft().bootstrap_elsewhere()));
+    agent.not_ready(SEEN, &["kafka.invalid"]);
     agent.snapshots(3.0, SEEN);
     assert!(!agent.page().samples.iter().any(|sample| sample.name.starts_with("kafka_consumergroup")));
-    agent.not_ready(SEEN, &["kafka.invalid", "broker_id"]);
-
-    // Its JMX page says who it is.
-    let jmx = format!("jmx: [{{name: broker, url: \"{}\", interval: 1s}}]", cluster.jmx_url());
-    agent.home.configure(&format!("{}\n{jmx}", shared::kafka(&bootstrap)));
-    agent.signal(Signal::HUP);
-    agent.until(SEEN, "the page is collected", |page| {
-        page.expect("brokerwarden_target_up", &[("target", "broker")], 1.0)
-    });
-    // Now it knows whom to ask, and cannot reach it under that name: another reason, no longer a question.
-    crate::harness::within(SEEN, "the question is answered", || {
-        let reason = agent.get("/-/ready").text();
-        holds(!reason.contains("broker_id"), reason)
-    });
 }
