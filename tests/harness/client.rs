@@ -58,7 +58,9 @@ impl Client {
 
     /// The ids of all brokers.
     pub(crate) fn brokers(&self) -> Result<Vec<i32>, String> {
-        let metadata = self.consumer("none").fetch_metadata(None, Duration::from_secs(2));
+        // Not by a consumer: that looks for its coordinator, and the broker makes __consumer_offsets for it.
+        let producer: BaseProducer = self.config(None).create().unwrap();
+        let metadata = producer.client().fetch_metadata(None, Duration::from_secs(2));
         metadata
             .map(|metadata| metadata.brokers().iter().map(MetadataBroker::id).collect())
             .map_err(|error| error.to_string())
@@ -68,9 +70,10 @@ impl Client {
     pub(crate) fn create_topic(&self, topic: &str, partitions: i32) {
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         self.admin(|admin, options| block_on(admin.create_topics([&new], options)).unwrap()[0].clone().unwrap());
-        let consumer = self.consumer("none");
+        let producer: BaseProducer = self.config(None).create().unwrap();
         within(PATIENCE, "the new topic has leaders", || {
-            let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).map_err(|error| error.to_string())?;
+            let metadata =
+                producer.client().fetch_metadata(Some(topic), PATIENCE).map_err(|error| error.to_string())?;
             let led = metadata.topics()[0].partitions().iter().filter(|p| p.leader() >= 0).count();
             holds(led == usize::try_from(partitions).unwrap(), format!("{led} of {partitions}"))
         });
