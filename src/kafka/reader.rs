@@ -100,7 +100,6 @@ pub fn run(config: &Config, mut handle: Handle, shared: &Arc<Shared>, metrics: &
         }
         recheck(&handle, shared);
         match handle.poll(POLL) {
-            None => {}
             Some(Ok(message)) => {
                 let Ok(partition) = u32::try_from(message.partition()) else { continue };
                 let mut state = shared.lock();
@@ -128,13 +127,13 @@ pub fn run(config: &Config, mut handle: Handle, shared: &Arc<Shared>, metrics: &
                     shared.changed.notify_all();
                 }
             }
-            Some(Err(error)) => {
-                // Handles complain on this queue of brokers that come and go; only what concerns the topic stands.
-                if concerns_reading(&error) {
-                    shared.lock().error = Some(describe(&error, handle.client().context()));
-                }
-                stop.sleep(ERROR_PAUSE);
+            // Handles complain on this queue of brokers that come and go; only what concerns the topic stands. No pause:
+            // while a broker is away there is a complaint for each attempt to reach it, and what is read afterwards stands
+            // behind all of them.
+            Some(Err(error)) if concerns_reading(&error) => {
+                shared.lock().error = Some(describe(&error, handle.client().context()));
             }
+            None | Some(Err(_)) => {}
         }
     }
 }
