@@ -92,7 +92,7 @@ impl App {
     /// Starts every part. The address is bound first, so that an agent that cannot be asked does nothing at all.
     ///
     /// # Errors
-    /// When a part cannot start; those that did are ended by dropping their tasks' signal holders.
+    /// When a part cannot start; what has started by then ends with the process.
     pub fn start(config: Config, load: LoadConfig) -> Result<Self, StartError> {
         let listener = http::bind(config.http.listen)?;
         let metrics = Arc::new(SelfMetrics::default());

@@ -24,6 +24,14 @@ pub const MAX_SECRET_FILE: u64 = 64 * 1024;
 /// What librdkafka said longer ago than this does not explain a failure of now.
 const ERROR_MEMORY: Duration = Duration::from_secs(30);
 
+impl ClientError {
+    /// The error and its cause, in one line for people.
+    pub fn with_cause(&self) -> String {
+        let cause = std::error::Error::source(self).map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("{self}{cause}")
+    }
+}
+
 /// Keeps the last thing that a handle complained of: the calls themselves only say that they timed out.
 #[derive(Debug, Default)]
 pub struct Context {

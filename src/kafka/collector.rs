@@ -4,7 +4,7 @@
 use super::{
     Config,
     beside::{self, Evidence},
-    client::{self, Handle, Pace},
+    client::{self, Handle},
     cluster::{Cluster, OFFSETS_TOPIC},
     ends::{Leaders, TopicPartition, Which},
     freshness::Freshness,
@@ -19,7 +19,7 @@ use crate::{
     snapshot::{Broker, KAFKA_TARGET, KafkaObservation, KafkaView, TargetState},
     supervise::{Stop, Tasks},
 };
-use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode};
+use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode, metadata::MetadataTopic};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -173,7 +173,7 @@ impl Collector {
             Ok(beside) => beside,
             Err(reason) => return Ok(Cycle::Partial(None, reason)),
         };
-        let denied = self.offsets_topic_denied(&cluster, started);
+        let unknown = self.why_no_offsets_topic(&cluster, started);
         let (followed, owned) = followed(&cluster, beside);
         let (mut groups, caught_up, error) = self.commits(&followed);
         let at = clock::now();
@@ -187,7 +187,7 @@ impl Collector {
         groups.retain(|group| followed.contains(&group.offsets_partition) && !stale.contains(&group.offsets_partition));
         let unread = followed.difference(&caught_up).count();
         // An error of the reader matters while there is something that it has not read.
-        let error = denied.or(error.filter(|_| unread > 0 || !stale.is_empty()));
+        let error = unknown.or(error.filter(|_| unread > 0 || !stale.is_empty()));
         let view = Arc::new(view::build(view::Findings {
             at,
             cluster_id: self.cluster_id.clone(),
@@ -300,16 +300,27 @@ impl Collector {
         Ok(id)
     }
 
-    /// A topic that we may not describe is left out of the full list; asked for by name, the broker says why.
-    fn offsets_topic_denied(&self, cluster: &Cluster, started: Instant) -> Option<ReadError> {
+    /// A topic that we may not describe is left out of the full list; asked for by name, the broker says why. `None`
+    /// only where the topic is there, or is known not to exist: then there are no groups yet.
+    fn why_no_offsets_topic(&self, cluster: &Cluster, started: Instant) -> Option<ReadError> {
         if cluster.topics.contains_key(OFFSETS_TOPIC) {
             return None;
         }
         let left = self.config.timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(100));
         self.metrics.count(&families::KAFKA_REQUESTS, &["Metadata"]);
-        let metadata = self.requests.fetch_metadata(Some(OFFSETS_TOPIC), left).ok()?;
-        let code = metadata.topics().iter().find(|topic| topic.name() == OFFSETS_TOPIC)?.error()?;
-        (RDKafkaErrorCode::from(code) == RDKafkaErrorCode::TopicAuthorizationFailed).then(reader::unreadable)
+        let code = self.requests.fetch_metadata(Some(OFFSETS_TOPIC), left).map(|metadata| {
+            let topic = metadata.topics().iter().find(|topic| topic.name() == OFFSETS_TOPIC);
+            topic.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from)
+        });
+        let why = match code {
+            Ok(Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => return None,
+            Ok(Some(RDKafkaErrorCode::TopicAuthorizationFailed)) => return Some(reader::unreadable()),
+            Ok(Some(code)) => code.to_string(),
+            // It has come into being since.
+            Ok(None) => "it was not listed a moment ago".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Some(ReadError { reason: "metadata", text: format!("cannot say whether {OFFSETS_TOPIC} exists: {why}") })
     }
 
     /// Tells the reader what to follow, and copies out what it has read.
@@ -488,7 +499,6 @@ pub fn start(
     jmx_broker_id: watch::Receiver<Option<i32>>,
     metrics: Arc<SelfMetrics>,
 ) -> Result<watch::Receiver<Arc<KafkaObservation>>, StartError> {
-    let reader = client::reader(&config, Pace::Replay)?;
     let requests = Arc::new(client::requests(&config)?);
     let shared = Arc::new(Shared::default());
     let target = TargetState {
@@ -502,7 +512,7 @@ pub fn start(
     let (shared_by_reader, metrics_of_reader) = (Arc::clone(&shared), Arc::clone(&metrics));
     let config_of_reader = config.clone();
     tasks.thread("offsets-reader", move |stop| {
-        reader::run(&config_of_reader, reader, &shared_by_reader, &metrics_of_reader, &stop);
+        reader::run(&config_of_reader, &shared_by_reader, &metrics_of_reader, &stop);
     })?;
     let collector = Collector {
         leaders: Leaders::new(tasks.clone(), Arc::clone(&requests)),

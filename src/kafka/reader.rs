@@ -4,6 +4,7 @@ use super::{
     Config,
     client::{self, ClientError, Context, Handle, Pace},
     cluster::OFFSETS_TOPIC,
+    collector::RETRY_INTERVAL,
     offsets::Offsets,
 };
 use crate::{events::SelfMetrics, model::families, supervise::Stop};
@@ -76,8 +77,9 @@ impl Shared {
     }
 }
 
-/// Reads until told to stop. `handle` is at [`Pace::Replay`].
-pub fn run(config: &Config, mut handle: Handle, shared: &Arc<Shared>, metrics: &SelfMetrics, stop: &Stop) {
+/// Reads until told to stop.
+pub fn run(config: &Config, shared: &Arc<Shared>, metrics: &SelfMetrics, stop: &Stop) {
+    let Some(mut handle) = first_handle(config, shared, stop) else { return };
     let mut assigned = BTreeSet::new();
     let mut pace = Pace::Replay;
     while !stop.stopped() {
@@ -138,8 +140,27 @@ pub fn run(config: &Config, mut handle: Handle, shared: &Arc<Shared>, metrics: &
     }
 }
 
+/// A handle, once there is something to read; `None` = told to stop. Not earlier: a handle with a group looks for its
+/// coordinator, and the broker of a new cluster makes the offsets topic to answer that.
+fn first_handle(config: &Config, shared: &Shared, stop: &Stop) -> Option<Handle> {
+    while !stop.stopped() {
+        if shared.lock().follow.is_empty() {
+            stop.sleep(POLL);
+            continue;
+        }
+        match client::reader(config, Pace::Replay) {
+            Ok(handle) => return Some(handle),
+            Err(error) => {
+                shared.lock().error = Some(ReadError { reason: "client", text: error.with_cause() });
+                stop.sleep(RETRY_INTERVAL);
+            }
+        }
+    }
+    None
+}
+
 fn keep_replaying(error: &ClientError) {
-    tracing::warn!(%error, "no second handle for {OFFSETS_TOPIC}; the first one goes on");
+    tracing::warn!(error = error.with_cause(), "no second handle for {OFFSETS_TOPIC}; the first one goes on");
 }
 
 fn replayed(shared: &Shared, assigned: &BTreeSet<u32>) -> bool {

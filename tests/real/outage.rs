@@ -34,6 +34,9 @@ fn a_broker_that_comes_late_and_goes_and_comes_back() {
         page.expect("brokerwarden_target_up", &[("target", "broker")], 1.0)
     });
     assert!(!agent.page().samples.iter().any(|sample| sample.name.starts_with("kafka_consumergroup")));
+    // Being watched does not give it one.
+    agent.snapshots(5.0, SEEN);
+    agent.page().expect("brokerwarden_offsets_partitions", &[], 0.0).unwrap();
 
     // The first group of all.
     let client = cluster.client();
