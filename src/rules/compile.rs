@@ -13,7 +13,7 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::process::ExitStatusExt,
     path::Path,
-    process::{Child, Command, ExitCode, Stdio},
+    process::{Child, Command, ExitCode, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 use wasmtime::Engine;
@@ -105,7 +105,6 @@ pub fn child_main() -> ExitCode {
 }
 
 fn child() -> Result<(), CompileError> {
-    let machine = |what| move |source: io::Error| CompileError::Machine { what, source };
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .and_then(|()| setpriority_process(None, NICE).map(drop))
         .map_err(|error| machine("preparing it")(error.into()))?;
@@ -126,54 +125,112 @@ fn child() -> Result<(), CompileError> {
     out.write_all(&code).and_then(|()| out.flush()).map_err(machine("writing the code"))
 }
 
-/// Compiles in a child; `compiler` is the program, normally `/proc/self/exe`.
-pub(super) fn in_child(compiler: &Path, bytes: &[u8], stop: &Stop) -> Result<Vec<u8>, CompileError> {
-    in_child_within(compiler, bytes, stop, limits::COMPILE_WALL)
+/// A module on its way to machine code.
+pub(super) enum Compiling {
+    /// In a child.
+    Child(Box<InChild>),
+    /// At its end already.
+    Done(Result<Vec<u8>, CompileError>),
 }
 
-fn in_child_within(compiler: &Path, bytes: &[u8], stop: &Stop, wall: Duration) -> Result<Vec<u8>, CompileError> {
-    let machine = |what| move |source: io::Error| CompileError::Machine { what, source };
-    // Files in memory instead of pipes: nobody can block, and nobody else can write to them.
-    let memory = |name: &str| -> Result<File, CompileError> {
-        let fd = memfd_create(name, MemfdFlags::CLOEXEC).map_err(|error| machine("reserving memory")(error.into()))?;
-        Ok(File::from(fd))
-    };
-    let (mut input, mut output, mut words) = (memory("module")?, memory("code")?, memory("words")?);
-    input.write_all(bytes).and_then(|()| input.rewind()).map_err(machine("handing over the module"))?;
-    let stdio = |file: &File| file.try_clone().map(Stdio::from).map_err(machine("handing over a file"));
-    let child = Command::new(compiler)
-        .arg(SUBCOMMAND)
-        .env_clear()
-        .current_dir("/")
-        .stdin(stdio(&input)?)
-        .stdout(stdio(&output)?)
-        .stderr(stdio(&words)?)
-        .spawn()
-        .map_err(machine("starting it"))?;
-    let mut child = Killed(child);
-    let deadline = Instant::now() + wall;
-    let status = loop {
-        if let Some(status) = child.0.try_wait().map_err(machine("waiting for it"))? {
-            break status;
+impl Compiling {
+    /// Waits up to `limit` for the end. `Err` = not there yet: ask again later.
+    pub(super) fn wait(self, limit: Duration, stop: &Stop) -> Result<Result<Vec<u8>, CompileError>, Self> {
+        match self {
+            Self::Done(result) => Ok(result),
+            Self::Child(mut child) => child.wait(limit, stop).ok_or(Self::Child(child)),
         }
-        if Instant::now() >= deadline {
-            return Err(CompileError::Time(wall));
-        }
-        if stop.sleep(POLL) {
-            return Err(CompileError::Stopped);
-        }
-    };
-    if status.success() {
-        return read(&mut output, limits::MAX_COMPILED_BYTES).map_err(machine("reading the code"));
     }
-    let said = read(&mut words, limits::MAX_COMPILER_WORDS).map_err(machine("reading what it said"))?;
-    let said = String::from_utf8_lossy(&said);
-    let said = BoundedText(said.trim(), limits::MAX_REASON).to_string();
-    Err(match status.signal().and_then(Signal::from_named_raw) {
-        Some(Signal::XCPU) => CompileError::Time(limits::COMPILE_CPU),
-        Some(signal) => CompileError::Killed(format!("signal {}: {said}", signal.as_raw())),
-        None => CompileError::Module(said),
-    })
+}
+
+/// A child that compiles. Ended when this is dropped.
+pub(super) struct InChild {
+    child: Child,
+    output: File,
+    words: File,
+    wall: Duration,
+    deadline: Instant,
+}
+
+/// Starts to compile in a child; `compiler` is the program, normally `/proc/self/exe`.
+pub(super) fn in_child(compiler: &Path, bytes: &[u8]) -> Compiling {
+    match InChild::start(compiler, bytes, limits::COMPILE_WALL) {
+        Ok(child) => Compiling::Child(Box::new(child)),
+        Err(error) => Compiling::Done(Err(error)),
+    }
+}
+
+fn machine(what: &'static str) -> impl Fn(io::Error) -> CompileError {
+    move |source| CompileError::Machine { what, source }
+}
+
+impl InChild {
+    fn start(compiler: &Path, bytes: &[u8], wall: Duration) -> Result<Self, CompileError> {
+        // Files in memory instead of pipes: nobody can block, and nobody else can write to them.
+        let memory = |name: &str| -> Result<File, CompileError> {
+            let fd =
+                memfd_create(name, MemfdFlags::CLOEXEC).map_err(|error| machine("reserving memory")(error.into()))?;
+            Ok(File::from(fd))
+        };
+        let (mut input, output, words) = (memory("module")?, memory("code")?, memory("words")?);
+        input.write_all(bytes).and_then(|()| input.rewind()).map_err(machine("handing over the module"))?;
+        let stdio = |file: &File| file.try_clone().map(Stdio::from).map_err(machine("handing over a file"));
+        let child = Command::new(compiler)
+            .arg(SUBCOMMAND)
+            .env_clear()
+            .current_dir("/")
+            .stdin(stdio(&input)?)
+            .stdout(stdio(&output)?)
+            .stderr(stdio(&words)?)
+            .spawn()
+            .map_err(machine("starting it"))?;
+        let deadline = Instant::now() + wall;
+        Ok(Self { child, output, words, wall, deadline })
+    }
+
+    /// What came of it; `None` = it is still at it after `limit`.
+    fn wait(&mut self, limit: Duration, stop: &Stop) -> Option<Result<Vec<u8>, CompileError>> {
+        let until = Instant::now() + limit;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Some(self.result(status)),
+                Ok(None) => {}
+                Err(error) => return Some(Err(machine("waiting for it")(error))),
+            }
+            let now = Instant::now();
+            if now >= self.deadline {
+                return Some(Err(CompileError::Time(self.wall)));
+            }
+            if now >= until {
+                return None;
+            }
+            if stop.sleep(POLL) {
+                return Some(Err(CompileError::Stopped));
+            }
+        }
+    }
+
+    fn result(&mut self, status: ExitStatus) -> Result<Vec<u8>, CompileError> {
+        if status.success() {
+            return read(&mut self.output, limits::MAX_COMPILED_BYTES).map_err(machine("reading the code"));
+        }
+        let said = read(&mut self.words, limits::MAX_COMPILER_WORDS).map_err(machine("reading what it said"))?;
+        let said = String::from_utf8_lossy(&said);
+        let said = BoundedText(said.trim(), limits::MAX_REASON).to_string();
+        Err(match status.signal().and_then(Signal::from_named_raw) {
+            Some(Signal::XCPU) => CompileError::Time(limits::COMPILE_CPU),
+            Some(signal) => CompileError::Killed(format!("signal {}: {said}", signal.as_raw())),
+            None => CompileError::Module(said),
+        })
+    }
+}
+
+impl Drop for InChild {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
 }
 
 fn read(file: &mut File, most: u64) -> io::Result<Vec<u8>> {
@@ -181,17 +238,6 @@ fn read(file: &mut File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Ends the child also when we give up on it.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
 }
 
 #[cfg(test)]
@@ -206,26 +252,33 @@ mod tests {
         path
     }
 
+    fn end(compiling: Compiling, stop: &Stop) -> Result<Vec<u8>, CompileError> {
+        compiling.wait(Duration::from_mins(1), stop).unwrap_or_else(|_| panic!("it does not end"))
+    }
+
     #[test]
     fn the_child_gets_the_module_and_no_environment_and_its_output_is_taken() {
         let dir = tempfile::tempdir().unwrap();
         let compiler = script(&dir, r#"[ "$1" = compile-rule ] && [ -z "$HOME$USER" ] && cat"#);
-        assert_eq!(in_child(&compiler, b"bytes", &Stop::new()).unwrap(), b"bytes");
+        assert_eq!(end(in_child(&compiler, b"bytes"), &Stop::new()).unwrap(), b"bytes");
     }
 
     #[test]
     fn a_child_that_hangs_fails_dies_or_is_missing_is_told_apart() {
         let dir = tempfile::tempdir().unwrap();
-        let run = |body: &str| in_child_within(&script(&dir, body), b"x", &Stop::new(), Duration::from_millis(300));
+        let start = |body: &str| {
+            Compiling::Child(Box::new(InChild::start(&script(&dir, body), b"x", Duration::from_millis(300)).unwrap()))
+        };
+        let run = |body: &str| end(start(body), &Stop::new());
         assert!(matches!(run("exec sleep 60"), Err(CompileError::Time(_))));
         assert!(matches!(run("echo bad module >&2; exit 1"), Err(CompileError::Module(text)) if text == "bad module"));
         assert!(matches!(run("kill -XCPU $$"), Err(CompileError::Time(limit)) if limit == limits::COMPILE_CPU));
         assert!(matches!(run("kill -ABRT $$"), Err(CompileError::Killed(text)) if text.contains("signal 6")));
-        let missing = in_child(Path::new("/nonexistent/compiler"), b"x", &Stop::new());
+        let missing = end(in_child(Path::new("/nonexistent/compiler"), b"x"), &Stop::new());
         assert!(matches!(missing, Err(CompileError::Machine { .. })));
         let stop = Stop::new();
         stop.stop();
-        let stopped = in_child(&script(&dir, "exec sleep 60"), b"x", &stop);
+        let stopped = end(start("exec sleep 60"), &stop);
         assert!(matches!(stopped, Err(CompileError::Stopped)));
     }
 

@@ -5,6 +5,7 @@ use super::{
     Limits,
     bindings::{self, types},
     compile::CompileError,
+    deadline::{TooLate, thread_cpu},
     guest_log::GuestLog,
     host::{Host, TooManyCalls},
     limits, outcome,
@@ -17,7 +18,6 @@ use crate::{
     snapshot::Snapshot,
     supervise::Stop,
 };
-use rustix::time::{ClockId, clock_gettime};
 use sha2::{Digest, Sha256};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -119,16 +119,10 @@ pub(super) struct Finished {
     pub(super) log_dropped: u64,
 }
 
-/// The guest was ended by us.
+/// The agent stops, and the guest with it.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
-    #[error("used more than its {0:?} of CPU time")]
-    Cpu(Duration),
-    #[error("was not done within {0:?}")]
-    Wall(Duration),
-    #[error("stopped")]
-    Stopped,
-}
+#[error("stopped")]
+struct Stopped;
 
 /// Evaluates a rule. `secret` makes its random; `stop` ends it early.
 pub(super) fn evaluate(job: &Job, secret: &[u8; 32], stop: &Stop) -> Finished {
@@ -201,16 +195,10 @@ fn run<T>(
     store.set_max_component_handles(limits::MAX_HANDLES);
     // Before instantiation: the start function is the guest's, too.
     store.set_epoch_deadline(1);
-    let (cpu_limit, wall_limit) = (job.limits.time, job.limits.time.saturating_mul(limits::WALL_FACTOR));
-    let (started, cpu_before, stop) = (Instant::now(), thread_cpu(), stop.clone());
-    store.epoch_deadline_callback(move |_| {
-        if thread_cpu().saturating_sub(cpu_before) > cpu_limit {
-            return Err(Ended::Cpu(cpu_limit).into());
-        }
-        if started.elapsed() > wall_limit {
-            return Err(Ended::Wall(wall_limit).into());
-        }
-        if stop.stopped() { Err(Ended::Stopped.into()) } else { Ok(UpdateDeadline::Continue(1)) }
+    let stop = stop.clone();
+    store.epoch_deadline_callback(move |store| {
+        store.data().deadline.check()?;
+        if stop.stopped() { Err(Stopped.into()) } else { Ok(UpdateDeadline::Continue(1)) }
     });
     // A panic here would be a bug of ours or of wasmtime's; it must not take the other rules with it.
     let result = catch_unwind(AssertUnwindSafe(|| call(&job.code, &mut store)));
@@ -230,8 +218,11 @@ fn run<T>(
 
 /// Why the guest ended: a word for the metric, and a sentence.
 fn reason(error: &wasmtime::Error, memory_refused: bool, memory: u64, log: &Mutex<GuestLog>) -> (&'static str, String) {
-    if let Some(ended) = error.downcast_ref::<Ended>() {
-        return ("time", ended.to_string());
+    if let Some(late) = error.downcast_ref::<TooLate>() {
+        return ("time", late.to_string());
+    }
+    if let Some(stopped) = error.downcast_ref::<Stopped>() {
+        return ("time", stopped.to_string());
     }
     if let Some(calls) = error.downcast_ref::<TooManyCalls>() {
         return ("host_calls", calls.to_string());
@@ -277,12 +268,6 @@ fn seed(secret: &[u8; 32], job: &Job) -> [u8; 32] {
         .chain_update(&job.settings.name)
         .finalize()
         .into()
-}
-
-/// CPU time of this thread.
-fn thread_cpu() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -24,6 +24,13 @@ impl Names {
         if patterns.len() > limits::MAX_PATTERNS {
             return Err(Error::LimitExceeded(format!("more than {} patterns", limits::MAX_PATTERNS)));
         }
+        let regexes = patterns.iter().filter(|pattern| matches!(pattern, Pattern::Regex(_))).count();
+        if regexes > limits::MAX_REGEXES {
+            return Err(Error::LimitExceeded(format!(
+                "more than {} regular expressions in one list: join them by |, or use globs",
+                limits::MAX_REGEXES
+            )));
+        }
         patterns.into_iter().map(Matcher::new).collect::<Result<_, _>>().map(Self)
     }
 
@@ -156,6 +163,9 @@ mod tests {
         assert!(matches!(refused(Pattern::Regex("(".into())), Error::InvalidArgument(_)));
         assert!(matches!(refused(Pattern::Regex("(\\w{100}){100}".into())), Error::InvalidArgument(_)));
         assert!(matches!(refused(Pattern::Exact("x".repeat(5_000))), Error::LimitExceeded(_)));
+        let many = |count| Names::new(vec![Pattern::Regex("a".into()); count]).err();
+        assert!(many(limits::MAX_REGEXES).is_none());
+        assert!(matches!(many(limits::MAX_REGEXES + 1), Some(Error::LimitExceeded(_))));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::{
     bindings::{self, logging, snapshot, state, types},
+    deadline::Deadline,
     filter::{Names, Wanted, take},
     guest_log::{GuestLog, Level},
     limits::{self, Meter},
@@ -38,6 +39,7 @@ pub(super) struct Host {
     state_limit: u64,
     pub(super) log: Arc<Mutex<GuestLog>>,
     pub(super) meter: Meter,
+    pub(super) deadline: Deadline,
     calls_left: u32,
     rows_left: u32,
     pub(super) wasi: WasiCtx,
@@ -80,6 +82,7 @@ impl Host {
             state,
             state_limit: rule_limits.state,
             meter: Meter::new(rule_limits.memory),
+            deadline: Deadline::start(rule_limits.time),
             calls_left: limits::MAX_HOST_CALLS,
             rows_left: limits::MAX_ROWS,
             wasi: wasi::context(snapshot.at, seed, &log),
@@ -90,7 +93,7 @@ impl Host {
 
     fn charge(&mut self) -> wasmtime::Result<()> {
         self.calls_left = self.calls_left.checked_sub(1).ok_or(TooManyCalls)?;
-        Ok(())
+        Ok(self.deadline.check()?)
     }
 
     /// Rows that the next answer may have.
@@ -113,10 +116,19 @@ impl Host {
     fn topic_sums(&self, filter: snapshot::LagFilter) -> Result<Vec<snapshot::TopicLag>, Error> {
         let wanted = Wanted::new(filter)?;
         let kafka = self.kafka()?;
+        // A name decides the same way for all its sums. They are sorted by group.
+        let mut topics: HashMap<Arc<str>, bool> = HashMap::new();
+        let mut last_group = None;
         let sums = kafka.topic_lags().into_iter().filter(|sum| {
-            wanted.min_lag.is_none_or(|min| sum.lag.is_none_or(|lag| lag >= min))
-                && wanted.topics.matches(&sum.topic)
-                && kafka.group_of(sum.group).is_some_and(|group| wanted.groups.matches(&group.name))
+            if wanted.min_lag.is_some_and(|min| sum.lag.is_some_and(|lag| lag < min)) {
+                return false;
+            }
+            let group = match last_group {
+                Some((group, is_wanted)) if group == sum.group => is_wanted,
+                _ => kafka.group_of(sum.group).is_some_and(|group| wanted.groups.matches(&group.name)),
+            };
+            last_group = Some((sum.group, group));
+            group && *topics.entry(Arc::clone(&sum.topic)).or_insert_with(|| wanted.topics.matches(&sum.topic))
         });
         wanted.page(sums.map(|sum| topic_lag(kafka, &sum)), self.most_rows())
     }
@@ -275,8 +287,7 @@ impl snapshot::Host for Host {
 
     fn lag_table(&mut self, filter: snapshot::LagFilter) -> wasmtime::Result<Result<snapshot::LagColumns, Error>> {
         self.charge()?;
-        let snapshot = Arc::clone(&self.snapshot);
-        let answer = lag_table(&snapshot, filter, self.most_rows());
+        let answer = lag_table(self, filter);
         if let Ok(table) = &answer {
             self.rows_left = self.rows_left.saturating_sub(u32::try_from(table.group.len()).unwrap_or(u32::MAX));
         }
@@ -318,15 +329,15 @@ impl snapshot::Host for Host {
     }
 }
 
-fn lag_table(observed: &Snapshot, filter: snapshot::LagFilter, most: u32) -> Result<snapshot::LagColumns, Error> {
+fn lag_table(host: &Host, filter: snapshot::LagFilter) -> Result<snapshot::LagColumns, Error> {
     let wanted = Wanted::new(filter)?;
-    let kafka = observed.kafka.as_deref().ok_or_else(|| Error::Unavailable("Kafka was not observed lately".into()))?;
+    let kafka = host.kafka()?;
     let filter = LagFilter {
         group: &|name| wanted.groups.matches(name),
         topic: &|name| wanted.topics.matches(name),
         min_lag: wanted.min_lag,
     };
-    Ok(columns(kafka, &wanted.page(kafka.lag_rows(&filter), most)?))
+    Ok(columns(kafka, &wanted.page(kafka.lag_rows(&filter), host.most_rows())?))
 }
 
 fn groups(host: &Host, names: Vec<snapshot::Pattern>) -> Result<Vec<snapshot::Group>, Error> {

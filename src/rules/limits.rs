@@ -20,6 +20,10 @@ pub const COMPILE_CPU: Duration = Duration::from_mins(1);
 pub const COMPILE_WALL: Duration = Duration::from_mins(3);
 /// Address space of that child, in bytes.
 pub const COMPILE_MEMORY: u64 = 1 << 30;
+/// Modules that are compiled at the same time; others wait for their turn.
+pub const MAX_COMPILING: usize = 2;
+/// How long a look at the rules waits for one module to be compiled before it goes on to the others.
+pub const COMPILE_PATIENCE: Duration = Duration::from_millis(500);
 /// Bytes of machine code of one module.
 pub const MAX_COMPILED_BYTES: u64 = 256 << 20;
 /// Bytes kept of what that child says when it fails.
@@ -64,6 +68,8 @@ pub const MAX_ROWS: u32 = 200_000;
 pub const MAX_PATTERNS: usize = 1_000;
 /// Bytes of a pattern or selector.
 pub const MAX_PATTERN_BYTES: usize = 4 << 10;
+/// Regular expressions in one list of patterns: each costs time to compile that is ours, not the guest's.
+pub const MAX_REGEXES: usize = 16;
 /// Bytes that a regular expression of a filter may compile to.
 pub const MAX_REGEX_BYTES: usize = 256 << 10;
 /// Bytes logged in one evaluation.

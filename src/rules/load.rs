@@ -3,9 +3,10 @@
 
 use super::{
     cache::Cache,
-    compile::CompileError,
+    compile::{CompileError, Compiling},
     evaluate::{self, Code, Job},
     host::Host,
+    limits,
 };
 use crate::{pipeline::Verdict, supervise::Stop};
 use sha2::{Digest, Sha256};
@@ -14,6 +15,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Weak},
+    time::Duration,
 };
 use wasmtime::component::Linker;
 
@@ -76,8 +78,15 @@ impl LoadError {
     }
 }
 
-/// Makes code of a module's bytes: [`super::compile::in_child`], or without a child in tests.
-pub(super) type Compile = fn(&Path, &[u8], &Stop) -> Result<Vec<u8>, CompileError>;
+/// Begins to make code of a module's bytes: [`super::compile::in_child`], or without a child in tests.
+pub(super) type Compile = fn(&Path, &[u8]) -> Compiling;
+
+/// A module that is being compiled.
+struct Begun {
+    compiling: Compiling,
+    /// Somebody still wants it.
+    wanted: bool,
+}
 
 /// Loads modules, each once.
 pub(super) struct Loader {
@@ -87,19 +96,22 @@ pub(super) struct Loader {
     secret: [u8; 32],
     stop: Stop,
     loaded: HashMap<String, Weak<Code>>,
+    /// By the hash of the module.
+    begun: HashMap<String, Begun>,
 }
 
 impl Loader {
     pub(super) fn new(linker: Linker<Host>, cache: Cache, compile: Compile, secret: [u8; 32], stop: Stop) -> Self {
-        Self { linker, cache, compile, secret, stop, loaded: HashMap::new() }
+        Self { linker, cache, compile, secret, stop, loaded: HashMap::new(), begun: HashMap::new() }
     }
 
-    /// The code of a module. The same bytes give the same code, compiled once.
-    pub(super) fn code(&mut self, compiler: &Path, bytes: &[u8]) -> Result<Arc<Code>, LoadError> {
+    /// The code of a module. The same bytes give the same code, compiled once. `None` = it is being compiled, or waits
+    /// for its turn: ask again. It is given up where nobody asks between two calls of [`Self::give_up_unwanted`].
+    pub(super) fn code(&mut self, compiler: &Path, bytes: &[u8]) -> Result<Option<Arc<Code>>, LoadError> {
         let sha256 = hex(&Sha256::digest(bytes));
         self.loaded.retain(|_, code| code.strong_count() > 0);
         if let Some(code) = self.loaded.get(&sha256).and_then(Weak::upgrade) {
-            return Ok(code);
+            return Ok(Some(code));
         }
         let kept = self.cache.get(&sha256).and_then(|code| match Code::load(&self.linker, &code, &sha256) {
             Ok(code) => Some(code),
@@ -111,14 +123,35 @@ impl Loader {
         let code = if let Some(code) = kept {
             code
         } else {
-            let machine_code = (self.compile)(compiler, bytes, &self.stop)?;
+            let Some(machine_code) = self.compiled(compiler, bytes, &sha256)? else { return Ok(None) };
             let code = Code::load(&self.linker, &machine_code, &sha256).map_err(CompileError::from)?;
             self.cache.put(&sha256, &machine_code);
             code
         };
         let code = Arc::new(code);
         self.loaded.insert(sha256, Arc::downgrade(&code));
-        Ok(code)
+        Ok(Some(code))
+    }
+
+    /// Machine code, once it is there. A module that takes long to compile holds up nobody but itself.
+    fn compiled(&mut self, compiler: &Path, bytes: &[u8], sha256: &str) -> Result<Option<Vec<u8>>, CompileError> {
+        let (compiling, patience) = match self.begun.remove(sha256) {
+            Some(begun) => (begun.compiling, Duration::ZERO),
+            None if self.begun.len() >= limits::MAX_COMPILING => return Ok(None),
+            None => ((self.compile)(compiler, bytes), limits::COMPILE_PATIENCE),
+        };
+        match compiling.wait(patience, &self.stop) {
+            Ok(result) => result.map(Some),
+            Err(compiling) => {
+                self.begun.insert(sha256.to_owned(), Begun { compiling, wanted: true });
+                Ok(None)
+            }
+        }
+    }
+
+    /// Ends the compilation of what nobody asked for since the last call: its file was changed or removed.
+    pub(super) fn give_up_unwanted(&mut self) {
+        self.begun.retain(|_, begun| std::mem::take(&mut begun.wanted));
     }
 
     /// Would the rule work as it is configured, on what is observed now? What it says is thrown away.

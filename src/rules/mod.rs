@@ -4,6 +4,7 @@ mod bindings;
 pub mod builtin;
 mod cache;
 mod compile;
+mod deadline;
 mod engine;
 mod evaluate;
 mod filter;

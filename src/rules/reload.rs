@@ -69,6 +69,16 @@ struct Seen {
     of_folder: bool,
 }
 
+/// How far a version came.
+enum Prepared {
+    /// It may go live.
+    Ready(Version),
+    /// Its files changed while they were read.
+    Changed,
+    /// Its code is not made yet.
+    Compiling,
+}
+
 /// Keeps the rules in line with files and configuration.
 pub(super) struct Reload {
     shared: Arc<Shared>,
@@ -148,6 +158,7 @@ impl Reload {
                 self.shared.publish();
             }
         }
+        self.loader.give_up_unwanted();
         if folder.is_some() {
             self.complain_of_missing(&desired);
         }
@@ -206,11 +217,11 @@ impl Reload {
         let Some(seen) = self.seen.get_mut(name) else { return };
         seen.retry_at = None;
         match loaded {
-            Ok(None) => {
-                // It changed while it was read; it is looked at again.
-                seen.looks = 0;
-            }
-            Ok(Some(version)) => {
+            // It changed while it was read; it is looked at again.
+            Ok(Prepared::Changed) => seen.looks = 0,
+            // The next look asks again.
+            Ok(Prepared::Compiling) => {}
+            Ok(Prepared::Ready(version)) => {
                 seen.tried = Some((prints, one.clone()));
                 let (module, sha256) = (version.module.clone(), version.code.sha256.clone());
                 if self.shared.install(version, &self.stop) {
@@ -233,32 +244,31 @@ impl Reload {
         }
     }
 
-    /// A version that may go live; `None` if its files changed meanwhile.
-    fn prepare(
-        &mut self,
-        name: &str,
-        one: &Desired,
-        prints: Prints,
-        generation: u64,
-    ) -> Result<Option<Version>, LoadError> {
+    /// A version that may go live, if it is that far.
+    fn prepare(&mut self, name: &str, one: &Desired, prints: Prints, generation: u64) -> Result<Prepared, LoadError> {
         let mut beside = Overlay::default();
         if let (Some(path), Some(print)) = (&one.sidecar, prints.1) {
-            let Some(bytes) = sources::read_whole(path, &print, limits::MAX_SIDECAR_BYTES)? else { return Ok(None) };
+            let Some(bytes) = sources::read_whole(path, &print, limits::MAX_SIDECAR_BYTES)? else {
+                return Ok(Prepared::Changed);
+            };
             let wrong = |text: String| LoadError::Sidecar { path: path.clone(), text };
             let text = String::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
             beside = (self.config.parse_sidecar)(&text).map_err(wrong)?;
         }
-        let code: Arc<Code> = match (&one.module, prints.0) {
+        let code: Option<Arc<Code>> = match (&one.module, prints.0) {
             (Module::File(path), Some(print)) => {
-                let Some(bytes) = sources::read_whole(path, &print, limits::MAX_MODULE_BYTES)? else { return Ok(None) };
+                let Some(bytes) = sources::read_whole(path, &print, limits::MAX_MODULE_BYTES)? else {
+                    return Ok(Prepared::Changed);
+                };
                 self.loader.code(&self.config.compiler, &bytes)?
             }
-            (Module::File(_), None) => return Ok(None),
+            (Module::File(_), None) => return Ok(Prepared::Changed),
             (Module::Builtin(builtin_name), _) => {
                 let bytes = builtin(builtin_name).ok_or_else(|| LoadError::NoBuiltin(builtin_name.clone()))?;
                 self.loader.code(&self.config.compiler, bytes)?
             }
         };
+        let Some(code) = code else { return Ok(Prepared::Compiling) };
         let config = one.listed.overlay.config.clone().or_else(|| beside.config.clone());
         let version = Version {
             code,
@@ -271,7 +281,7 @@ impl Reload {
         let snapshot = Arc::clone(&self.snapshots.borrow());
         let state = self.shared.registry().rules.get(name).map_or_else(State::default, |entry| entry.state().clone());
         self.loader.try_out(&version.job(snapshot, state))?;
-        Ok(Some(version))
+        Ok(Prepared::Ready(version))
     }
 
     /// Notes why a rule was not loaded; one line in the log for each new reason.

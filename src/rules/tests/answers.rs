@@ -64,6 +64,26 @@ fn filters_choose_and_unknown_lag_passes() {
 }
 
 #[test]
+fn while_the_offsets_topic_is_read_no_question_about_all_groups_is_answered() {
+    let base = snapshot(1, 1);
+    let kafka = KafkaView { replaying: true, ..KafkaView::clone(base.kafka.as_ref().unwrap()) };
+    let mut host = host(Snapshot { kafka: Some(Arc::new(kafka)), ..base });
+    assert!(matches!(host.topic_lags(all()).unwrap(), Err(Error::Unavailable(_))));
+    assert!(matches!(host.partition_lags(all()).unwrap(), Err(Error::Unavailable(_))));
+    assert!(matches!(host.lag_table(all()).unwrap(), Err(Error::Unavailable(_))));
+    assert!(matches!(host.groups(vec![]).unwrap(), Err(Error::Unavailable(_))));
+}
+
+#[test]
+fn calls_of_ours_count_against_the_rule_s_time() {
+    let hurried = Limits { time: Duration::from_millis(1), ..Limits::default() };
+    let mut host = Host::new(&"r".into(), &Arc::new(snapshot(1, 1)), State::default(), &hurried, [0; 32]);
+    let slow = || wit::LagFilter { groups: vec![wit::Pattern::Regex("\\w{20}".into()); limits::MAX_REGEXES], ..all() };
+    let ended = (0..100).find_map(|_| host.topic_lags(slow()).err()).expect("it goes on for ever");
+    assert!(ended.to_string().contains("CPU time"), "{ended}");
+}
+
+#[test]
 fn groups_ownership_and_targets() {
     let group = host(snapshot(1, 1)).groups(vec![]).unwrap().unwrap().remove(0);
     assert_eq!((&*group.name, &*group.state, &*group.kind, group.members), ("g", "Stable", "classic", Some(1)));

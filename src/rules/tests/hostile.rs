@@ -127,13 +127,13 @@ fn files_that_are_no_rules_are_refused_in_words_for_their_authors() {
 fn the_builtin_rule_speaks_of_the_group_that_is_behind() {
     let bench = Bench::new();
     let bytes = builtin("lag-threshold").unwrap();
-    let code = bench.loader().code(std::path::Path::new(""), bytes).unwrap();
+    let code = bench.loader().code(std::path::Path::new(""), bytes).unwrap().unwrap();
     let run = |config: &str| bench.run_with(&code, snapshot(1, 1), State::default(), Limits::default(), config);
     let behind = run(r#"{"groups": ["g"], "threshold": 29}"#);
     assert_eq!(alert_value(&behind), Some(30.0));
     let Verdict::Outcome(outcome) = &behind.verdict else { panic!() };
     assert_eq!(outcome.alerts[0].subject, Subject::Group("g".into()));
-    assert!(matches!(run("{}").verdict, Verdict::Failed { .. } | Verdict::Outcome(_)));
+    assert!(matches!(run("{}").verdict, Verdict::Outcome(outcome) if outcome.alerts.is_empty()), "30 is under 1000");
     println!("builtin:lag-threshold: {:?}, then {:?}", behind.wall, run(r#"{"groups": ["g"], "threshold": 29}"#).wall);
 }
 

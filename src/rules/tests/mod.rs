@@ -1,6 +1,7 @@
 //! Tests of the rule host against guests written in WAT (`tests/data/guests`), which need no toolchain.
 
 mod answers;
+mod cases;
 mod hostile;
 mod reload;
 
@@ -17,7 +18,7 @@ use crate::{
     model::Timestamp,
     pipeline::{RuleSettings, Verdict},
     snapshot::{Group, GroupKind, KafkaView, LagRow, Snapshot},
-    supervise::{Ended, Stop, Tasks},
+    supervise::{Ended, Tasks},
 };
 use std::{
     path::{Path, PathBuf},
@@ -105,7 +106,7 @@ impl Bench {
     }
 
     fn code(&self, text: &str) -> Arc<Code> {
-        self.loader().code(Path::new(""), &module(text)).unwrap()
+        self.loader().code(Path::new(""), &module(text)).unwrap().unwrap()
     }
 
     /// Why a file is no rule.
@@ -142,8 +143,8 @@ fn no_cache() -> Cache {
     Cache::open(Path::new("/proc/nowhere"), "e")
 }
 
-fn in_process(_: &Path, bytes: &[u8], _: &Stop) -> Result<Vec<u8>, compile::CompileError> {
-    compile::compile_bytes(bytes)
+fn in_process(_: &Path, bytes: &[u8]) -> compile::Compiling {
+    compile::Compiling::Done(compile::compile_bytes(bytes))
 }
 
 fn settings(name: &str) -> RuleSettings {

@@ -6,9 +6,10 @@ use crate::{
     model::families,
     pipeline::{Input, RulesView, Verdict},
     rules::{
-        Limits, Module, Overlay, RuleConfig,
+        Config, Limits, Module, Overlay, RuleConfig,
+        compile::{Compiling, in_child},
         evaluate::Finished,
-        load::Loader,
+        load::{Compile, Loader},
         pool::Shared,
         registry::{Registry, Version},
         reload::Reload,
@@ -20,6 +21,7 @@ use crate::{
 };
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -40,6 +42,10 @@ struct Looks {
 
 impl Looks {
     fn new() -> Self {
+        Self::with(in_process)
+    }
+
+    fn with(compile: Compile) -> Self {
         let bench = Bench::new();
         let dir = tempfile::tempdir().unwrap();
         let (pipeline, heard) = mpsc::channel(100);
@@ -48,8 +54,9 @@ impl Looks {
         let metrics = Arc::new(SelfMetrics::default());
         let shared = Arc::new(Shared::new([7; 32], Arc::clone(&metrics), pipeline, view_sender));
         let stop = bench.tasks.stop();
-        let loader = Loader::new(bench.linker.clone(), no_cache(), in_process, [7; 32], stop.clone());
-        let reload = Reload::new(Arc::clone(&shared), loader, config(dir.path()), snapshots, stop);
+        let loader = Loader::new(bench.linker.clone(), no_cache(), compile, [7; 32], stop.clone());
+        let config = Config { compiler: dir.path().join(".compiler"), ..config(dir.path()) };
+        let reload = Reload::new(Arc::clone(&shared), loader, config, snapshots, stop);
         Self { _bench: bench, reload, shared, dir, heard, view, metrics, _snapshots: snapshot_sender }
     }
 
@@ -100,6 +107,35 @@ impl Looks {
 
 fn version_b() -> Vec<u8> {
     module(&text("alert.wat").replace("VersionA", "VersionB"))
+}
+
+/// A compiler that does not come to an end with the second version.
+fn stuck_with_b(compiler: &Path, bytes: &[u8]) -> Compiling {
+    if bytes.windows(8).any(|text| text == b"VersionB") {
+        return in_child(compiler, bytes);
+    }
+    in_process(compiler, bytes)
+}
+
+#[test]
+fn a_module_that_takes_long_to_compile_holds_up_no_other_and_is_given_up_when_nobody_wants_it() {
+    let mut looks = Looks::with(stuck_with_b);
+    let (script, ran) = (looks.dir.path().join(".compiler"), looks.dir.path().join("ran"));
+    fs::write(&script, format!("#!/bin/sh\necho $$ >>{}\nexec sleep 600\n", ran.display())).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    looks.write("slow.wasm", &version_b());
+    looks.settle();
+    assert_eq!(looks.heard(), [""; 0]);
+    let child = fs::read_to_string(&ran).unwrap();
+    assert!(Path::new("/proc").join(child.trim()).exists());
+    looks.write("quick.wasm", &module(&text("alert.wat")));
+    looks.settle();
+    assert_eq!(looks.heard().len(), 1, "the other one is not live");
+    assert_eq!(fs::read_to_string(&ran).unwrap(), child, "it was begun again");
+    looks.write("slow.wasm", &module(&text("alert.wat")));
+    looks.settle();
+    assert_eq!(looks.heard().len(), 1, "the version that compiles is not live");
+    assert!(!Path::new("/proc").join(child.trim()).exists(), "the compiler runs on");
 }
 
 #[test]
@@ -227,7 +263,7 @@ fn a_new_configuration_changes_settings_and_removes_rules_at_once() {
         overlay: Overlay { interval, ..Overlay::default() },
         limits: Limits::default(),
     };
-    let with = |rules: Vec<(String, RuleConfig)>| super::Config { rules, ..config(looks.dir.path()) };
+    let with = |rules: Vec<(String, RuleConfig)>| Config { rules, ..config(looks.dir.path()) };
     let (one, changed) =
         (with(vec![("l".into(), listed(None))]), with(vec![("l".into(), listed(Some(Duration::MAX)))]));
     let (missing, none) = (
@@ -262,7 +298,7 @@ fn a_rule_refuses_its_configuration() {
             overlay: Overlay { config: Some(config.to_owned()), ..Overlay::default() },
             limits: Limits::default(),
         };
-        super::Config { rules: vec![("l".into(), rule)], ..config_of(&looks) }
+        Config { rules: vec![("l".into(), rule)], ..config_of(&looks) }
     };
     let (bad, good) = (listed(r#"{"threshold": -1}"#), listed(r#"{"threshold": 1}"#));
     looks.reload.reconfigure(bad);
@@ -274,7 +310,7 @@ fn a_rule_refuses_its_configuration() {
     assert_eq!((looks.heard(), looks.load_error("l")), (vec!["+l@2".to_owned()], None));
 }
 
-fn config_of(looks: &Looks) -> super::Config {
+fn config_of(looks: &Looks) -> Config {
     config(looks.dir.path())
 }
 
