@@ -116,7 +116,7 @@ async fn reload(peer: IpAddr, views: &Views, limit: Duration) -> Response<Pieces
     };
     let outcome = tokio::time::timeout(limit, asked).await;
     match outcome.unwrap_or_else(|_| Err(format!("no answer within {limit:?}"))) {
-        Ok(()) => text(StatusCode::OK, "configuration reloaded\n"),
+        Ok(()) => text(StatusCode::OK, "configuration reloaded; how its rules fare is told at /api/v1/rules\n"),
         Err(error) => {
             let error = clip(&error, MAX_RELOAD_ERROR);
             text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {error}\n"))

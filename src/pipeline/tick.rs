@@ -144,7 +144,7 @@ impl Tick {
                 self.apply(&settings, &snapshot, alerts, Speaker::Rule);
                 self.apply(&settings, &snapshot, Vec::new(), Speaker::Agent);
             }
-            Verdict::Unavailable(_) => self.apply(&settings, &snapshot, Vec::new(), Speaker::Agent),
+            Verdict::Unavailable(_) => {}
             Verdict::Failed { reason, text } if failures_in_a_row >= FAILURES_UNTIL_ALERT => {
                 let alert = rule_failing(&settings.name, reason, &text);
                 self.apply(&settings, &snapshot, vec![alert], Speaker::Agent);
@@ -189,7 +189,7 @@ impl Tick {
             if is_elsewhere(snapshot, &raised.subject) {
                 continue;
             }
-            let key = self.key(settings, &raised, speaker);
+            let key = self.known_as(self.key(settings, &raised, speaker), &raised.subject);
             if holding.contains(&key) {
                 self.drop_one("duplicate", &settings.name);
                 continue;
@@ -230,7 +230,7 @@ impl Tick {
         for alert in absent {
             if is_elsewhere(snapshot, &alert.subject) {
                 self.put(Some(&alert), None);
-            } else if is_active(&alert) && snapshot.observed(&alert.subject) {
+            } else if is_active(&alert) && (speaker == Speaker::Agent || snapshot.observed(&alert.subject)) {
                 let after = alerts::absent(Alert::clone(&alert), durations, at);
                 self.put(Some(&alert), after);
             }
@@ -254,6 +254,44 @@ impl Tick {
             labels.insert("broker".into(), broker.to_string());
         }
         AlertKey { rule: settings.name.clone(), name: raised.name.clone(), labels }
+    }
+
+    /// An alert that was told before it was known which cluster or broker this is keeps its identity until it ends:
+    /// receivers would take a change of labels for an end and a new alert. One that is only pending was told to nobody
+    /// and moves, its clock with it.
+    fn known_as(&mut self, key: AlertKey, subject: &Subject) -> AlertKey {
+        let book = &mut self.done.book;
+        if book.alerts.get(&key).is_some_and(|alert| is_active(alert)) {
+            return key;
+        }
+        // Labels of ours only: a rule may set others of these names.
+        let cluster = !book.cluster.is_empty();
+        let broker = matches!(subject, Subject::Broker | Subject::Agent) && book.broker.is_some();
+        for (without_broker, without_cluster) in [(broker, false), (false, cluster), (broker, cluster)] {
+            let mut before = key.clone();
+            if without_broker {
+                before.labels.remove("broker");
+            }
+            if without_cluster {
+                before.labels.remove("cluster");
+            }
+            let Some(alert) = book.alerts.get(&before).filter(|alert| before != key && alert.subject == *subject)
+            else {
+                continue;
+            };
+            match alert.phase {
+                Phase::Firing => return before,
+                Phase::Pending => {
+                    let moved = Alert { key: key.clone(), ..Alert::clone(alert) };
+                    book.alerts.remove(&before);
+                    book.alerts.insert(key.clone(), Arc::new(moved));
+                    self.done.changed = true;
+                    return key;
+                }
+                Phase::Resolved => {}
+            }
+        }
+        key
     }
 
     fn drop_one(&mut self, reason: &'static str, rule: &str) {

@@ -88,8 +88,15 @@ impl Snapshot {
             Subject::Group(group) => self.kafka.as_ref().is_some_and(|kafka| kafka.group_observed(group)),
             Subject::Topic(topic) => self.kafka.as_ref().is_some_and(|kafka| kafka.topic_observed(topic)),
             Subject::Broker => self.targets.iter().all(|target| target.up) && self.fresh(),
-            Subject::Agent => true,
+            Subject::Agent => self.whole(),
         }
+    }
+
+    /// Was all of our share of Kafka observed? True also without a Kafka to observe. An alert of an agent is often
+    /// about all that it sees together; a JMX page that is down is no reason to keep it.
+    fn whole(&self) -> bool {
+        self.targets.iter().all(|target| &*target.name != KAFKA_TARGET)
+            || self.kafka.as_ref().is_some_and(|kafka| !kafka.replaying && !kafka.incomplete)
     }
 
     /// Kafka, as far as an answer about "all groups" can be given.
