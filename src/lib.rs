@@ -19,6 +19,7 @@ pub mod config;
 pub mod deliver;
 pub mod demo;
 pub mod events;
+pub mod files;
 pub mod http;
 pub mod jmx;
 pub mod kafka;

@@ -29,12 +29,10 @@ pub use scalar::{MAX_NAME_BYTES, MAX_REGEX_BYTES, MAX_REGEX_COMPILED_BYTES};
 pub use url::MAX_URL_BYTES;
 pub use yaml::{MAX_BRACKETS, MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES};
 
-use crate::{deliver, http, jmx, kafka, model::Secret, page};
+use crate::{deliver, files, http, jmx, kafka, model::Secret, page};
 use read::{Field, Reader, Section};
 use std::{
     collections::BTreeSet,
-    fs::File,
-    io::Read as _,
     path::{Path, PathBuf},
 };
 use yaml::Node;
@@ -78,13 +76,11 @@ pub fn process_environment(name: &str) -> Option<String> {
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, LoadError> {
     let read = |source| LoadError::Read { path: path.to_owned(), source };
     let absolute = std::path::absolute(path).map_err(read)?;
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(read)?;
-    file.take(MAX_FILE_BYTES.saturating_add(1)).read_to_end(&mut bytes).map_err(read)?;
     let whole = |text: String| LoadError::Problems(vec![Problem { path: path.display().to_string(), text }]);
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_FILE_BYTES) {
-        return Err(whole(format!("the file is too large; allowed: at most {MAX_FILE_BYTES} bytes")));
-    }
+    let bytes = files::read_short(path, MAX_FILE_BYTES).map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidInput => whole(error.to_string()),
+        _ => read(error),
+    })?;
     let text = String::from_utf8(bytes)
         .map_err(|error| whole(format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to())))?;
     let node = match yaml::parse(&text).map_err(whole)? {

@@ -12,6 +12,7 @@ use crate::{
     alerts::Alert,
     clock,
     events::SelfMetrics,
+    files,
     model::{Secret, Timestamp, families},
     pipeline::Delivery,
     supervise::Stop,
@@ -19,11 +20,7 @@ use crate::{
 use hyper::Uri;
 use std::{
     collections::BTreeSet,
-    fs,
     hash::{BuildHasher, RandomState},
-    io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::Notify;
@@ -303,22 +300,10 @@ fn happened_at(alert: &Alert) -> Timestamp {
 fn url(secret: &Secret) -> Result<Uri, PostError> {
     let text = match secret {
         Secret::Inline(text) => text.clone(),
-        Secret::File(path) => read_short(path).map_err(PostError::Secret)?,
+        Secret::File(path) => files::read_secret(path, MAX_URL_FILE).map_err(PostError::Secret)?,
     };
     let uri: Uri = text.trim().parse().map_err(|_| PostError::Url)?;
     if uri.host().is_some_and(|host| !host.is_empty()) { Ok(uri) } else { Err(PostError::Url) }
-}
-
-/// A named pipe or an endless device must not hold us up.
-fn read_short(path: &Path) -> io::Result<String> {
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    let mut text = String::new();
-    file.take(MAX_URL_FILE).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

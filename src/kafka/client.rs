@@ -3,7 +3,10 @@
 //! Fetch would hold up the others).
 
 use super::Config;
-use crate::model::{BoundedText, Secret};
+use crate::{
+    files,
+    model::{BoundedText, Secret},
+};
 use rdkafka::{
     ClientConfig, ClientContext,
     config::RDKafkaLogLevel,
@@ -11,8 +14,6 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use std::{
-    fs::File,
-    io::Read,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -167,13 +168,8 @@ fn create(config: &Config, client: &mut ClientConfig) -> Result<Handle, ClientEr
     for (property, secret) in &config.properties {
         let value = match secret {
             Secret::Inline(value) => value.clone(),
-            Secret::File(path) => {
-                let mut text = String::new();
-                File::open(path)
-                    .and_then(|file| file.take(MAX_SECRET_FILE).read_to_string(&mut text))
-                    .map_err(|source| ClientError::Secret { property: property.clone(), source })?;
-                text.trim().to_owned()
-            }
+            Secret::File(path) => files::read_secret(path, MAX_SECRET_FILE)
+                .map_err(|source| ClientError::Secret { property: property.clone(), source })?,
         };
         client.set(property, value);
     }

@@ -24,7 +24,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// Anyone may use these; they use `model` only, and each other not at all.
-const LEAVES: &[&str] = &["clock", "events", "supervise"];
+const LEAVES: &[&str] = &["clock", "events", "files", "supervise"];
 
 /// What only one place may do: words, where they are allowed (beginnings of paths below src), and why.
 const RESERVED: &[(&[&str], &[&str], &str)] = &[
