@@ -101,9 +101,11 @@ pub async fn run(mut sources: watch::Receiver<Arc<Sources>>, sinks: Sinks, metri
     let mut number = 0u64;
     while !stop.stopped() {
         let mut current = Sources::clone(&sources.borrow_and_update());
+        // What a page said that is read no more must not speak for or against a broker.
+        sinks.jmx_broker_id.send_replace(None);
         loop {
             number = number.saturating_add(1);
-            publish(number, &mut current, &sinks);
+            let stale_in = publish(number, &mut current, &sinks);
             metrics.count(&families::SNAPSHOT_NUMBER, &[]);
             tokio::select! {
                 () = stop.wait() => return,
@@ -111,13 +113,14 @@ pub async fn run(mut sources: watch::Receiver<Arc<Sources>>, sinks: Sinks, metri
                     Ok(()) => break,
                     Err(_) => return stop.wait().await,
                 },
-                () = next(&mut current) => {}
+                () = next(&mut current, stale_in) => {}
             }
         }
     }
 }
 
-fn publish(number: u64, sources: &mut Sources, sinks: &Sinks) {
+/// Returns when the first of the pages in the snapshot will be too old.
+fn publish(number: u64, sources: &mut Sources, sinks: &Sinks) -> Option<Duration> {
     let kafka = sources.kafka.as_mut().map(|kafka| Arc::clone(&kafka.borrow_and_update()));
     let pages: Vec<_> = sources.pages.iter_mut().map(|page| Arc::clone(&page.borrow_and_update())).collect();
     let observed = Observed {
@@ -126,7 +129,8 @@ fn publish(number: u64, sources: &mut Sources, sinks: &Sinks) {
         kafka: kafka.as_deref(),
         pages: &pages,
     };
-    let snapshot = assemble(number, clock::now(), &observed);
+    let now = clock::now();
+    let snapshot = assemble(number, now, &observed);
     let id = broker_id(&snapshot);
     sinks.jmx_broker_id.send_if_modified(|known| {
         let new = id.is_some() && *known != id;
@@ -137,15 +141,29 @@ fn publish(number: u64, sources: &mut Sources, sinks: &Sinks) {
     });
     sinks.readiness.send_replace(Arc::new(readiness(&observed)));
     sinks.snapshots.send_replace(Arc::new(snapshot));
+    stale_in(&pages, now)
 }
 
-/// Ends when it is time for another snapshot. Cancel-safe.
-async fn next(sources: &mut Sources) {
+/// When the first of the fresh pages will be too old to be in a snapshot.
+fn stale_in(pages: &[Arc<PageObservation>], now: Timestamp) -> Option<Duration> {
+    let left = |page: &Arc<PageObservation>| page.stale_after.checked_sub(now.since(page.at));
+    let fresh = pages.iter().filter(|page| page.page.is_some()).filter_map(left);
+    // A little later, so that it is too old by then.
+    fresh.min().map(|left| left.saturating_add(Duration::from_millis(1)))
+}
+
+/// Ends when it is time for another snapshot: Kafka was collected, a page became too old or can be read no more, or
+/// nothing came for too long. Cancel-safe.
+async fn next(sources: &mut Sources, stale_in: Option<Duration>) {
     // Half an interval of grace: a cycle may take longer than the one before it.
     let late = sources.interval.saturating_add(sources.interval / 2);
+    let late = stale_in.map_or(late, |stale| late.min(stale));
     let observed = async {
         match sources.kafka.as_mut() {
-            Some(kafka) => kafka.changed().await.is_ok(),
+            Some(kafka) => tokio::select! {
+                changed = kafka.changed() => changed.is_ok(),
+                () = any_lost(&mut sources.pages) => true,
+            },
             None => any_changed(&mut sources.pages).await,
         }
     };
@@ -153,6 +171,25 @@ async fn next(sources: &mut Sources) {
         // A collector that is gone is being replaced or the agent is stopping: wait for either, but do not spin.
         tokio::time::sleep(sources.interval).await;
     }
+}
+
+/// Ends when a page that could be read cannot be read any more.
+async fn any_lost(pages: &mut [watch::Receiver<Arc<PageObservation>>]) {
+    let lost = pages.iter_mut().map(|page| {
+        let had = page.borrow().page.is_some();
+        Box::pin(async move {
+            let gone = page.wait_for(|seen| had && seen.page.is_none()).await.is_ok();
+            if !gone {
+                // Its collector is being replaced.
+                std::future::pending::<()>().await;
+            }
+        })
+    });
+    let lost: Vec<_> = lost.collect();
+    if lost.is_empty() {
+        return std::future::pending().await;
+    }
+    futures_util::future::select_all(lost).await;
 }
 
 async fn any_changed(pages: &mut [watch::Receiver<Arc<PageObservation>>]) -> bool {
@@ -201,6 +238,32 @@ mod tests {
         check(&kafka(10_000, true), &[page(10_000)], 25_001, (false, 1, "id"));
         check(&kafka(50_000, true), &[page(10_000)], 55_001, (true, 0, "id"));
         check(&kafka(50_000, true), &[page(10_000)], 1, (true, 1, "id")); // a clock that stepped back
+    }
+
+    #[test]
+    fn the_next_snapshot_comes_when_the_first_page_is_too_old() {
+        let empty = Arc::new(PageObservation { page: None, ..PageObservation::clone(&page(0)) });
+        assert_eq!(stale_in(&[], Timestamp(1)), None);
+        assert_eq!(stale_in(&[Arc::clone(&empty)], Timestamp(1)), None);
+        let wait = stale_in(&[empty, page(10_000), page(12_000), page(1)], Timestamp(50_000)).unwrap();
+        assert_eq!(wait, Duration::from_millis(5_001));
+        check(&kafka(50_000, true), &[page(10_000)], 55_001, (true, 0, "id"));
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_lost_makes_a_snapshot_long_before_kafka_s_next_cycle() {
+        let (kafka_sender, kafka) = watch::channel(Arc::new(kafka(1, true)));
+        let (page_sender, pages) = watch::channel(page(1));
+        let mut sources =
+            Sources { cluster: None, interval: Duration::from_hours(1), kafka: Some(kafka), pages: vec![pages] };
+        let lose = async {
+            page_sender.send_replace(page(2));
+            page_sender.send_replace(Arc::new(PageObservation { page: None, ..PageObservation::clone(&page(3)) }));
+        };
+        tokio::time::timeout(Duration::from_secs(10), async { tokio::join!(next(&mut sources, None), lose) })
+            .await
+            .unwrap();
+        drop(kafka_sender);
     }
 
     #[test]
