@@ -82,8 +82,9 @@ impl Collector {
                 let fresh = offsets.contains_key(&(Which::Start, partition.clone()));
                 let end = offsets.get(&(Which::End, partition.clone()));
                 let start = self.starts.get(&partition);
-                let outside =
-                    end.is_some_and(|end| commit.offset > *end) || start.is_some_and(|start| commit.offset < *start);
+                let outside = commit.offset.is_some_and(|committed| {
+                    end.is_some_and(|end| committed > *end) || start.is_some_and(|start| committed < *start)
+                });
                 if outside
                     && !fresh
                     && let Some(leader) = cluster.leader(&partition.0, partition.1)

@@ -21,7 +21,7 @@ use crate::{
 };
 use rdkafka::consumer::Consumer;
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,6 +31,9 @@ use tokio::sync::watch;
 pub const STARTUP_INTERVAL: Duration = Duration::from_millis(500);
 /// Distance between the end of a failed cycle and the next one.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A cluster that listed topics and now lists none is believed after this many intervals.
+pub const EMPTY_BELIEVED_INTERVALS: u32 = 3;
 
 /// Why a cycle failed.
 struct Failure {
@@ -163,21 +166,27 @@ impl Collector {
         let cluster = self.metadata()?;
         let beside = match self.decide(&cluster) {
             Ok(beside) => beside,
-            Err(reason) => return Ok(Cycle::Partial(None, reason)),
+            Err(reason) => {
+                self.metrics.count(&families::TARGET_ERRORS, &["broker_undecided", KAFKA_TARGET]);
+                return Ok(Cycle::Partial(None, reason));
+            }
         };
         let unknown = self.why_no_offsets_topic(&cluster, started);
-        let (followed, owned) = followed(&cluster, beside);
-        let (mut groups, caught_up, error) = self.commits(&followed);
+        let followed = followed(&cluster, beside);
+        // What was read of a partition is kept while it has no leader, and says nothing meanwhile.
+        let led: BTreeSet<u32> =
+            followed.iter().copied().filter(|partition| cluster.leader(OFFSETS_TOPIC, *partition).is_some()).collect();
+        let (mut groups, caught_up, error) = self.commits(&followed, &led);
         let at = clock::now();
         let offsets = self.offsets(&cluster, beside, &groups, started);
         if stop.stopped() {
             return Ok(Cycle::Partial(None, "stopping".to_owned()));
         }
-        self.self_report(&cluster, &owned, &followed, &caught_up, &offsets);
+        self.self_report(&cluster, beside, &led, &caught_up, &offsets);
         let stale = self.stale(&caught_up, &offsets);
         // A group of a partition that has no leader just now, or cannot be read, is unknown; it is not somebody else's.
-        groups.retain(|group| followed.contains(&group.offsets_partition) && !stale.contains(&group.offsets_partition));
-        let unread = followed.difference(&caught_up).count();
+        groups.retain(|group| led.contains(&group.offsets_partition) && !stale.contains(&group.offsets_partition));
+        let unread = led.difference(&caught_up).count();
         // An error of the reader matters while there is something that it has not read.
         let error = unknown.or(error.filter(|_| unread > 0 || !stale.is_empty()));
         let view = Arc::new(view::build(view::Findings {
@@ -202,13 +211,13 @@ impl Collector {
                 "{} of {} partitions of {OFFSETS_TOPIC} have records that cannot be read for a while (an open transaction, \
                  or a broker that does not answer Fetch): their groups are left out",
                 stale.len(),
-                followed.len()
+                led.len()
             );
             return Ok(Cycle::Partial(Some(view), reason));
         }
         if unread > 0 {
             let reason =
-                format!("reading {OFFSETS_TOPIC}: {unread} of {} partitions not read to their end yet", followed.len());
+                format!("reading {OFFSETS_TOPIC}: {unread} of {} partitions not read to their end yet", led.len());
             return Ok(Cycle::Replaying(view, reason));
         }
         let no_groups = view.offsets_partitions.is_empty();
@@ -231,19 +240,22 @@ impl Collector {
             Failure { reason: "metadata", text }
         })?;
         let cluster = Cluster::from_metadata(&metadata);
-        if cluster.topics.is_empty() && self.view.as_ref().is_some_and(|view| !view.topics.is_empty()) {
-            // A broker that has just started may answer before it knows its cluster.
-            let text = "the broker lists no topic at all, although there were some".to_owned();
-            return Err(Failure { reason: "metadata", text });
-        }
         let cluster_id = self.requests.client().fetch_cluster_id(Duration::ZERO);
         if self.cluster_id.is_some() && cluster_id.is_some() && self.cluster_id != cluster_id {
             tracing::warn!(old = ?self.cluster_id, new = ?cluster_id, "this is another cluster; starting anew");
             self.starts.clear();
             self.beside = None;
+            self.view = None;
             self.shared.lock().reset = true;
         }
         self.cluster_id = cluster_id.or_else(|| self.cluster_id.take());
+        let believable = self.config.interval.saturating_mul(EMPTY_BELIEVED_INTERVALS);
+        let lately = |view: &Arc<KafkaView>| !view.topics.is_empty() && clock::now().since(view.at) <= believable;
+        if cluster.topics.is_empty() && self.view.as_ref().is_some_and(lately) {
+            // A broker that has just started may answer before it knows its cluster.
+            let text = "the broker lists no topic at all, although there were some".to_owned();
+            return Err(Failure { reason: "metadata", text });
+        }
         Ok(cluster)
     }
 

@@ -53,8 +53,11 @@ struct Job {
     answer: SyncSender<(BrokerId, Part)>,
 }
 
+/// What one call brought.
 #[derive(Default)]
 struct Part {
+    /// It was the last call for this leader.
+    last: bool,
     offsets: Vec<((Which, TopicPartition), i64)>,
     errors: HashMap<String, u64>,
     requests: u64,
@@ -109,7 +112,7 @@ impl Leaders {
             }
             match answered.recv_timeout(left.min(IDLE_LOOK)) {
                 Ok((leader, part)) => {
-                    waiting.retain(|waited| *waited != leader);
+                    waiting.retain(|waited| *waited != leader || !part.last);
                     answers.requests = answers.requests.saturating_add(part.requests);
                     answers.offsets.extend(part.offsets);
                     for (error, count) in part.errors {
@@ -142,10 +145,10 @@ fn serve(leader: BrokerId, handle: &Handle, jobs: &Receiver<Job>, busy: &AtomicB
     while !stop.stopped() {
         match jobs.recv_timeout(IDLE_LOOK) {
             Ok(job) => {
-                let part = call(handle, &job, stop);
+                call_all(leader, handle, &job, stop);
                 busy.store(false, Ordering::Release);
                 // Nobody waits for an answer after the deadline.
-                job.answer.send((leader, part)).ok();
+                job.answer.send((leader, Part { last: true, ..Part::default() })).ok();
             }
             Err(RecvTimeoutError::Timeout) => {}
             // The collector is gone, and with it the reason to be.
@@ -156,33 +159,42 @@ fn serve(leader: BrokerId, handle: &Handle, jobs: &Receiver<Job>, busy: &AtomicB
     }
 }
 
-/// Asks one leader, chunk by chunk. A partition that fails costs itself only; a chunk that fails costs the chunk.
-fn call(handle: &Handle, job: &Job, stop: &Stop) -> Part {
+/// Asks one leader, chunk by chunk, ends first: lag needs them. Each answer is handed over by itself, so that a slow
+/// call costs only what it asks for. A partition that fails costs itself only.
+fn call_all(leader: BrokerId, handle: &Handle, job: &Job, stop: &Stop) {
+    // One list cannot ask for both ends of a partition: look-ups by timestamp are keyed by partition.
+    for which in [Which::End, Which::Start] {
+        let wanted: Vec<_> =
+            job.partitions.iter().filter(|(asked, _)| *asked == which).map(|(_, partition)| partition).collect();
+        for chunk in wanted.chunks(CHUNK) {
+            let left = job.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || stop.stopped() {
+                return;
+            }
+            if job.answer.send((leader, call(handle, which, chunk, left))).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn call(handle: &Handle, which: Which, chunk: &[&TopicPartition], limit: Duration) -> Part {
     let mut part = Part::default();
-    for chunk in job.partitions.chunks(CHUNK) {
-        let left = job.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || stop.stopped() {
-            break;
+    let mut list = TopicPartitionList::with_capacity(chunk.len());
+    for (topic, partition) in chunk {
+        let Ok(partition) = i32::try_from(*partition) else { continue };
+        let offset = if which == Which::End { Offset::End } else { Offset::Beginning };
+        if let Err(error) = list.add_partition_offset(topic, partition, offset) {
+            *part.errors.entry(error.to_string()).or_default() += 1;
         }
-        // One list cannot ask for both ends of a partition: look-ups by timestamp are keyed by partition.
-        for which in [Which::End, Which::Start] {
-            let mut list = TopicPartitionList::with_capacity(chunk.len());
-            for (_, (topic, partition)) in chunk.iter().filter(|(asked, _)| *asked == which) {
-                let Ok(partition) = i32::try_from(*partition) else { continue };
-                let offset = if which == Which::End { Offset::End } else { Offset::Beginning };
-                if let Err(error) = list.add_partition_offset(topic, partition, offset) {
-                    *part.errors.entry(error.to_string()).or_default() += 1;
-                }
-            }
-            if list.count() == 0 {
-                continue;
-            }
-            part.requests = part.requests.saturating_add(1);
-            match handle.offsets_for_times(list, left) {
-                Ok(list) => take(&mut part, which, &list),
-                Err(error) => *part.errors.entry(short(&error)).or_default() += 1,
-            }
-        }
+    }
+    if list.count() == 0 {
+        return part;
+    }
+    part.requests = 1;
+    match handle.offsets_for_times(list, limit) {
+        Ok(list) => take(&mut part, which, &list),
+        Err(error) => *part.errors.entry(short(&error)).or_default() += 1,
     }
     part
 }

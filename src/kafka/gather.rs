@@ -1,7 +1,7 @@
 //! The part of the cycle that gathers groups and their commits.
 
 use super::{
-    cluster::{Cluster, OFFSETS_TOPIC, PartitionMetadata},
+    cluster::{Cluster, OFFSETS_TOPIC},
     collector::{Collector, as_f64},
     ends::{TopicPartition, Which},
     offsets::GroupCommits,
@@ -39,8 +39,13 @@ impl Collector {
         Some(ReadError { reason: "metadata", text: format!("cannot say whether {OFFSETS_TOPIC} exists: {why}") })
     }
 
-    /// Tells the reader what to follow, and copies out what it has read.
-    pub(super) fn commits(&self, followed: &BTreeSet<u32>) -> (Vec<GroupCommits>, BTreeSet<u32>, Option<ReadError>) {
+    /// Tells the reader what to follow, and copies out what it has read. Of the partitions that have a leader: those
+    /// that were read to their end.
+    pub(super) fn commits(
+        &self,
+        followed: &BTreeSet<u32>,
+        led: &BTreeSet<u32>,
+    ) -> (Vec<GroupCommits>, BTreeSet<u32>, Option<ReadError>) {
         let mut state = self.shared.lock();
         if state.follow != *followed {
             state.follow.clone_from(followed);
@@ -51,26 +56,27 @@ impl Collector {
         }
         let groups =
             state.offsets.groups(|group| self.config.groups.wants(group), |topic| self.config.topics.wants(topic));
-        let caught_up = followed.iter().copied().filter(|partition| state.offsets.caught_up(*partition)).collect();
-        (groups, caught_up, state.error.clone().filter(|_| !followed.is_empty()))
+        let caught_up = led.iter().copied().filter(|partition| state.offsets.caught_up(*partition)).collect();
+        (groups, caught_up, state.error.clone().filter(|_| !led.is_empty()))
     }
 
     pub(super) fn self_report(
         &self,
         cluster: &Cluster,
-        owned: &BTreeSet<u32>,
-        followed: &BTreeSet<u32>,
+        beside: BrokerId,
+        led: &BTreeSet<u32>,
         caught_up: &BTreeSet<u32>,
         offsets: &HashMap<(Which, TopicPartition), i64>,
     ) {
         let total = cluster.topics.get(OFFSETS_TOPIC).map_or(0, BTreeMap::len);
+        let owned = led.iter().filter(|partition| cluster.leader(OFFSETS_TOPIC, **partition) == Some(beside)).count();
         self.metrics.set(&families::OFFSETS_PARTITIONS, &[], as_f64(total));
-        self.metrics.set(&families::OFFSETS_PARTITIONS_OWNED, &[], as_f64(owned.len()));
-        let ready = followed.is_subset(caught_up);
+        self.metrics.set(&families::OFFSETS_PARTITIONS_OWNED, &[], as_f64(owned));
+        let ready = led.is_subset(caught_up);
         self.metrics.set(&families::OFFSETS_READER_READY, &[], f64::from(u8::from(ready)));
         let state = self.shared.lock();
         let topic: Arc<str> = OFFSETS_TOPIC.into();
-        let behind: i64 = followed
+        let behind: i64 = led
             .iter()
             .filter(|partition| !state.offsets.at_end(**partition))
             .filter_map(|partition| {
@@ -82,14 +88,9 @@ impl Collector {
     }
 }
 
-/// The partitions of `__consumer_offsets` that our broker replicates, and those of them that it leads.
-pub(super) fn followed(cluster: &Cluster, beside: BrokerId) -> (BTreeSet<u32>, BTreeSet<u32>) {
-    let partitions = cluster.topics.get(OFFSETS_TOPIC);
-    let of = |wanted: &dyn Fn(&PartitionMetadata) -> bool| {
-        partitions.into_iter().flatten().filter(|(_, partition)| wanted(partition)).map(|(id, _)| *id).collect()
-    };
-    (
-        of(&|partition| partition.replicas.contains(&beside) && partition.leader.is_some()),
-        of(&|partition| partition.leader == Some(beside)),
-    )
+/// The partitions of `__consumer_offsets` that our broker replicates. One that has no leader for a while is not
+/// forgotten: all of it would have to be read again.
+pub(super) fn followed(cluster: &Cluster, beside: BrokerId) -> BTreeSet<u32> {
+    let partitions = cluster.topics.get(OFFSETS_TOPIC).into_iter().flatten();
+    partitions.filter(|(_, partition)| partition.replicas.contains(&beside)).map(|(id, _)| *id).collect()
 }

@@ -15,7 +15,7 @@ mod view;
 
 pub use bounds::{READER_STALE_INTERVALS, READER_STALE_LEAST, START_INTERVAL};
 pub use client::{ClientError, MAX_ERROR_TEXT, MAX_SECRET_FILE};
-pub use collector::{RETRY_INTERVAL, STARTUP_INTERVAL, StartError, start};
+pub use collector::{EMPTY_BELIEVED_INTERVALS, RETRY_INTERVAL, STARTUP_INTERVAL, StartError, start};
 pub use ends::CHUNK;
 pub use freshness::RECHECK_AFTER;
 

@@ -14,8 +14,8 @@ use std::{
 /// A commit as we keep it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptCommit {
-    /// The next offset that the group will read.
-    pub offset: i64,
+    /// The next offset that the group will read; `None` where there is a commit that we cannot read.
+    pub offset: Option<i64>,
     /// When it was committed; `None` when the record had no time.
     pub at: Option<Timestamp>,
 }
@@ -34,8 +34,8 @@ pub struct GroupCommits {
     pub kind: GroupKind,
     /// Its state in Kafka's words.
     pub state: &'static str,
-    /// Its members.
-    pub members: u32,
+    /// Its members, if known.
+    pub members: Option<u32>,
     /// By topic, sorted by name; each sorted by partition.
     pub commits: Vec<(Arc<str>, TopicCommits)>,
 }
@@ -61,12 +61,19 @@ struct OffsetsPartition {
 
 #[derive(Debug, Default)]
 struct GroupRecords {
-    classic: Option<records::ClassicGroup>,
+    classic: Option<Classic>,
     consumer_epoch: Option<i32>,
     target_epoch: Option<i32>,
     /// KIP-848 members, with the epoch each has reached.
     members: HashMap<Box<str>, Option<i32>>,
     commits: BTreeMap<Arc<str>, BTreeMap<u32, KeptCommit>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Classic {
+    Read(records::ClassicGroup),
+    /// There is one, and it cannot be read.
+    Unreadable,
 }
 
 impl Offsets {
@@ -114,7 +121,8 @@ impl Offsets {
     /// position means that the log was cut or made anew: what it said before is forgotten.
     ///
     /// # Errors
-    /// When the record cannot be read; it counts as read all the same.
+    /// When the record cannot be read. It counts as read all the same, and what it was about as not known: what an
+    /// earlier record said of that is no longer true.
     pub fn apply(&mut self, partition: u32, offset: i64, key: &[u8], value: Option<&[u8]>) -> Result<(), RecordError> {
         let Some(partition) = self.partitions.get_mut(&partition) else { return Ok(()) };
         if partition.position.is_some_and(|position| offset < position) {
@@ -127,15 +135,17 @@ impl Offsets {
                 let Ok(committed) = u32::try_from(committed) else { return Ok(()) };
                 match value {
                     Some(value) => {
-                        let commit = records::commit(value)?;
-                        let at = u64::try_from(commit.timestamp).ok().map(Timestamp);
+                        let commit = records::commit(value);
+                        let kept = match commit {
+                            Ok(commit) => KeptCommit {
+                                offset: Some(commit.offset),
+                                at: u64::try_from(commit.timestamp).ok().map(Timestamp),
+                            },
+                            Err(_) => KeptCommit { offset: None, at: None },
+                        };
                         let topic = intern(&mut self.topics, topic);
-                        let group = partition.group(group);
-                        group
-                            .commits
-                            .entry(topic)
-                            .or_default()
-                            .insert(committed, KeptCommit { offset: commit.offset, at });
+                        partition.group(group).commits.entry(topic).or_default().insert(committed, kept);
+                        commit?;
                     }
                     None => partition.change(group, |records| {
                         if let Some(commits) = records.commits.get_mut(topic) {
@@ -148,7 +158,11 @@ impl Offsets {
                 }
             }
             Key::ClassicGroup(group) => match value {
-                Some(value) => partition.group(group).classic = Some(records::classic_group(value)?),
+                Some(value) => {
+                    let read = records::classic_group(value);
+                    partition.group(group).classic = Some(read.map_or(Classic::Unreadable, Classic::Read));
+                    read?;
+                }
                 None => partition.change(group, |records| records.classic = None),
             },
             Key::ConsumerGroup(group) => match value {
@@ -252,7 +266,7 @@ impl GroupRecords {
 
     /// Kind, state and members. The topic does not carry a classic group's transient states. Source of the KIP-848
     /// states: Kafka's ConsumerGroup.maybeUpdateGroupState.
-    fn describe(&self) -> (GroupKind, &'static str, u32) {
+    fn describe(&self) -> (GroupKind, &'static str, Option<u32>) {
         if let Some(epoch) = self.consumer_epoch {
             let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
             let state = if members == 0 {
@@ -264,15 +278,18 @@ impl GroupRecords {
             } else {
                 "Reconciling"
             };
-            return (GroupKind::Consumer, state, members);
+            return (GroupKind::Consumer, state, Some(members));
         }
         match self.classic {
-            Some(classic) if classic.members > 0 => (GroupKind::Classic, "Stable", classic.members),
-            Some(classic) if !classic.simple => (GroupKind::Classic, "Empty", 0),
+            Some(Classic::Unreadable) => (GroupKind::Unknown, "Unknown", None),
+            Some(Classic::Read(classic)) if classic.members > 0 => {
+                (GroupKind::Classic, "Stable", Some(classic.members))
+            }
+            Some(Classic::Read(classic)) if !classic.simple => (GroupKind::Classic, "Empty", Some(0)),
             // Kafka 4 also writes an empty protocol type at a first join, so it proves nothing of a group that has
             // never committed.
-            Some(_) if self.commits.is_empty() => (GroupKind::Unknown, "Empty", 0),
-            _ => (GroupKind::Simple, "Empty", 0),
+            Some(Classic::Read(_)) if self.commits.is_empty() => (GroupKind::Unknown, "Empty", Some(0)),
+            _ => (GroupKind::Simple, "Empty", Some(0)),
         }
     }
 }

@@ -117,8 +117,15 @@ pub fn run(config: &Config, shared: &Arc<Shared>, metrics: &SelfMetrics, stop: &
                         super::records::RecordError::NotUtf8 => "not_utf8",
                         super::records::RecordError::UnknownVersion => "unknown_version",
                     };
+                    if metrics.value(&families::OFFSETS_RECORDS_SKIPPED, &[reason]).is_none() {
+                        tracing::warn!(
+                            partition,
+                            offset = message.offset(),
+                            %error,
+                            "a record of {OFFSETS_TOPIC} cannot be read: what it is about is not known; further ones are counted"
+                        );
+                    }
                     metrics.count(&families::OFFSETS_RECORDS_SKIPPED, &[reason]);
-                    tracing::debug!(partition, offset = message.offset(), %error, "record of {OFFSETS_TOPIC} passed by");
                 }
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {

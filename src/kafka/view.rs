@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     model::{BrokerId, Timestamp},
-    snapshot::{Group, KafkaView, LagRow, Partition, Topic},
+    snapshot::{Group, KafkaView, LagRow, LagStatus, Partition, Topic},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -103,7 +103,7 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
             name: group.name,
             kind: group.kind,
             state: group.state,
-            members: Some(group.members),
+            members: group.members,
             coordinator,
             ours: coordinator == Some(beside),
         });
@@ -144,15 +144,19 @@ fn add_rows(
     let mut commits = commits.iter().peekable();
     let partitions = known.map_or(&[][..], |topic| &topic.partitions);
     let row = |partition: u32, commit: Option<&super::offsets::KeptCommit>, known: Option<&Partition>| {
-        LagRow::new(
+        let mut row = LagRow::new(
             group,
             Arc::clone(topic),
             partition,
-            commit.map(|commit| commit.offset),
+            commit.and_then(|commit| commit.offset),
             commit.and_then(|commit| commit.at),
             known.and_then(|known| known.log_start),
             known.and_then(|known| known.log_end),
-        )
+        );
+        if commit.is_some_and(|commit| commit.offset.is_none()) {
+            row.status = LagStatus::Unknown;
+        }
+        row
     };
     for partition in partitions {
         while let Some((number, commit)) = commits.next_if(|(number, _)| *number < partition.id) {
@@ -171,7 +175,7 @@ mod tests {
     use super::*;
     use crate::{
         kafka::{cluster::PartitionMetadata, offsets::KeptCommit},
-        snapshot::{Broker, GroupKind, LagStatus},
+        snapshot::{Broker, GroupKind},
     };
     use std::collections::BTreeMap;
 
@@ -191,7 +195,8 @@ mod tests {
 
     fn group(name: &str, offsets_partition: u32, commits: &[(&str, &[(u32, i64)])]) -> GroupCommits {
         let commits = commits.iter().map(|(topic, commits)| {
-            let kept = commits.iter().map(|(partition, offset)| (*partition, KeptCommit { offset: *offset, at: None }));
+            let kept =
+                commits.iter().map(|(partition, offset)| (*partition, KeptCommit { offset: Some(*offset), at: None }));
             ((*topic).into(), kept.collect())
         });
         GroupCommits {
@@ -199,7 +204,7 @@ mod tests {
             offsets_partition,
             kind: GroupKind::Simple,
             state: "Empty",
-            members: 0,
+            members: Some(0),
             commits: commits.collect(),
         }
     }

@@ -55,7 +55,7 @@ const OF_GROUP: Families<Group> =
 const OF_SUM: Families<TopicLag> = &[
     (families::KAFKA_GROUP_CURRENT_OFFSET_SUM, |sum, uncommitted| {
         let minus_ones = if uncommitted == Uncommitted::Absent { sum.uncommitted_partitions.into() } else { 0 };
-        any_commit(sum).then(|| Number::Whole(sum.offset_sum.saturating_add(minus_ones)))
+        sum.offset_sum.filter(|_| any_commit(sum)).map(|offsets| Number::Whole(offsets.saturating_add(minus_ones)))
     }),
     (families::KAFKA_GROUP_LAG_SUM, |sum, _| sum.lag.filter(|_| any_commit(sum)).map(Number::Whole)),
 ];

@@ -179,8 +179,9 @@ pub struct TopicLag {
     pub max_lag: i64,
     /// Sum of lost records.
     pub lost: i64,
-    /// Sum of committed offsets, −1 for each partition without a commit (kafka_exporter's way).
-    pub offset_sum: i64,
+    /// Sum of committed offsets, −1 for each partition without a commit (kafka_exporter's way); absent while one is
+    /// unknown.
+    pub offset_sum: Option<i64>,
     /// Rows.
     pub partitions: u32,
     /// Rows whose lag is unknown although there is a commit.
@@ -334,7 +335,7 @@ impl KafkaView {
                     known_lag: 0,
                     max_lag: 0,
                     lost: 0,
-                    offset_sum: 0,
+                    offset_sum: Some(0),
                     partitions: 0,
                     unknown_partitions: 0,
                     uncommitted_partitions: 0,
@@ -342,7 +343,8 @@ impl KafkaView {
             }
             let Some(sum) = sums.last_mut() else { continue };
             sum.partitions = sum.partitions.saturating_add(1);
-            sum.offset_sum = sum.offset_sum.saturating_add(row.committed.unwrap_or(-1));
+            let committed = row.committed.or((row.status == LagStatus::NoCommit).then_some(-1));
+            sum.offset_sum = sum.offset_sum.zip(committed).map(|(sum, committed)| sum.saturating_add(committed));
             sum.lost = sum.lost.saturating_add(row.lost);
             match (row.status, row.lag) {
                 (LagStatus::NoCommit, _) => sum.uncommitted_partitions = sum.uncommitted_partitions.saturating_add(1),
@@ -402,7 +404,7 @@ mod tests {
         check(Some(90), None, Some(100), Some(10), 0, LagStatus::Behind);
     }
 
-    fn view(rows: Vec<LagRow>) -> KafkaView {
+    fn view_of(rows: Vec<LagRow>) -> KafkaView {
         let group = |name: &str| Group {
             name: name.into(),
             kind: GroupKind::Classic,
@@ -423,7 +425,7 @@ mod tests {
     fn sums_leave_unknown_out_and_count_it() {
         let row =
             |group, partition, committed, end| LagRow::new(group, "t".into(), partition, committed, None, None, end);
-        let view = view(vec![
+        let view = view_of(vec![
             row(0, 0, Some(30), Some(30)),
             row(0, 1, Some(10), Some(30)),
             row(0, 2, None, Some(30)),
@@ -431,8 +433,13 @@ mod tests {
             row(1, 1, Some(2), Some(5)),
         ]);
         let sums = view.topic_lags();
-        assert_eq!((sums[0].lag, sums[0].offset_sum, sums[0].uncommitted_partitions), (Some(20), 39, 1));
-        assert_eq!((sums[1].lag, sums[1].known_lag, sums[1].unknown_partitions, sums[1].offset_sum), (None, 3, 1, 3));
+        assert_eq!((sums[0].lag, sums[0].offset_sum, sums[0].uncommitted_partitions), (Some(20), Some(39), 1));
+        let unknown = &sums[1];
+        assert_eq!((unknown.lag, unknown.known_lag, unknown.unknown_partitions), (None, 3, 1));
+        assert_eq!(unknown.offset_sum, Some(3));
+        let unread = LagRow { status: LagStatus::Unknown, ..row(0, 1, None, Some(30)) };
+        let sum = view_of(vec![row(0, 0, Some(30), Some(30)), unread]).topic_lags().remove(0);
+        assert_eq!((sum.lag, sum.offset_sum, sum.unknown_partitions, sum.uncommitted_partitions), (None, None, 1, 0));
         assert!(view.group_observed("a") && !view.group_observed("b") && view.group_observed("gone"));
         assert_eq!(view.rows_of("b").len(), 2);
         let filter = LagFilter { group: &|_| true, topic: &|t| t == "t", min_lag: Some(4) };
@@ -442,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_view_that_is_not_whole_says_nothing_of_what_it_lacks() {
-        let whole = view(vec![]);
+        let whole = view_of(vec![]);
         assert!(whole.topic_observed("gone"));
         assert!(!KafkaView { replaying: true, ..whole.clone() }.topic_observed("gone"));
         assert!(!KafkaView { incomplete: true, ..whole.clone() }.topic_observed("gone"));

@@ -72,7 +72,7 @@ fn the_last_commit_counts_and_tombstones_remove() {
     assert!(log.0.groups(|_| true, |_| true).is_empty(), "nothing is known before the end was reached");
     let groups = log.groups();
     assert_eq!((groups.len(), groups[0].kind, groups[0].state), (1, GroupKind::Simple, "Empty"));
-    let at = |offset, at| KeptCommit { offset, at: Some(Timestamp(at)) };
+    let at = |offset, at| KeptCommit { offset: Some(offset), at: Some(Timestamp(at)) };
     assert_eq!(groups[0].commits, [("t".into(), vec![(0, at(7, 1000)), (1, at(3, 900))])]);
     assert!(log.0.groups(|_| true, |topic| topic != "t")[0].commits.is_empty());
     assert!(log.0.groups(|group| group != "g", |_| true).is_empty());
@@ -90,7 +90,7 @@ fn classic_members_and_states() {
     log.put(&key(2, &["gone"], None), Some(&classic("consumer", 1)));
     log.put(&key(2, &["gone"], None), None);
     let seen: Vec<_> = log.groups().iter().map(|g| (g.name.to_string(), g.kind, g.state, g.members)).collect();
-    let want = |name: &str, kind, state, members| (name.to_owned(), kind, state, members);
+    let want = |name: &str, kind, state, members| (name.to_owned(), kind, state, Some(members));
     assert_eq!(
         seen,
         [
@@ -106,14 +106,14 @@ fn kip_848_groups_go_through_their_states() {
     let mut log = Log::new();
     let state = |log: &mut Log| log.groups().first().map(|g| (g.kind, g.state, g.members));
     log.put(&key(3, &["g"], None), Some(&epoch(1)));
-    assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Empty", 0)));
+    assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Empty", Some(0))));
     log.put(&key(5, &["g", "m1"], None), Some(&[0, 0]));
     log.put(&key(3, &["g"], None), Some(&epoch(2)));
-    assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Assigning", 1)));
+    assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Assigning", Some(1))));
     log.put(&key(6, &["g"], None), Some(&epoch(2)));
-    assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Reconciling", 1)));
+    assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Reconciling", Some(1))));
     log.put(&key(8, &["g", "m1"], None), Some(&epoch(2)));
-    assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Stable", 1)));
+    assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Stable", Some(1))));
     for tombstone in
         [key(8, &["g", "m1"], None), key(5, &["g", "m1"], None), key(6, &["g"], None), key(3, &["g"], None)]
     {
@@ -144,8 +144,26 @@ fn a_record_that_cannot_be_read_is_an_error_and_is_passed_by() {
     let mut log = Log::new();
     assert_eq!(log.0.apply(0, 0, &[0, 1, 0, 9], None), Err(RecordError::Truncated));
     assert_eq!(log.0.position(0), Some(1));
-    let bad_version = [0u8, 9, 0, 0, 0, 0, 0, 0, 0, 0];
-    let on = key(1, &["g", "t"], Some(0));
-    assert_eq!(log.0.apply(0, 1, &on, Some(&bad_version)), Err(RecordError::UnknownVersion));
     assert!(log.groups().is_empty());
+}
+
+/// A broker newer than we are must not freeze what an older one wrote: ends move on, and that would be lag.
+#[test]
+fn what_a_value_that_cannot_be_read_is_about_is_not_known_from_then_on() {
+    let mut log = Log::new();
+    let on = |partition| key(1, &["g", "t"], Some(partition));
+    let bad_version = [0u8, 9, 0, 0, 0, 0, 0, 0, 0, 0];
+    log.put(&on(0), Some(&commit(5, 1)));
+    log.put(&on(1), Some(&commit(6, 1)));
+    log.put(&key(2, &["g"], None), Some(&classic("consumer", 2)));
+    for about in [on(0), on(2), key(2, &["g"], None)] {
+        assert_eq!(log.0.apply(0, log.1, &about, Some(&bad_version)), Err(RecordError::UnknownVersion));
+        log.1 += 1;
+    }
+    let group = log.groups().remove(0);
+    assert_eq!((group.kind, group.state, group.members), (GroupKind::Unknown, "Unknown", None));
+    let offsets: Vec<_> = group.commits[0].1.iter().map(|(partition, commit)| (*partition, commit.offset)).collect();
+    assert_eq!(offsets, [(0, None), (1, Some(6)), (2, None)]);
+    log.put(&on(0), Some(&commit(7, 1)));
+    assert_eq!(log.groups()[0].commits[0].1[0].1.offset, Some(7));
 }
