@@ -43,7 +43,7 @@ pub(super) fn main(listen: SocketAddr, duration: Option<Duration>) -> ExitCode {
 async fn demo(listen: SocketAddr, duration: Option<Duration>) -> anyhow::Result<bool> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let scratch = ScratchDir::new()?;
-    let (tasks, _ended) = Tasks::new();
+    let (tasks, mut ended) = Tasks::new();
     let world = World::start(&tasks).await?;
     let path = scratch.path().join("agent.yaml");
     std::fs::write(&path, demo::config_yaml(&world, &listen.to_string(), scratch.path()))
@@ -59,12 +59,22 @@ async fn demo(listen: SocketAddr, duration: Option<Duration>) -> anyhow::Result<
                 None => std::future::pending().await,
             }
         };
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {}, () = time_is_up => {} }
+        tokio::select! {
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+            () = time_is_up => true,
+            name = ended.next() => {
+                tracing::error!(task = name, "a part of the demo's world ended on its own; stopping");
+                false
+            }
+        }
     };
+    let mut world_is_well = true;
+    let shutdown = async { world_is_well = shutdown.await };
     let (_no_hangups, hangups) = mpsc::channel(1);
     let clean = app.run(shutdown, hangups).await;
     tasks.shut_down(WORLD_GRACE).await;
-    Ok(clean)
+    Ok(clean && world_is_well)
 }
 
 async fn show(looks: Looks, world: World, url: String, stop: Stop) {
