@@ -11,6 +11,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 /// How many ends of tasks may wait to be looked at; more would only repeat "stop".
 const ENDED_CAPACITY: usize = 64;
+/// Bytes of a thread's name that Linux keeps.
+const MAX_THREAD_NAME: usize = 15;
 
 /// Tells tasks and threads to end. Cloning shares the signal.
 #[derive(Clone, Debug)]
@@ -112,14 +114,14 @@ impl Tasks {
         self.keep(name, Running::Task(handle));
     }
 
-    /// Runs a closure on a thread of its own. The name is cut to the 15 bytes that Linux keeps.
+    /// Runs a closure on a thread of its own. The name is cut to [`MAX_THREAD_NAME`].
     ///
     /// # Errors
     /// When the system refuses another thread.
     pub fn thread(&self, name: &str, body: impl FnOnce(Stop) + Send + 'static) -> std::io::Result<()> {
         let guard = EndGuard { name: name.to_owned(), stop: self.stop(), ended: self.ended.clone() };
         let stop = self.stop();
-        let short = crate::model::clip(name, 15).to_owned();
+        let short = crate::model::clip(name, MAX_THREAD_NAME).to_owned();
         let handle = thread::Builder::new().name(short).spawn(move || {
             let _guard = guard;
             body(stop);

@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, watch};
 pub const PIPELINE_CAPACITY: usize = 256;
 /// Batches of deliveries that may wait for the fan-out; the pipeline keeps what does not fit.
 pub const DELIVER_CAPACITY: usize = 64;
-/// Requests to reload that may wait; one more is refused.
+/// Requests to reload that may wait; one more waits for a place.
 pub const RELOAD_CAPACITY: usize = 4;
 /// How long everything may take to end after SIGTERM.
 pub const GRACE: Duration = Duration::from_secs(4);

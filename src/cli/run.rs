@@ -12,6 +12,11 @@ use tokio::{
     sync::mpsc,
 };
 
+/// Threads that all tasks share.
+const WORKERS: usize = 2;
+/// Hangups that may wait; those that come meanwhile are one with it.
+const HANGUP_CAPACITY: usize = 1;
+
 pub(super) fn main(path: &Path) -> ExitCode {
     let path = path.to_owned();
     let load = move || load(&path);
@@ -35,7 +40,7 @@ pub(super) fn load(path: &Path) -> Result<Config, String> {
 
 /// Runs a future on the agent's runtime. What still runs when it ends is left behind.
 pub(super) fn block_on(future: impl Future<Output = anyhow::Result<bool>>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("cannot start the runtime: {error}");
@@ -70,7 +75,7 @@ async fn agent(config: Config, load: LoadConfig) -> anyhow::Result<bool> {
 
 /// SIGHUPs as items of a channel; those that come while one is being served are one.
 fn forward(tasks: &Tasks, mut hangup: Signal) -> mpsc::Receiver<()> {
-    let (sender, receiver) = mpsc::channel(1);
+    let (sender, receiver) = mpsc::channel(HANGUP_CAPACITY);
     let stop = tasks.stop();
     tasks.task("sighup", async move {
         loop {

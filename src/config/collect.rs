@@ -30,6 +30,8 @@ pub const JMX_SIZES: RangeInclusive<u64> = 1024..=1 << 30;
 pub const SERIES: RangeInclusive<u64> = 1000..=100_000_000;
 /// Most bytes of `kafka.bootstrap_servers`.
 pub const MAX_BOOTSTRAP_BYTES: usize = 8192;
+/// Longest name of a librdkafka property, in bytes.
+pub const MAX_PROPERTY_NAME_BYTES: usize = 128;
 /// Most bytes of a librdkafka property (a PEM chain is the longest that is known).
 pub const MAX_PROPERTY_BYTES: usize = 64 << 10;
 
@@ -179,7 +181,7 @@ fn properties(reader: &mut Reader<'_>, mut field: Field) -> BTreeMap<String, Sec
             continue;
         }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if name.is_empty() || name.len() > 128 || !name.bytes().all(plain) {
+        if name.is_empty() || name.len() > MAX_PROPERTY_NAME_BYTES || !name.bytes().all(plain) {
             reader.problem(&field.path, "not the name of a librdkafka property");
             continue;
         }

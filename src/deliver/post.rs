@@ -15,6 +15,9 @@ use tokio::time::{Instant, timeout_at};
 /// Bytes read of an answer.
 pub const MAX_ANSWER: usize = 64 << 10;
 
+/// Connections to one receiver that are kept open between posts.
+const MAX_KEPT_CONNECTIONS: usize = 1;
+
 /// Our `User-Agent`.
 const USER_AGENT: &str = concat!("brokerwarden/", env!("CARGO_PKG_VERSION"));
 
@@ -90,7 +93,9 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) fn new(timeout: Duration) -> Self {
-        let plain = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(HttpConnector::new());
+        let plain = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(MAX_KEPT_CONNECTIONS)
+            .build(HttpConnector::new());
         Self { timeout, plain, secure: OnceLock::new() }
     }
 
@@ -124,7 +129,8 @@ impl Sender {
         }
         let builder = HttpsConnectorBuilder::new().with_native_roots().map_err(PostError::Roots)?;
         let connector = builder.https_only().enable_http1().build();
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
+        let client =
+            Client::builder(TokioExecutor::new()).pool_max_idle_per_host(MAX_KEPT_CONNECTIONS).build(connector);
         Ok(self.secure.get_or_init(|| client))
     }
 }

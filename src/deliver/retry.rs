@@ -4,6 +4,18 @@ use std::time::Duration;
 
 /// Longest answer to `Retry-After` that is honoured.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
+/// See [`Timing::timeout`].
+pub const POST_TIMEOUT: Duration = Duration::from_secs(10);
+/// See [`Timing::first_retry`].
+pub const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// See [`Timing::longest_retry`].
+pub const LONGEST_RETRY: Duration = Duration::from_mins(1);
+/// See [`Timing::max_age`].
+pub const MAX_WEBHOOK_AGE: Duration = Duration::from_hours(1);
+/// See [`Timing::last_words`].
+pub const LAST_WORDS: Duration = Duration::from_secs(1);
+/// See [`Timing::flush`].
+pub const FLUSH_TIME: Duration = Duration::from_secs(2);
 
 /// Deadlines and delays of all notifiers; other than the default only in tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +37,12 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            timeout: Duration::from_secs(10),
-            first_retry: Duration::from_millis(500),
-            longest_retry: Duration::from_mins(1),
-            max_age: Duration::from_hours(1),
-            last_words: Duration::from_secs(1),
-            flush: Duration::from_secs(2),
+            timeout: POST_TIMEOUT,
+            first_retry: FIRST_RETRY,
+            longest_retry: LONGEST_RETRY,
+            max_age: MAX_WEBHOOK_AGE,
+            last_words: LAST_WORDS,
+            flush: FLUSH_TIME,
         }
     }
 }

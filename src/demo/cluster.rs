@@ -24,6 +24,9 @@ const HALF_STEP: Duration = Duration::from_millis(100);
 /// The longest wait for the first records to be acknowledged.
 const FIRST_RECORDS_LIMIT: Duration = Duration::from_secs(5);
 
+/// The longest that one record may take to be acknowledged.
+const RECORD_LIMIT: Duration = Duration::from_secs(5);
+
 /// What the cluster acknowledged, for the simulation and the JMX page.
 #[derive(Debug, Default)]
 pub(super) struct Board {
@@ -118,7 +121,7 @@ impl Cluster {
             .set("client.id", "brokerwarden-demo")
             .set("enable.metrics.push", "false")
             .set("linger.ms", "20")
-            .set("message.timeout.ms", "5000")
+            .set("message.timeout.ms", RECORD_LIMIT.as_millis().to_string())
             .create_with_context(Acknowledged(Arc::clone(&board)))?;
         let mut cluster = Self { producer, board, simulation: Simulation::new(), _mock: mock };
         cluster.step(Duration::ZERO)?;

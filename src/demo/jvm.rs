@@ -28,6 +28,9 @@ const PAGE: &[u8] = include_bytes!("jmx-page.txt.gz");
 /// The longest that one reader of the page may take; readers are served one after the other.
 pub const CONNECTION_LIMIT: Duration = Duration::from_secs(5);
 
+/// Wait after the system refused to hand over a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// The embedded page, decompressed.
 pub(super) fn template() -> std::io::Result<String> {
     let mut text = String::new();
@@ -51,7 +54,7 @@ pub(super) async fn serve(listener: TcpListener, template: String, board: Arc<Bo
                 tracing::warn!(%error, "cannot accept a connection to the demo's JMX page");
                 tokio::select! {
                     () = stop.wait() => return,
-                    () = tokio::time::sleep(Duration::from_millis(100)) => continue,
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => continue,
                 }
             }
         };

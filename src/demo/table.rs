@@ -260,6 +260,7 @@ fn describe(alert: &Alert) -> String {
 
 /// What people should know is wrong with the agent itself.
 fn troubles(snapshot: &Snapshot, rules: &RulesView) -> Vec<String> {
+    /// Bytes of a reason that are shown.
     const MAX_REASON: usize = 160;
     let mut out = Vec::new();
     for target in snapshot.targets.iter().filter(|target| !target.up) {

@@ -25,6 +25,8 @@ pub const START_INTERVAL: Duration = Duration::from_secs(30);
 pub const READER_STALE_INTERVALS: u32 = 3;
 /// Long enough for the reader to be helped over transaction markers at the end.
 pub const READER_STALE_LEAST: Duration = Duration::from_secs(15);
+/// What a request gets at least, when what went before it has used up `kafka.timeout`.
+pub const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Collector {
     pub(super) fn offsets(
@@ -44,7 +46,7 @@ impl Collector {
             asked.extend(partitions.into_iter().map(|partition| (Which::End, partition)));
             wanted.insert(leader, asked);
         }
-        let timeout = self.config.timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(100));
+        let timeout = self.config.timeout.saturating_sub(started.elapsed()).max(LEAST_TIMEOUT);
         let mut answers = self.leaders.ask(wanted, timeout);
         self.count(&answers.errors, answers.requests, &answers.silent);
         self.ask_outside(cluster, groups, &mut answers.offsets, started);
@@ -95,7 +97,7 @@ impl Collector {
             }
         }
         if !wanted.is_empty() {
-            let timeout = self.config.timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(100));
+            let timeout = self.config.timeout.saturating_sub(started.elapsed()).max(LEAST_TIMEOUT);
             let answers = self.leaders.ask(wanted, timeout);
             self.count(&answers.errors, answers.requests, &[]);
             offsets.extend(answers.offsets);

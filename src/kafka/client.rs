@@ -18,12 +18,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The longest text of librdkafka's that is passed on.
+/// The longest text of librdkafka's that is passed on, in bytes.
 pub const MAX_ERROR_TEXT: usize = 500;
 /// The largest file that may hold a secret, in bytes.
 pub const MAX_SECRET_FILE: u64 = 64 * 1024;
 /// What librdkafka said longer ago than this does not explain a failure of now.
 const ERROR_MEMORY: Duration = Duration::from_secs(30);
+/// Bytes of fetched records that may wait for our reader.
+const MAX_QUEUED_BYTES: u64 = 16 << 20;
+/// Longest time for a connection to a broker to be set up, TLS and SASL included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Wait before a lost connection is tried again; doubled after each failure.
+const FIRST_RECONNECT: Duration = Duration::from_millis(100);
+/// Longest such wait.
+const LONGEST_RECONNECT: Duration = Duration::from_secs(1);
 
 impl ClientError {
     /// The error and its cause, in one line for people.
@@ -130,7 +138,7 @@ pub fn reader(config: &Config, pace: Pace) -> Result<Handle, ClientError> {
         // An open, later aborted, transaction's commits must never be shown.
         .set("isolation.level", "read_committed")
         .set("fetch.queue.backoff.ms", "10")
-        .set("queued.max.messages.kbytes", "16384");
+        .set("queued.max.messages.kbytes", (MAX_QUEUED_BYTES >> 10).to_string());
     create(config, &mut client)
 }
 
@@ -155,9 +163,9 @@ fn common(config: &Config) -> ClientConfig {
         .set("allow.auto.create.topics", "false")
         .set("enable.metrics.push", "false")
         .set("log.connection.close", "false")
-        .set("reconnect.backoff.ms", "100")
-        .set("reconnect.backoff.max.ms", "1000")
-        .set("socket.connection.setup.timeout.ms", "10000")
+        .set("reconnect.backoff.ms", FIRST_RECONNECT.as_millis().to_string())
+        .set("reconnect.backoff.max.ms", LONGEST_RECONNECT.as_millis().to_string())
+        .set("socket.connection.setup.timeout.ms", CONNECT_TIMEOUT.as_millis().to_string())
         // Metadata is asked for in each cycle anyway.
         .set("topic.metadata.refresh.interval.ms", "-1");
     client

@@ -19,6 +19,8 @@ use std::{
 
 /// Partitions in one call: fewer calls cost the broker less, but librdkafka merges the answers in quadratic time.
 pub const CHUNK: usize = 1000;
+/// Jobs that may wait for a leader's thread.
+const JOB_CAPACITY: usize = 1;
 /// How often an idle leader thread looks whether it should end.
 const IDLE_LOOK: Duration = Duration::from_millis(250);
 
@@ -131,7 +133,7 @@ impl Leaders {
         match self.threads.entry(id) {
             Entry::Occupied(thread) => Ok(thread.into_mut()),
             Entry::Vacant(place) => {
-                let (jobs, receiver) = sync_channel(1);
+                let (jobs, receiver) = sync_channel(JOB_CAPACITY);
                 let busy = Arc::new(AtomicBool::new(false));
                 let (handle, flag) = (Arc::clone(&self.handle), Arc::clone(&busy));
                 self.tasks.thread(&format!("ends-{id}"), move |stop| serve(id, &handle, &receiver, &flag, &stop))?;

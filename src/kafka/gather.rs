@@ -1,6 +1,7 @@
 //! The part of the cycle that gathers groups and their commits.
 
 use super::{
+    bounds::LEAST_TIMEOUT,
     cluster::{Cluster, OFFSETS_TOPIC},
     collector::{Collector, as_f64},
     ends::{TopicPartition, Which},
@@ -12,7 +13,7 @@ use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode, metadata::MetadataTop
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 impl Collector {
@@ -22,7 +23,7 @@ impl Collector {
         if cluster.topics.contains_key(OFFSETS_TOPIC) {
             return None;
         }
-        let left = self.config.timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(100));
+        let left = self.config.timeout.saturating_sub(started.elapsed()).max(LEAST_TIMEOUT);
         self.metrics.count(&families::KAFKA_REQUESTS, &["Metadata"]);
         let code = self.requests.fetch_metadata(Some(OFFSETS_TOPIC), left).map(|metadata| {
             let topic = metadata.topics().iter().find(|topic| topic.name() == OFFSETS_TOPIC);

@@ -31,6 +31,9 @@ pub const MAX_LOGGED: usize = 100;
 /// Bytes of an alert's labels in one log line.
 const MAX_LOGGED_LABELS: usize = 1024;
 
+/// Bytes of an alert's name in one log line.
+const MAX_LOGGED_NAME: usize = 256;
+
 /// How long the notifiers' side may take to accept the last deliveries when we stop.
 const LAST_DELIVERY: Duration = Duration::from_millis(500);
 
@@ -137,7 +140,8 @@ fn log(transition: &Transition) {
     let to = if *dropped { "inactive" } else { alert.phase.text() };
     let labels = text_of(&alert.key.labels);
     let labels = BoundedText(&labels, MAX_LOGGED_LABELS);
-    tracing::info!(rule = %alert.key.rule, alertname = %BoundedText(&alert.key.name, 256), %labels, from, to, "alert changed");
+    let name = BoundedText(&alert.key.name, MAX_LOGGED_NAME);
+    tracing::info!(rule = %alert.key.rule, alertname = %name, %labels, from, to, "alert changed");
 }
 
 /// As in PromQL, without `alertname` and `rule`, which stand before it in the log line.

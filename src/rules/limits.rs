@@ -3,12 +3,16 @@
 use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
-/// Rules in all.
+/// Rules of `rules_dir`.
 pub const MAX_RULES: usize = 1_000;
 /// Entries of `rules_dir` that are looked at.
 pub const MAX_DIR_ENTRIES: usize = 10_000;
 /// Bytes of a rule's name.
 pub const MAX_RULE_NAME: usize = 100;
+/// Bytes of a module's path that people are shown.
+pub const MAX_SHOWN_PATH: usize = 1_000;
+/// Bytes of a file's name in a complaint about it.
+pub const MAX_SHOWN_FILE: usize = 200;
 /// Bytes of a module's file.
 pub const MAX_MODULE_BYTES: u64 = 32 << 20;
 /// Bytes of the YAML beside a module.
@@ -52,6 +56,8 @@ pub const MAX_MEMORIES: usize = 16;
 pub const MAX_TABLES: usize = 64;
 /// Elements of all tables of one component together.
 pub const MAX_TABLE_ELEMENTS: usize = 100_000;
+/// Bytes that wasmtime keeps for an instance besides its memories and tables: of a core module, and of a component.
+pub const MAX_INSTANCE_BYTES: usize = 4 << 20;
 /// Bytes that one call may carry from the guest to the host.
 pub const MAX_BYTES_PER_CALL: usize = 1 << 20;
 /// Resource handles that a guest may hold.
@@ -95,6 +101,8 @@ pub const MAX_LABEL_VALUE: usize = 1 << 10;
 pub const MAX_ANNOTATION: usize = 8 << 10;
 /// Bytes of a subject: Kafka's own limit for the name of a group.
 pub const MAX_SUBJECT: usize = 32_767;
+/// Bytes of a bad name in what is said about it.
+pub const MAX_SHOWN_NAME: usize = 80;
 /// Bytes of a reason that a rule gives, or that we give for its failure.
 pub const MAX_REASON: usize = 1 << 10;
 

@@ -122,7 +122,7 @@ fn text(what: &str, said: String, longest: usize) -> Result<String, Refused> {
 }
 
 fn clipped(text: &str) -> String {
-    BoundedText(text, 80).to_string()
+    BoundedText(text, limits::MAX_SHOWN_NAME).to_string()
 }
 
 /// A label or metric name of Prometheus (without colons).

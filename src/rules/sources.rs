@@ -28,7 +28,7 @@ impl Desired {
     pub(super) fn module_text(&self) -> String {
         match &self.module {
             Module::Builtin(name) => format!("builtin:{name}"),
-            Module::File(path) => BoundedText(&path.to_string_lossy(), 1_000).to_string(),
+            Module::File(path) => BoundedText(&path.to_string_lossy(), limits::MAX_SHOWN_PATH).to_string(),
         }
     }
 
@@ -78,11 +78,12 @@ impl Print {
 pub(super) fn read_folder(folder: &Path) -> io::Result<(BTreeMap<String, PathBuf>, Vec<String>)> {
     let mut modules = BTreeMap::new();
     let mut complaints = Vec::new();
+    let too_many =
+        || io::Error::other(format!("more than {} entries or {} rules", limits::MAX_DIR_ENTRIES, limits::MAX_RULES));
     for (number, entry) in fs::read_dir(folder)?.enumerate() {
         let entry = entry?;
-        if number >= limits::MAX_DIR_ENTRIES || modules.len() >= limits::MAX_RULES {
-            let text = format!("more than {} entries or {} rules", limits::MAX_DIR_ENTRIES, limits::MAX_RULES);
-            return Err(io::Error::other(text));
+        if number >= limits::MAX_DIR_ENTRIES {
+            return Err(too_many());
         }
         let file = entry.file_name();
         let file = file.to_string_lossy();
@@ -94,7 +95,7 @@ pub(super) fn read_folder(folder: &Path) -> io::Result<(BTreeMap<String, PathBuf
         if !is_rule_name(name) {
             complaints.push(format!(
                 "{} is no name for a rule: letters, digits, '.', '_' and '-', at most {} bytes",
-                BoundedText(&file, 200),
+                BoundedText(&file, limits::MAX_SHOWN_FILE),
                 limits::MAX_RULE_NAME
             ));
             continue;
@@ -102,6 +103,7 @@ pub(super) fn read_folder(folder: &Path) -> io::Result<(BTreeMap<String, PathBuf
         match fs::metadata(entry.path()) {
             // A link into nothing is no file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            _ if modules.len() >= limits::MAX_RULES => return Err(too_many()),
             _ => drop(modules.insert(name.to_owned(), entry.path())),
         }
     }
@@ -202,6 +204,19 @@ mod tests {
         assert_eq!(modules.keys().collect::<Vec<_>>(), ["ok"]);
         assert_eq!(complaints.len(), 1);
         assert!(read_folder(&dir.path().join("gone")).is_err());
+    }
+
+    #[test]
+    fn as_many_rules_as_allowed_may_have_other_files_beside_them() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..limits::MAX_RULES {
+            for end in ["wasm", "yaml"] {
+                fs::write(dir.path().join(format!("r{number}.{end}")), b"").unwrap();
+            }
+        }
+        assert_eq!(read_folder(dir.path()).unwrap().0.len(), limits::MAX_RULES);
+        fs::write(dir.path().join("more.wasm"), b"").unwrap();
+        assert!(read_folder(dir.path()).unwrap_err().to_string().contains("more than"));
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod harness;
 #[cfg(test)]
 mod jmx_pages;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod notifiers;
 #[cfg(test)]
 mod rules;

@@ -69,18 +69,18 @@ const HEAVY: &[&str] = &["hyper", "rdkafka", "rdkafka-sys", "rustls", "serde", "
 const LONG: usize = 400;
 const TOO_LONG: usize = 600;
 
-fn root() -> &'static Path {
+pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A source file: its path below src, all its text, and the code that is shipped: no comments, no tests.
-struct Source {
-    path: String,
-    text: String,
+pub(super) struct Source {
+    pub(super) path: String,
+    pub(super) text: String,
     code: Vec<(usize, String)>,
 }
 
-fn sources() -> Vec<Source> {
+pub(super) fn sources() -> Vec<Source> {
     let mut found = Vec::new();
     let mut folders = vec![root().join("src")];
     while let Some(folder) = folders.pop() {
@@ -107,7 +107,7 @@ fn read(path: &Path) -> Source {
 }
 
 /// Files of tests: `tests.rs`, `…_tests.rs`, and what is below a folder `tests`.
-fn is_test(path: &str) -> bool {
+pub(super) fn is_test(path: &str) -> bool {
     path.ends_with("tests.rs") || path.contains("tests/")
 }
 
