@@ -14,14 +14,14 @@ use std::{
 pub fn read_short(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
     if !file.metadata()?.is_file() {
-        return Err(invalid("not a regular file".to_owned()));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > most) {
-        return Err(invalid(format!("the file is too large; allowed: at most {most} bytes")));
+        let text = format!("the file is too large; allowed: at most {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
     Ok(bytes)
 }

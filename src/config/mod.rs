@@ -78,7 +78,7 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result
     let absolute = std::path::absolute(path).map_err(read)?;
     let whole = |text: String| LoadError::Problems(vec![Problem { path: path.display().to_string(), text }]);
     let bytes = files::read_short(path, MAX_FILE_BYTES).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidInput => whole(error.to_string()),
+        std::io::ErrorKind::FileTooLarge => whole(error.to_string()),
         _ => read(error),
     })?;
     let text = String::from_utf8(bytes)

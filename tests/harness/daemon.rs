@@ -112,6 +112,11 @@ impl Daemon {
         self.home.listen
     }
 
+    /// From the next reload on it is to listen there. Returns where it listened.
+    pub(crate) fn move_to(&mut self, port: u16) -> SocketAddr {
+        std::mem::replace(&mut self.home.listen, local(port))
+    }
+
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> http::Answer {
         http::get(self.home.listen, path).unwrap_or_else(|error| panic!("GET {path}: {error}"))

@@ -2,15 +2,19 @@
 
 use crate::harness::{
     daemon::{Daemon, Home, idle},
-    free_port, holds,
-    http::{self, Server, reply},
-    pause,
+    free_port,
+    guests::{self, Fault},
+    holds,
+    http::{self, Request, Server, reply},
+    page::Page,
+    pause, within,
 };
 use rustix::process::Signal;
 use std::{
     io::Write,
     net::TcpStream,
-    sync::atomic::Ordering,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -101,6 +105,83 @@ fn a_good_configuration_is_taken_and_a_bad_one_refused_whole() {
         seen.expect("brokerwarden_target_up", &[("target", "fifth")], 1.0)?;
         seen.expect("brokerwarden_config_last_reload_successful", &[], 1.0)
     });
+}
+
+#[test]
+fn a_reload_moves_the_server_and_exchanges_rules_and_notifiers() {
+    let told = |kept: &Arc<Mutex<Vec<Request>>>| kept.lock().unwrap().len();
+    let webhook = || {
+        let kept = Arc::<Mutex<Vec<Request>>>::default();
+        let taken = Arc::clone(&kept);
+        let server = Server::start(move |request, stream, _| {
+            taken.lock().unwrap().push(request);
+            reply(stream, 200, "text/plain", b"ok")
+        });
+        (server, kept)
+    };
+    let ((first_hook, first_told), (second_hook, second_told)) = (webhook(), webhook());
+    let yaml = |module: &str, hook: &Server| {
+        format!(
+            "{}\nrules: [{{name: mine, module: \"{module}\"}}]\nnotify: [{{name: hook, type: webhook, url: \"{}\"}}]",
+            idle(),
+            hook.url("/")
+        )
+    };
+    let firing = |page: &Page, name: &str| {
+        let alert = [("alertname", name), ("rule", "mine"), ("state", "firing")];
+        holds(page.has("brokerwarden_alert", &alert), format!("{name} does not fire"))
+    };
+    let home = Home::new();
+    home.write("one.wasm", guests::rule("One", Fault::None));
+    home.write("two.wasm", guests::rule("Two", Fault::None));
+    let mut agent = home.start(&yaml("one.wasm", &first_hook));
+    agent.until(SEEN, "the first rule", |page| firing(page, "One"));
+    within(SEEN, "the first webhook is told", || holds(told(&first_told) == 1, told(&first_told)));
+
+    let before = agent.move_to(free_port());
+    agent.home.configure(&yaml("two.wasm", &second_hook));
+    agent.signal(Signal::HUP);
+    within(SEEN, "it answers at the new address", || http::get(agent.address(), "/-/healthy").map(|_| ()));
+    within(SEEN, "the old address is free", || {
+        holds(TcpStream::connect(before).is_err(), "somebody still listens there")
+    });
+    agent.until(SEEN, "the second rule", |page| {
+        firing(page, "Two")?;
+        holds(firing(page, "One").is_err(), "the first rule's alert still fires")
+    });
+    within(SEEN, "the second webhook is told of both", || holds(told(&second_told) >= 2, told(&second_told)));
+    assert_eq!(told(&first_told), 1, "the first webhook was told after it was taken out");
+
+    // Without rules and notifiers: what fired resolves.
+    agent.home.configure(&idle());
+    agent.signal(Signal::HUP);
+    agent.until(SEEN, "no rule is left", |page| {
+        holds(!page.has("brokerwarden_rule_info", &[]), "a rule is live")?;
+        holds(firing(page, "Two").is_err(), "its alert still fires")
+    });
+    agent.must_run();
+}
+
+/// A log that nobody reads must not hold up the agent.
+#[test]
+fn a_full_pipe_on_standard_error_holds_up_nothing() {
+    let home = Home::new();
+    home.configure(&idle());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_brokerwarden"))
+        .args(["run", "--config"])
+        .arg(home.path("agent.yaml"))
+        .env("RUST_LOG", "trace")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    within(SEEN, "it answers", || http::get(home.listen(), "/-/healthy").map(|_| ()));
+    // More than fits into a pipe, since each is logged.
+    for number in 0..2_000 {
+        http::get(home.listen(), "/metrics").unwrap_or_else(|error| panic!("request {number}: {error}"));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    let status = within(DRAIN, "it ends", || child.try_wait().unwrap().ok_or("it still runs"));
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]
