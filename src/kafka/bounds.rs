@@ -104,7 +104,7 @@ impl Collector {
         }
     }
 
-    fn count(&self, errors: &HashMap<String, u64>, requests: u64, silent: &[BrokerId]) {
+    pub(super) fn count(&self, errors: &HashMap<String, u64>, requests: u64, silent: &[BrokerId]) {
         self.metrics.add(&families::KAFKA_REQUESTS, &["ListOffsets"], as_f64(requests));
         for (error, count) in errors {
             tracing::debug!(error, count, "offsets could not be had");

@@ -9,7 +9,9 @@ use super::{
     ends::{Leaders, TopicPartition},
     freshness::Freshness,
     gather::followed,
+    produced::Produced,
     reader::{self, Shared},
+    seeds::Seeds,
     view,
 };
 use crate::{
@@ -65,6 +67,8 @@ pub(super) struct Collector {
     pub(super) starts_asked: Option<Instant>,
     pub(super) cluster_id: Option<String>,
     pub(super) freshness: Freshness,
+    pub(super) produced: Produced,
+    pub(super) seeds: Seeds,
     pub(super) view: Option<Arc<KafkaView>>,
     pub(super) ready: bool,
 }
@@ -183,9 +187,13 @@ impl Collector {
             return Ok(Cycle::Partial(None, "stopping".to_owned()));
         }
         self.self_report(&cluster, beside, &led, &caught_up, &offsets);
+        self.observe_ends(&groups, &offsets, at);
         let stale = self.stale(&caught_up, &offsets);
         // A group of a partition that has no leader just now, or cannot be read, is unknown; it is not somebody else's.
         groups.retain(|group| led.contains(&group.offsets_partition) && !stale.contains(&group.offsets_partition));
+        // A commit that is read on the way to the end is not the newest.
+        let current = groups.iter().filter(|group| caught_up.contains(&group.offsets_partition));
+        self.ask_before_our_time(&cluster, current, &offsets, started);
         let unread = led.difference(&caught_up).count();
         // An error of the reader matters while there is something that it has not read.
         let error = unknown.or(error.filter(|_| unread > 0 || !stale.is_empty()));
@@ -200,6 +208,7 @@ impl Collector {
             incomplete: error.is_some() || !stale.is_empty(),
             wants_topic: &|topic| self.config.topics.wants(topic),
             offsets: &offsets,
+            produced: &self.produced,
         }));
         if let Some(error) = error {
             self.metrics.count(&families::TARGET_ERRORS, &[error.reason, KAFKA_TARGET]);
@@ -244,6 +253,7 @@ impl Collector {
         if self.cluster_id.is_some() && cluster_id.is_some() && self.cluster_id != cluster_id {
             tracing::warn!(old = ?self.cluster_id, new = ?cluster_id, "this is another cluster; starting anew");
             self.starts.clear();
+            (self.produced, self.seeds) = (Produced::default(), Seeds::default());
             self.beside = None;
             self.view = None;
             self.shared.lock().reset = true;
@@ -349,6 +359,8 @@ pub fn start(
         starts_asked: None,
         cluster_id: None,
         freshness: Freshness::default(),
+        produced: Produced::default(),
+        seeds: Seeds::default(),
         view: None,
         ready: false,
     };

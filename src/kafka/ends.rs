@@ -1,9 +1,9 @@
-//! End and start offsets: batched ListOffsets, one leader apart from the other. A thread for each leader may hang
-//! for as long as its call does; the others, and the cycle, do not notice.
+//! End and start offsets, and offsets by time: batched ListOffsets, one leader apart from the other. A thread for each
+//! leader may hang for as long as its call does; the others, and the cycle, do not notice.
 
 use super::client::Handle;
 use crate::{
-    model::BrokerId,
+    model::{BrokerId, Timestamp},
     supervise::{Stop, Tasks},
 };
 use rdkafka::{Offset, TopicPartitionList, consumer::Consumer, error::KafkaError};
@@ -24,14 +24,20 @@ const JOB_CAPACITY: usize = 1;
 /// How often an idle leader thread looks whether it should end.
 const IDLE_LOOK: Duration = Duration::from_millis(250);
 
-/// Which end of the log is asked for.
+/// Which offset is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Which {
     /// High watermark.
     End,
     /// Log start.
     Start,
+    /// That of the first record with this timestamp or a later one; [`NO_RECORD`] when there is none. A broker that
+    /// leaves a partition out of its answer makes it look as if the time itself were the offset.
+    At(Timestamp),
 }
+
+/// What Kafka says in place of an offset where no record is as late as the time that was asked for.
+pub const NO_RECORD: i64 = -1;
 
 /// Topic and partition.
 pub type TopicPartition = (Arc<str>, u32);
@@ -85,14 +91,15 @@ impl Leaders {
     }
 
     /// Asks each leader for its partitions and waits until all answered, `timeout` passed, or the tasks were told to
-    /// stop.
+    /// stop. Ends come first, since lag needs them; then all is asked in order, neighbours that ask for the same at once.
     pub fn ask(&mut self, wanted: HashMap<BrokerId, Vec<(Which, TopicPartition)>>, timeout: Duration) -> Answers {
         let stop = self.tasks.stop();
         let deadline = Instant::now() + timeout;
         let mut answers = Answers::default();
         let (answer, answered) = sync_channel(wanted.len().max(1));
         let mut waiting = Vec::new();
-        for (leader, partitions) in wanted {
+        for (leader, mut partitions) in wanted {
+            partitions.sort_by_key(|(which, _)| *which != Which::End);
             let thread = match self.leader(leader) {
                 Ok(thread) => thread,
                 Err(error) => {
@@ -161,31 +168,34 @@ fn serve(leader: BrokerId, handle: &Handle, jobs: &Receiver<Job>, busy: &AtomicB
     }
 }
 
-/// Asks one leader, chunk by chunk, ends first: lag needs them. Each answer is handed over by itself, so that a slow
-/// call costs only what it asks for. A partition that fails costs itself only.
+/// Asks one leader, chunk by chunk. Each answer is handed over by itself, so that a slow call costs only what it asks
+/// for. A partition that fails costs itself only.
 fn call_all(leader: BrokerId, handle: &Handle, job: &Job, stop: &Stop) {
-    // One list cannot ask for both ends of a partition: look-ups by timestamp are keyed by partition.
-    for which in [Which::End, Which::Start] {
-        let wanted: Vec<_> =
-            job.partitions.iter().filter(|(asked, _)| *asked == which).map(|(_, partition)| partition).collect();
-        for chunk in wanted.chunks(CHUNK) {
-            let left = job.deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || stop.stopped() {
-                return;
-            }
-            if job.answer.send((leader, call(handle, which, chunk, left))).is_err() {
-                return;
-            }
+    // One list cannot ask twice about a partition: look-ups by timestamp are keyed by partition.
+    let alike = job.partitions.chunk_by(|(one, _), (other, _)| one == other);
+    for chunk in alike.flat_map(|alike| alike.chunks(CHUNK)) {
+        let Some((which, _)) = chunk.first() else { continue };
+        let left = job.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || stop.stopped() {
+            return;
+        }
+        if job.answer.send((leader, call(handle, *which, chunk, left))).is_err() {
+            return;
         }
     }
 }
 
-fn call(handle: &Handle, which: Which, chunk: &[&TopicPartition], limit: Duration) -> Part {
+/// Asks for `which` of all partitions in a chunk.
+fn call(handle: &Handle, which: Which, chunk: &[(Which, TopicPartition)], limit: Duration) -> Part {
     let mut part = Part::default();
     let mut list = TopicPartitionList::with_capacity(chunk.len());
-    for (topic, partition) in chunk {
+    let offset = match which {
+        Which::End => Offset::End,
+        Which::Start => Offset::Beginning,
+        Which::At(time) => Offset::Offset(i64::try_from(time.0).unwrap_or(i64::MAX)),
+    };
+    for (_, (topic, partition)) in chunk {
         let Ok(partition) = i32::try_from(*partition) else { continue };
-        let offset = if which == Which::End { Offset::End } else { Offset::Beginning };
         if let Err(error) = list.add_partition_offset(topic, partition, offset) {
             *part.errors.entry(error.to_string()).or_default() += 1;
         }
@@ -207,6 +217,10 @@ fn take(part: &mut Part, which: Which, list: &TopicPartitionList) {
         match (element.error(), element.offset(), u32::try_from(element.partition())) {
             (Ok(()), Offset::Offset(offset), Ok(partition)) if offset >= 0 => {
                 part.offsets.push(((which, (element.topic().into(), partition)), offset));
+            }
+            // Kafka's -1 is librdkafka's word for the end.
+            (Ok(()), Offset::End, Ok(partition)) if matches!(which, Which::At(_)) => {
+                part.offsets.push(((which, (element.topic().into(), partition)), NO_RECORD));
             }
             (Err(error), _, _) => *part.errors.entry(short(&error)).or_default() += 1,
             _ => *part.errors.entry("no offset".to_owned()).or_default() += 1,

@@ -9,8 +9,10 @@ mod ends;
 mod freshness;
 mod gather;
 mod offsets;
+mod produced;
 mod reader;
 mod records;
+mod seeds;
 mod view;
 
 pub use bounds::{READER_STALE_INTERVALS, READER_STALE_LEAST, START_INTERVAL};

@@ -4,6 +4,7 @@ use super::{
     cluster::{Cluster, OFFSETS_TOPIC},
     ends::{TopicPartition, Which},
     offsets::GroupCommits,
+    produced::Produced,
 };
 use crate::{
     model::{BrokerId, Timestamp},
@@ -36,6 +37,8 @@ pub struct Findings<'a> {
     pub wants_topic: &'a dyn Fn(&str) -> bool,
     /// Offsets that leaders gave.
     pub offsets: &'a HashMap<(Which, TopicPartition), i64>,
+    /// When what was produced, ends of now included.
+    pub produced: &'a Produced,
 }
 
 /// The partitions whose offsets a cycle needs: those that our broker leads, all of each topic that a group of ours
@@ -66,8 +69,19 @@ pub fn needed(
 
 /// Puts a view together.
 pub fn build(findings: Findings<'_>) -> KafkaView {
-    let Findings { at, cluster_id, beside, cluster, groups, caught_up, replaying, incomplete, wants_topic, offsets } =
-        findings;
+    let Findings {
+        at,
+        cluster_id,
+        beside,
+        cluster,
+        groups,
+        caught_up,
+        replaying,
+        incomplete,
+        wants_topic,
+        offsets,
+        produced,
+    } = findings;
     let offset = |which, topic: &Arc<str>, partition| offsets.get(&(which, (Arc::clone(topic), partition))).copied();
     let topics: Vec<Topic> = cluster
         .topics
@@ -107,6 +121,10 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
             coordinator,
             ours: coordinator == Some(beside),
         });
+    }
+    for row in &mut rows {
+        let Some((committed, end)) = row.committed.zip(row.log_end) else { continue };
+        row.age = produced.since(&(Arc::clone(&row.topic), row.partition), committed, end, at);
     }
     let offsets_partitions = cluster.topics.get(OFFSETS_TOPIC).map_or_else(Vec::new, |partitions| {
         let owned = |(id, partition): (&u32, &super::cluster::PartitionMetadata)| match partition.leader {
@@ -235,6 +253,7 @@ mod tests {
             incomplete: false,
             wants_topic: &|_| true,
             offsets: &ends(&[("t", 0, 10), ("t", 1, 20)]),
+            produced: &Produced::default(),
         });
         let rows: Vec<_> = view.rows.iter().map(|r| (r.group, &*r.topic, r.partition, r.lag, r.status)).collect();
         assert_eq!(
@@ -256,6 +275,32 @@ mod tests {
     }
 
     #[test]
+    fn rows_say_how_long_ago_what_is_unread_was_produced() {
+        let cluster = cluster(&[("t", &[Some(1); 5])]);
+        let mut produced = Produced::default();
+        for (at, end) in [(1000, 4), (6000, 4), (11_000, 14)] {
+            produced.observe(&("t".into(), 0), Timestamp(at), end);
+            produced.observe(&("t".into(), 1), Timestamp(at), end);
+        }
+        let commits: &[(u32, i64)] = &[(0, 9), (1, 3), (2, 14), (3, 9), (4, 9)];
+        let view = build(Findings {
+            at: Timestamp(21_000),
+            cluster_id: None,
+            beside: BrokerId(1),
+            cluster: &cluster,
+            groups: vec![group("a", 0, &[("t", commits)])],
+            caught_up: &|_| true,
+            replaying: false,
+            incomplete: false,
+            wants_topic: &|_| true,
+            offsets: &ends(&[("t", 0, 14), ("t", 1, 14), ("t", 2, 14), ("t", 3, 14)]),
+            produced: &produced,
+        });
+        let ages: Vec<_> = view.rows.iter().map(|row| row.age.map(|age| (age.seconds(), age.at_least))).collect();
+        assert_eq!(ages, [Some((12.5, false)), Some((20.0, true)), Some((0.0, false)), None, None]);
+    }
+
+    #[test]
     fn we_answer_for_what_our_broker_leads_and_the_lowest_for_what_nobody_leads() {
         let cluster = cluster(&[("x", &[None, Some(2)]), ("y", &[None])]);
         for (beside, x, y) in [(1, false, true), (2, true, false)] {
@@ -270,6 +315,7 @@ mod tests {
                 incomplete: false,
                 wants_topic: &|_| true,
                 offsets: &HashMap::new(),
+                produced: &Produced::default(),
             });
             assert_eq!((view.owns_topic("x"), view.owns_topic("y")), (x, y), "beside {beside}");
             let ours: Vec<_> = view.topics[0].partitions.iter().map(|partition| partition.ours).collect();

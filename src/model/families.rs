@@ -85,6 +85,8 @@ families! {
     KAFKA_GROUP_CURRENT_OFFSET Gauge "kafka_consumergroup_current_offset" ["consumergroup", "partition", "topic"] "Current Offset of a ConsumerGroup at Topic/Partition";
     KAFKA_GROUP_CURRENT_OFFSET_SUM Gauge "kafka_consumergroup_current_offset_sum" ["consumergroup", "topic"] "Current Offset of a ConsumerGroup at Topic for all partitions";
     KAFKA_GROUP_LAG Gauge "kafka_consumergroup_lag" ["consumergroup", "partition", "topic"] "Current Approximate Lag of a ConsumerGroup at Topic/Partition";
+    KAFKA_GROUP_LAG_SECONDS Gauge "kafka_consumergroup_lag_seconds" ["consumergroup", "partition", "topic"] "How long ago the record at Topic/Partition that a ConsumerGroup reads next was produced, in seconds; 0 when it has read all";
+    KAFKA_GROUP_LAG_SECONDS_IS_MINIMUM Gauge "kafka_consumergroup_lag_seconds_is_minimum" ["consumergroup", "partition", "topic"] "1 where kafka_consumergroup_lag_seconds may be more: that record is older than what is known of Topic/Partition; only there";
     KAFKA_GROUP_LAG_SUM Gauge "kafka_consumergroup_lag_sum" ["consumergroup", "topic"] "Current Approximate Lag of a ConsumerGroup at Topic for all partitions";
     KAFKA_GROUP_LOST Gauge "kafka_consumergroup_lost_records" ["consumergroup", "partition", "topic"] "Records at Topic/Partition that a ConsumerGroup has not read and that are no longer in the log; only where there are any";
     KAFKA_GROUP_MEMBERS Gauge "kafka_consumergroup_members" ["consumergroup"] "Amount of members in a consumer group";

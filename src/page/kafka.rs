@@ -64,6 +64,10 @@ const OF_ROW: Families<LagRow> = &[
     (families::KAFKA_GROUP_COMMIT_TIMESTAMP, |row, _| row.committed_at.map(|at| Number::Milliseconds(at.0))),
     (families::KAFKA_GROUP_CURRENT_OFFSET, |row, uncommitted| or_minus_one(row, uncommitted, row.committed)),
     (families::KAFKA_GROUP_LAG, |row, uncommitted| or_minus_one(row, uncommitted, row.lag)),
+    (families::KAFKA_GROUP_LAG_SECONDS, |row, _| row.age.map(|age| Number::Milliseconds(age.milliseconds()))),
+    (families::KAFKA_GROUP_LAG_SECONDS_IS_MINIMUM, |row, _| {
+        row.age.is_some_and(|age| age.at_least).then_some(Number::Whole(1))
+    }),
     (families::KAFKA_GROUP_LOST, |row, _| (row.lost > 0).then_some(Number::Whole(row.lost))),
 ];
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::Timestamp,
-    snapshot::{KafkaView, LagFilter, LagRow, LagStatus, Snapshot, TopicLag},
+    snapshot::{Age, KafkaView, LagFilter, LagRow, LagStatus, Snapshot, TopicLag},
 };
 use std::{
     collections::HashMap,
@@ -25,6 +25,8 @@ use wasmtime_wasi::WasiCtx;
 
 /// What stands for an absent number in `lag-table`.
 const ABSENT: i64 = i64::MIN;
+/// Added to a status in `lag-table` where the lag in seconds is a lower bound.
+const AT_LEAST: u8 = 128;
 
 /// The rule called our functions too often.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +161,7 @@ fn topic_lag(kafka: &KafkaView, sum: &TopicLag) -> snapshot::TopicLag {
         lag: sum.lag,
         known_lag: sum.known_lag,
         max_lag: sum.max_lag,
-        max_lag_seconds: None,
+        max_lag_seconds: sum.max_age.map(Age::seconds),
         lost: sum.lost,
         partitions: sum.partitions,
         unknown_partitions: sum.unknown_partitions,
@@ -186,13 +188,17 @@ fn partition_lag(kafka: &KafkaView, row: &LagRow) -> snapshot::PartitionLag {
         last_stable: None,
         lag: row.lag,
         lost: row.lost,
-        lag_seconds: None,
-        lag_seconds_at_least: false,
+        lag_seconds: row.age.map(Age::seconds),
+        lag_seconds_at_least: at_least(row),
     }
 }
 
 fn group_name(kafka: &KafkaView, index: u32) -> String {
     kafka.group_of(index).map(|group| group.name.to_string()).unwrap_or_default()
+}
+
+fn at_least(row: &LagRow) -> bool {
+    row.age.is_some_and(|age| age.at_least)
 }
 
 /// Position of a status in `lag-status`.
@@ -249,7 +255,7 @@ fn columns(kafka: &KafkaView, rows: &[&LagRow]) -> snapshot::LagColumns {
         group,
         topic,
         partition: rows.iter().map(|row| row.partition).collect(),
-        status: rows.iter().map(|row| status_code(row.status)).collect(),
+        status: rows.iter().map(|row| status_code(row.status) | if at_least(row) { AT_LEAST } else { 0 }).collect(),
         committed: rows.iter().map(|row| absent(row.committed)).collect(),
         committed_at_ms: rows.iter().map(|row| absent(time(row.committed_at))).collect(),
         log_start: rows.iter().map(|row| absent(row.log_start)).collect(),
@@ -257,7 +263,7 @@ fn columns(kafka: &KafkaView, rows: &[&LagRow]) -> snapshot::LagColumns {
         last_stable: vec![ABSENT; rows.len()],
         lag: rows.iter().map(|row| absent(row.lag)).collect(),
         lost: rows.iter().map(|row| row.lost).collect(),
-        lag_seconds: vec![f64::NAN; rows.len()],
+        lag_seconds: rows.iter().map(|row| row.age.map_or(f64::NAN, Age::seconds)).collect(),
     }
 }
 

@@ -2,7 +2,7 @@
 //! Unknown is a type here: an offset that no broker gave is `None`, never 0.
 
 use crate::model::{BrokerId, Timestamp};
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// A broker of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +114,36 @@ pub enum LagStatus {
     Unknown,
 }
 
+/// How long ago the record that a group reads next was produced: lag in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age {
+    /// So long ago; zero when nothing is left to read.
+    pub time: Duration,
+    /// It may be longer: the record is older than what is known of its partition.
+    pub at_least: bool,
+}
+
+impl Age {
+    /// Nothing is left to read.
+    pub const CAUGHT_UP: Self = Self { time: Duration::ZERO, at_least: false };
+
+    /// In whole milliseconds.
+    pub fn milliseconds(self) -> u64 {
+        u64::try_from(self.time.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// In seconds, as the page prints them.
+    pub fn seconds(self) -> f64 {
+        Timestamp(self.milliseconds()).seconds()
+    }
+
+    /// The longer of two; it may be longer still where one of them may.
+    #[must_use]
+    pub fn longer(self, other: Self) -> Self {
+        Self { time: self.time.max(other.time), at_least: self.at_least || other.at_least }
+    }
+}
+
 /// One group on one partition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LagRow {
@@ -137,11 +167,14 @@ pub struct LagRow {
     pub lost: i64,
     /// How it stands.
     pub status: LagStatus,
+    /// How long ago the record at `committed` was produced; `None` when that is not known. Nothing is left to read
+    /// at and beyond the log's end. A record that is no longer in the log counts like any other.
+    pub age: Option<Age>,
 }
 
 impl LagRow {
     /// Puts a commit and the partition's offsets together. Source: Kafka's ConsumerGroupCommand (lag = log end −
-    /// committed, whatever the log start is).
+    /// committed, whatever the log start is). Of the age nothing is known yet.
     pub fn new(
         group: u32,
         topic: Arc<str>,
@@ -160,7 +193,7 @@ impl LagRow {
             _ if lost > 0 => LagStatus::Lost,
             _ => LagStatus::Behind,
         };
-        Self { group, topic, partition, committed, committed_at, log_start, log_end, lag, lost, status }
+        Self { group, topic, partition, committed, committed_at, log_start, log_end, lag, lost, status, age: None }
     }
 }
 
@@ -177,6 +210,8 @@ pub struct TopicLag {
     pub known_lag: i64,
     /// The largest known lag of a partition; 0 when none is known.
     pub max_lag: i64,
+    /// The longest age of a committed partition; absent while one is unknown, and where there is no commit at all.
+    pub max_age: Option<Age>,
     /// Sum of lost records.
     pub lost: i64,
     /// Sum of committed offsets, −1 for each partition without a commit (kafka_exporter's way); absent while one is
@@ -334,6 +369,7 @@ impl KafkaView {
                     lag: Some(0),
                     known_lag: 0,
                     max_lag: 0,
+                    max_age: Some(Age::CAUGHT_UP),
                     lost: 0,
                     offset_sum: Some(0),
                     partitions: 0,
@@ -352,12 +388,17 @@ impl KafkaView {
                     sum.known_lag = sum.known_lag.saturating_add(lag);
                     sum.max_lag = sum.max_lag.max(lag);
                     sum.lag = sum.lag.map(|known| known.saturating_add(lag));
+                    sum.max_age = sum.max_age.zip(row.age).map(|(longest, age)| longest.longer(age));
                 }
                 (_, None) => {
                     sum.unknown_partitions = sum.unknown_partitions.saturating_add(1);
                     sum.lag = None;
+                    sum.max_age = None;
                 }
             }
+        }
+        for sum in sums.iter_mut().filter(|sum| sum.uncommitted_partitions == sum.partitions) {
+            sum.max_age = None;
         }
         sums
     }
@@ -445,6 +486,23 @@ mod tests {
         let filter = LagFilter { group: &|_| true, topic: &|t| t == "t", min_lag: Some(4) };
         let partitions: Vec<_> = view.lag_rows(&filter).map(|row| (row.group, row.partition)).collect();
         assert_eq!(partitions, [(0, 1), (0, 2), (1, 0)]);
+    }
+
+    #[test]
+    fn the_longest_age_is_known_when_all_are() {
+        let age = |seconds: u64, at_least| Some(Age { time: Duration::from_millis(seconds * 1000 + 1), at_least });
+        let longest = |rows: &[(Option<i64>, Option<Age>)]| {
+            let row = |(partition, (committed, age)): (u32, &(Option<i64>, Option<Age>))| LagRow {
+                age: *age,
+                ..LagRow::new(0, "t".into(), partition, *committed, None, None, Some(30))
+            };
+            view_of((0..).zip(rows).map(row).collect()).topic_lags()[0].max_age
+        };
+        assert_eq!(longest(&[(Some(1), age(7, false)), (Some(30), Some(Age::CAUGHT_UP)), (None, None)]), age(7, false));
+        assert_eq!(longest(&[(Some(1), age(7, false)), (Some(2), age(6, true))]), age(7, true));
+        assert_eq!(longest(&[(Some(1), age(7, false)), (Some(2), None)]), None);
+        assert_eq!(longest(&[(None, None)]), None);
+        assert_eq!(age(7, false).map(Age::seconds), Some(7.001));
     }
 
     #[test]

@@ -154,7 +154,11 @@ fn more_connections_than_allowed_are_turned_away_and_the_agent_goes_on() {
             Err(_) => break,
         }
     }
-    assert!(open.len() > 100, "{} connections", open.len());
+    assert!(open.len() > 300, "{} connections", open.len());
+    // All are open at once until the last one was turned away.
+    let last = open.last_mut().unwrap();
+    last.set_read_timeout(Some(SEEN)).unwrap();
+    assert!(!matches!(last.read(&mut [0]), Ok(1..)), "somebody answers who was not asked");
     drop(open);
     crate::harness::within(SEEN, "it answers after the storm", || match http::get(agent.address(), "/-/healthy") {
         Ok(answer) => holds(answer.status == 200, answer.status),

@@ -50,6 +50,7 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
 const PURE: &[&str] = &[
     "alerts/",
     "kafka/offsets",
+    "kafka/produced",
     "kafka/records",
     "kafka/view",
     "model/",

@@ -2,9 +2,13 @@ use super::*;
 use crate::{
     model::{BrokerId, Timestamp},
     page::segments::Compressor,
-    snapshot::GroupKind,
+    snapshot::{Age, GroupKind},
 };
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 const COMPATIBLE: Config = Config { kafka_exporter: true, max_series: 1000 };
 const OWN_WAY: Config = Config { kafka_exporter: false, max_series: 1000 };
@@ -161,6 +165,32 @@ fn lost_and_ahead_are_told_as_they_are() {
     assert!(text.contains(&format!("kafka_consumergroup_lost_records{of} 20\n")), "{text}");
     assert_eq!(text.matches("kafka_consumergroup_lost_records{").count(), 1);
     assert!(text.contains("kafka_consumergroup_lag{consumergroup=\"billing\",partition=\"0\",topic=\"orders\"} -10\n"));
+}
+
+#[test]
+fn lag_in_seconds_is_told_where_it_is_known_and_marked_where_it_is_a_bound() {
+    let mut view = small_cluster("");
+    let text = page(&view, &COMPATIBLE);
+    assert!(!text.contains("lag_seconds"), "nothing is known: {text}");
+    view.rows[0].age = Some(Age { time: Duration::from_hours(48), at_least: true });
+    view.rows[1].age = Some(Age::CAUGHT_UP);
+    view.rows[2].age = Some(Age { time: Duration::from_micros(2_500_999), at_least: false });
+    let text = page(&view, &COMPATIBLE);
+    let told = |family: &str| text.lines().filter_map(|line| line.strip_prefix(family)).collect::<Vec<_>>();
+    assert_eq!(
+        told("kafka_consumergroup_lag_seconds{consumergroup="),
+        [
+            r#""assignment-group",partition="0",topic="test-topic"} 172800"#,
+            r#""billing",partition="0",topic="orders"} 0"#,
+            r#""billing",partition="1",topic="orders"} 2.5"#,
+        ]
+    );
+    assert_eq!(
+        told("kafka_consumergroup_lag_seconds_is_minimum{consumergroup="),
+        [r#""assignment-group",partition="0",topic="test-topic"} 1"#]
+    );
+    let left_out = |view: &KafkaView| encode(view, &Config { max_series: 0, ..COMPATIBLE }).left_out;
+    assert_eq!(left_out(&view), left_out(&small_cluster("")) + 4, "they count like any other");
 }
 
 #[test]

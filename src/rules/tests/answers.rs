@@ -13,7 +13,7 @@ use crate::{
         limits,
         state::State,
     },
-    snapshot::{KafkaView, LagRow, Snapshot, TargetState},
+    snapshot::{Age, KafkaView, LagRow, Snapshot, TargetState},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -47,6 +47,29 @@ fn rows_say_what_is_known_and_nothing_else() {
     );
     assert_eq!((table.lag, table.status, table.log_end), (vec![30, i64::MIN], vec![0, 4], vec![40, i64::MIN]));
     assert!(table.lag_seconds.iter().all(|seconds| seconds.is_nan()) && table.last_stable == [i64::MIN; 2]);
+}
+
+#[test]
+fn rows_say_how_old_what_is_unread_is() {
+    let aged = |time, at_least| {
+        let mut seen = long(2);
+        let mut kafka = KafkaView::clone(seen.kafka.as_ref().unwrap());
+        kafka.rows[1].age = Some(Age::CAUGHT_UP);
+        kafka.rows[0].age = Some(Age { time, at_least });
+        seen.kafka = Some(Arc::new(kafka));
+        host(seen)
+    };
+    let time = Duration::from_millis(7250);
+    for (at_least, status) in [(false, 0), (true, 128)] {
+        let rows = aged(time, at_least).partition_lags(all()).unwrap().unwrap();
+        let said: Vec<_> = rows.iter().map(|row| (row.lag_seconds, row.lag_seconds_at_least)).collect();
+        assert_eq!(said, [(Some(7.25), at_least), (Some(0.0), false)]);
+        let table = aged(time, at_least).lag_table(all()).unwrap().unwrap();
+        assert_eq!((table.lag_seconds, table.status), (vec![7.25, 0.0], vec![status, 0]));
+        let sums = aged(time, at_least).topic_lags(all()).unwrap().unwrap();
+        assert_eq!(sums[0].max_lag_seconds, Some(7.25));
+    }
+    assert_eq!(host(long(2)).topic_lags(all()).unwrap().unwrap()[0].max_lag_seconds, None);
 }
 
 #[test]
