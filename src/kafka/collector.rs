@@ -6,10 +6,10 @@ use super::{
     beside::{self, Evidence},
     client::{self, Handle},
     cluster::{Cluster, OFFSETS_TOPIC},
-    ends::{Leaders, TopicPartition, Which},
+    ends::{Leaders, TopicPartition},
     freshness::Freshness,
-    offsets::GroupCommits,
-    reader::{self, ReadError, Shared},
+    gather::followed,
+    reader::{self, Shared},
     view,
 };
 use crate::{
@@ -19,26 +19,18 @@ use crate::{
     snapshot::{Broker, KAFKA_TARGET, KafkaObservation, KafkaView, TargetState},
     supervise::{Stop, Tasks},
 };
-use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode, metadata::MetadataTopic};
+use rdkafka::consumer::Consumer;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
 
-/// How often log start offsets are asked for.
-pub const START_INTERVAL: Duration = Duration::from_secs(30);
 /// Distance between cycles until the first whole one.
 pub const STARTUP_INTERVAL: Duration = Duration::from_millis(500);
 /// Distance between the end of a failed cycle and the next one.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A partition of `__consumer_offsets` whose reader is short of what is known to be there for this many intervals
-/// (and at least [`READER_STALE_LEAST`]) counts as not observed: its groups are left out.
-pub const READER_STALE_INTERVALS: u32 = 3;
-/// Long enough for the reader to be helped over transaction markers at the end.
-pub const READER_STALE_LEAST: Duration = Duration::from_secs(15);
 
 /// Why a cycle failed.
 struct Failure {
@@ -299,193 +291,10 @@ impl Collector {
         self.beside = Some(Beside { id, brokers: cluster.brokers.clone(), jmx });
         Ok(id)
     }
-
-    /// A topic that we may not describe is left out of the full list; asked for by name, the broker says why. `None`
-    /// only where the topic is there, or is known not to exist: then there are no groups yet.
-    fn why_no_offsets_topic(&self, cluster: &Cluster, started: Instant) -> Option<ReadError> {
-        if cluster.topics.contains_key(OFFSETS_TOPIC) {
-            return None;
-        }
-        let left = self.config.timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(100));
-        self.metrics.count(&families::KAFKA_REQUESTS, &["Metadata"]);
-        let code = self.requests.fetch_metadata(Some(OFFSETS_TOPIC), left).map(|metadata| {
-            let topic = metadata.topics().iter().find(|topic| topic.name() == OFFSETS_TOPIC);
-            topic.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from)
-        });
-        let why = match code {
-            Ok(Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => return None,
-            Ok(Some(RDKafkaErrorCode::TopicAuthorizationFailed)) => return Some(reader::unreadable()),
-            Ok(Some(code)) => code.to_string(),
-            // It has come into being since.
-            Ok(None) => "it was not listed a moment ago".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        Some(ReadError { reason: "metadata", text: format!("cannot say whether {OFFSETS_TOPIC} exists: {why}") })
-    }
-
-    /// Tells the reader what to follow, and copies out what it has read.
-    fn commits(&self, followed: &BTreeSet<u32>) -> (Vec<GroupCommits>, BTreeSet<u32>, Option<ReadError>) {
-        let mut state = self.shared.lock();
-        if state.follow != *followed {
-            state.follow.clone_from(followed);
-        }
-        if state.reset {
-            // What was read is another cluster's, until the reader has thrown it away.
-            return (Vec::new(), BTreeSet::new(), None);
-        }
-        let groups =
-            state.offsets.groups(|group| self.config.groups.wants(group), |topic| self.config.topics.wants(topic));
-        let caught_up = followed.iter().copied().filter(|partition| state.offsets.caught_up(*partition)).collect();
-        (groups, caught_up, state.error.clone().filter(|_| !followed.is_empty()))
-    }
-
-    fn offsets(
-        &mut self,
-        cluster: &Cluster,
-        beside: BrokerId,
-        groups: &[GroupCommits],
-        started: Instant,
-    ) -> HashMap<(Which, TopicPartition), i64> {
-        let needed =
-            view::needed(cluster, beside, groups, |topic| self.config.topics.wants(topic) || topic == OFFSETS_TOPIC);
-        let all_starts = self.starts_asked.is_none_or(|asked| asked.elapsed() >= START_INTERVAL);
-        let mut wanted = HashMap::new();
-        for (leader, partitions) in needed {
-            let starts = partitions.iter().filter(|partition| all_starts || !self.starts.contains_key(*partition));
-            let mut asked: Vec<_> = starts.map(|partition| (Which::Start, partition.clone())).collect();
-            asked.extend(partitions.into_iter().map(|partition| (Which::End, partition)));
-            wanted.insert(leader, asked);
-        }
-        let timeout = self.config.timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(100));
-        let mut answers = self.leaders.ask(wanted, timeout);
-        self.count(&answers.errors, answers.requests, &answers.silent);
-        self.ask_outside(cluster, groups, &mut answers.offsets, started);
-        if all_starts {
-            self.starts_asked = Some(Instant::now());
-            self.starts.clear();
-        }
-        for ((which, partition), offset) in &answers.offsets {
-            if *which == Which::Start {
-                self.starts.insert(partition.clone(), *offset);
-            }
-        }
-        // A start that was asked for earlier stands only beside an end of now.
-        for (partition, start) in &self.starts {
-            if answers.offsets.contains_key(&(Which::End, partition.clone())) {
-                answers.offsets.entry((Which::Start, partition.clone())).or_insert(*start);
-            }
-        }
-        answers.offsets
-    }
-
-    /// Where a commit lies outside the log as we know it, the log start is asked for at once.
-    fn ask_outside(
-        &mut self,
-        cluster: &Cluster,
-        groups: &[GroupCommits],
-        offsets: &mut HashMap<(Which, TopicPartition), i64>,
-        started: Instant,
-    ) {
-        let mut wanted: HashMap<BrokerId, Vec<(Which, TopicPartition)>> = HashMap::new();
-        let mut asked = HashSet::new();
-        for (topic, commits) in groups.iter().flat_map(|group| &group.commits) {
-            for (partition, commit) in commits {
-                let partition = (Arc::clone(topic), *partition);
-                let fresh = offsets.contains_key(&(Which::Start, partition.clone()));
-                let end = offsets.get(&(Which::End, partition.clone()));
-                let start = self.starts.get(&partition);
-                let outside =
-                    end.is_some_and(|end| commit.offset > *end) || start.is_some_and(|start| commit.offset < *start);
-                if outside
-                    && !fresh
-                    && let Some(leader) = cluster.leader(&partition.0, partition.1)
-                    && asked.insert(partition.clone())
-                {
-                    wanted.entry(leader).or_default().push((Which::Start, partition));
-                }
-            }
-        }
-        if !wanted.is_empty() {
-            let timeout = self.config.timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(100));
-            let answers = self.leaders.ask(wanted, timeout);
-            self.count(&answers.errors, answers.requests, &[]);
-            offsets.extend(answers.offsets);
-        }
-    }
-
-    fn count(&self, errors: &HashMap<String, u64>, requests: u64, silent: &[BrokerId]) {
-        self.metrics.add(&families::KAFKA_REQUESTS, &["ListOffsets"], as_f64(requests));
-        for (error, count) in errors {
-            tracing::debug!(error, count, "offsets could not be had");
-            self.metrics.add(&families::TARGET_ERRORS, &["list_offsets", KAFKA_TARGET], as_f64(*count));
-        }
-        for leader in silent {
-            tracing::debug!(%leader, "leader did not answer in time");
-            self.metrics.count(&families::TARGET_ERRORS, &["leader_timeout", KAFKA_TARGET]);
-        }
-    }
-
-    /// Partitions that were read to their end once, and have grown past the reader since.
-    fn stale(&mut self, caught_up: &BTreeSet<u32>, offsets: &HashMap<(Which, TopicPartition), i64>) -> BTreeSet<u32> {
-        let (topic, now): (Arc<str>, _) = (OFFSETS_TOPIC.into(), Instant::now());
-        let limit = self.config.interval.saturating_mul(READER_STALE_INTERVALS).max(READER_STALE_LEAST);
-        self.freshness.keep(caught_up);
-        let mut state = self.shared.lock();
-        let mut stale = BTreeSet::new();
-        for partition in caught_up {
-            let mark = offsets.get(&(Which::End, (Arc::clone(&topic), *partition))).copied();
-            let short = self.freshness.see(*partition, state.offsets.progress(*partition), mark, now);
-            if let Some(end) = self.freshness.recheck(*partition, now) {
-                state.recheck.insert(*partition, end);
-            }
-            if short > limit {
-                stale.insert(*partition);
-            }
-        }
-        stale
-    }
-
-    fn self_report(
-        &self,
-        cluster: &Cluster,
-        owned: &BTreeSet<u32>,
-        followed: &BTreeSet<u32>,
-        caught_up: &BTreeSet<u32>,
-        offsets: &HashMap<(Which, TopicPartition), i64>,
-    ) {
-        let total = cluster.topics.get(OFFSETS_TOPIC).map_or(0, BTreeMap::len);
-        self.metrics.set(&families::OFFSETS_PARTITIONS, &[], as_f64(total));
-        self.metrics.set(&families::OFFSETS_PARTITIONS_OWNED, &[], as_f64(owned.len()));
-        let ready = followed.is_subset(caught_up);
-        self.metrics.set(&families::OFFSETS_READER_READY, &[], f64::from(u8::from(ready)));
-        let state = self.shared.lock();
-        let topic: Arc<str> = OFFSETS_TOPIC.into();
-        let behind: i64 = followed
-            .iter()
-            .filter(|partition| !state.offsets.at_end(**partition))
-            .filter_map(|partition| {
-                let end = offsets.get(&(Which::End, (Arc::clone(&topic), *partition)))?;
-                Some(end.saturating_sub(state.offsets.position(*partition).unwrap_or(0)).max(0))
-            })
-            .fold(0, i64::saturating_add);
-        self.metrics.set(&families::OFFSETS_READER_BEHIND, &[], as_f64(behind));
-    }
-}
-
-/// The partitions of `__consumer_offsets` that our broker replicates, and those of them that it leads.
-fn followed(cluster: &Cluster, beside: BrokerId) -> (BTreeSet<u32>, BTreeSet<u32>) {
-    let partitions = cluster.topics.get(OFFSETS_TOPIC);
-    let of = |wanted: &dyn Fn(&super::cluster::PartitionMetadata) -> bool| {
-        partitions.into_iter().flatten().filter(|(_, partition)| wanted(partition)).map(|(id, _)| *id).collect()
-    };
-    (
-        of(&|partition| partition.replicas.contains(&beside) && partition.leader.is_some()),
-        of(&|partition| partition.leader == Some(beside)),
-    )
 }
 
 #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "a metric's value is a double")]
-fn as_f64(count: impl TryInto<u64>) -> f64 {
+pub(super) fn as_f64(count: impl TryInto<u64>) -> f64 {
     count.try_into().unwrap_or(u64::MAX) as f64
 }
 

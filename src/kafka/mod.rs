@@ -1,20 +1,21 @@
 //! Collects from Kafka through the local broker: groups from `__consumer_offsets`, offsets by batched ListOffsets.
 
 mod beside;
+mod bounds;
 mod client;
 mod cluster;
 mod collector;
 mod ends;
 mod freshness;
+mod gather;
 mod offsets;
 mod reader;
 mod records;
 mod view;
 
+pub use bounds::{READER_STALE_INTERVALS, READER_STALE_LEAST, START_INTERVAL};
 pub use client::{ClientError, MAX_ERROR_TEXT, MAX_SECRET_FILE};
-pub use collector::{
-    READER_STALE_INTERVALS, READER_STALE_LEAST, RETRY_INTERVAL, START_INTERVAL, STARTUP_INTERVAL, StartError, start,
-};
+pub use collector::{RETRY_INTERVAL, STARTUP_INTERVAL, StartError, start};
 pub use ends::CHUNK;
 pub use freshness::RECHECK_AFTER;
 

@@ -1,0 +1,139 @@
+//! The part of the cycle that asks leaders for the ends of their logs, and compares the reader with them.
+
+use super::{
+    cluster::{Cluster, OFFSETS_TOPIC},
+    collector::{Collector, as_f64},
+    ends::{TopicPartition, Which},
+    offsets::GroupCommits,
+    view,
+};
+use crate::{
+    model::{BrokerId, families},
+    snapshot::KAFKA_TARGET,
+};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How often log start offsets are asked for.
+pub const START_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A partition of `__consumer_offsets` whose reader is short of what is known to be there for this many intervals
+/// (and at least [`READER_STALE_LEAST`]) counts as not observed: its groups are left out.
+pub const READER_STALE_INTERVALS: u32 = 3;
+/// Long enough for the reader to be helped over transaction markers at the end.
+pub const READER_STALE_LEAST: Duration = Duration::from_secs(15);
+
+impl Collector {
+    pub(super) fn offsets(
+        &mut self,
+        cluster: &Cluster,
+        beside: BrokerId,
+        groups: &[GroupCommits],
+        started: Instant,
+    ) -> HashMap<(Which, TopicPartition), i64> {
+        let needed =
+            view::needed(cluster, beside, groups, |topic| self.config.topics.wants(topic) || topic == OFFSETS_TOPIC);
+        let all_starts = self.starts_asked.is_none_or(|asked| asked.elapsed() >= START_INTERVAL);
+        let mut wanted = HashMap::new();
+        for (leader, partitions) in needed {
+            let starts = partitions.iter().filter(|partition| all_starts || !self.starts.contains_key(*partition));
+            let mut asked: Vec<_> = starts.map(|partition| (Which::Start, partition.clone())).collect();
+            asked.extend(partitions.into_iter().map(|partition| (Which::End, partition)));
+            wanted.insert(leader, asked);
+        }
+        let timeout = self.config.timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(100));
+        let mut answers = self.leaders.ask(wanted, timeout);
+        self.count(&answers.errors, answers.requests, &answers.silent);
+        self.ask_outside(cluster, groups, &mut answers.offsets, started);
+        if all_starts {
+            self.starts_asked = Some(Instant::now());
+            self.starts.clear();
+        }
+        for ((which, partition), offset) in &answers.offsets {
+            if *which == Which::Start {
+                self.starts.insert(partition.clone(), *offset);
+            }
+        }
+        // A start that was asked for earlier stands only beside an end of now.
+        for (partition, start) in &self.starts {
+            if answers.offsets.contains_key(&(Which::End, partition.clone())) {
+                answers.offsets.entry((Which::Start, partition.clone())).or_insert(*start);
+            }
+        }
+        answers.offsets
+    }
+
+    /// Where a commit lies outside the log as we know it, the log start is asked for at once.
+    fn ask_outside(
+        &mut self,
+        cluster: &Cluster,
+        groups: &[GroupCommits],
+        offsets: &mut HashMap<(Which, TopicPartition), i64>,
+        started: Instant,
+    ) {
+        let mut wanted: HashMap<BrokerId, Vec<(Which, TopicPartition)>> = HashMap::new();
+        let mut asked = HashSet::new();
+        for (topic, commits) in groups.iter().flat_map(|group| &group.commits) {
+            for (partition, commit) in commits {
+                let partition = (Arc::clone(topic), *partition);
+                let fresh = offsets.contains_key(&(Which::Start, partition.clone()));
+                let end = offsets.get(&(Which::End, partition.clone()));
+                let start = self.starts.get(&partition);
+                let outside =
+                    end.is_some_and(|end| commit.offset > *end) || start.is_some_and(|start| commit.offset < *start);
+                if outside
+                    && !fresh
+                    && let Some(leader) = cluster.leader(&partition.0, partition.1)
+                    && asked.insert(partition.clone())
+                {
+                    wanted.entry(leader).or_default().push((Which::Start, partition));
+                }
+            }
+        }
+        if !wanted.is_empty() {
+            let timeout = self.config.timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(100));
+            let answers = self.leaders.ask(wanted, timeout);
+            self.count(&answers.errors, answers.requests, &[]);
+            offsets.extend(answers.offsets);
+        }
+    }
+
+    fn count(&self, errors: &HashMap<String, u64>, requests: u64, silent: &[BrokerId]) {
+        self.metrics.add(&families::KAFKA_REQUESTS, &["ListOffsets"], as_f64(requests));
+        for (error, count) in errors {
+            tracing::debug!(error, count, "offsets could not be had");
+            self.metrics.add(&families::TARGET_ERRORS, &["list_offsets", KAFKA_TARGET], as_f64(*count));
+        }
+        for leader in silent {
+            tracing::debug!(%leader, "leader did not answer in time");
+            self.metrics.count(&families::TARGET_ERRORS, &["leader_timeout", KAFKA_TARGET]);
+        }
+    }
+
+    /// Partitions that were read to their end once, and have grown past the reader since.
+    pub(super) fn stale(
+        &mut self,
+        caught_up: &BTreeSet<u32>,
+        offsets: &HashMap<(Which, TopicPartition), i64>,
+    ) -> BTreeSet<u32> {
+        let (topic, now): (Arc<str>, _) = (OFFSETS_TOPIC.into(), Instant::now());
+        let limit = self.config.interval.saturating_mul(READER_STALE_INTERVALS).max(READER_STALE_LEAST);
+        self.freshness.keep(caught_up);
+        let mut state = self.shared.lock();
+        let mut stale = BTreeSet::new();
+        for partition in caught_up {
+            let mark = offsets.get(&(Which::End, (Arc::clone(&topic), *partition))).copied();
+            let short = self.freshness.see(*partition, state.offsets.progress(*partition), mark, now);
+            if let Some(end) = self.freshness.recheck(*partition, now) {
+                state.recheck.insert(*partition, end);
+            }
+            if short > limit {
+                stale.insert(*partition);
+            }
+        }
+        stale
+    }
+}
