@@ -6,6 +6,7 @@ mod client;
 mod cluster;
 mod collector;
 mod ends;
+mod ffi;
 mod freshness;
 mod gather;
 mod offsets;
@@ -28,6 +29,19 @@ use std::{collections::BTreeMap, time::Duration};
 pub enum Scope {
     /// The share of the broker beside us.
     Broker,
+    /// All of it: one agent for the cluster.
+    Cluster,
+}
+
+/// Where groups and their commits come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetsSource {
+    /// From `__consumer_offsets`.
+    Topic,
+    /// From the coordinators, asked group by group.
+    Admin,
+    /// From the topic where it may be read, else from the coordinators.
+    Auto,
 }
 
 /// Which names are wanted. Regexes are anchored already.
@@ -60,8 +74,10 @@ pub struct Config {
     pub bootstrap_servers: String,
     /// Our share.
     pub scope: Scope,
-    /// The broker beside us; `None` = decide from what it advertises.
+    /// The broker beside us; `None` = decide from what it advertises. Of no account with [`Scope::Cluster`].
     pub broker_id: Option<i32>,
+    /// Where groups come from.
+    pub offsets: OffsetsSource,
     /// Distance between two cycles.
     pub interval: Duration,
     /// Longest wait for any answer; less than `interval`.
@@ -70,6 +86,25 @@ pub struct Config {
     pub groups: NameFilter,
     /// Topics to collect.
     pub topics: NameFilter,
+    /// Leave groups without members off the page; rules go on seeing them.
+    pub hide_inactive: bool,
     /// Further librdkafka properties.
     pub properties: BTreeMap<String, Secret>,
+}
+
+#[cfg(test)]
+fn config_for_tests(bootstrap_servers: &str) -> Config {
+    let all = || NameFilter { include: Regex::new("^.*$").into_iter().collect(), exclude: Vec::new() };
+    Config {
+        bootstrap_servers: bootstrap_servers.to_owned(),
+        scope: Scope::Broker,
+        broker_id: None,
+        offsets: OffsetsSource::Auto,
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(4),
+        groups: all(),
+        topics: all(),
+        hide_inactive: false,
+        properties: BTreeMap::new(),
+    }
 }
