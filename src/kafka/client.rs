@@ -81,6 +81,15 @@ impl ConsumerContext for Context {}
 /// A handle of ours.
 pub type Handle = BaseConsumer<Context>;
 
+/// Takes the events of a handle that delivers no messages: its log, its errors, requests for tokens.
+pub fn serve_events(handle: &Handle) {
+    while let Some(event) = handle.poll(Duration::ZERO) {
+        if let Err(error) = event {
+            tracing::debug!(%error, "librdkafka");
+        }
+    }
+}
+
 /// Why there is no handle.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

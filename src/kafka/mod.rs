@@ -1,5 +1,7 @@
-//! Collects from Kafka through the local broker: groups from `__consumer_offsets`, offsets by batched ListOffsets.
+//! Collects from Kafka through the local broker: groups from `__consumer_offsets` (or from their coordinators, where that
+//! may not be read), offsets by batched ListOffsets.
 
+mod admin;
 mod beside;
 mod bounds;
 mod client;
@@ -10,15 +12,21 @@ mod ffi;
 mod freshness;
 mod gather;
 mod offsets;
+mod polled;
+mod polls;
 mod reader;
 mod records;
+mod source;
 mod view;
 
+pub use admin::{KEEP_INTERVALS, LIST_INTERVAL, MAX_IN_FLIGHT, SILENT_AFTER};
 pub use bounds::{READER_STALE_INTERVALS, READER_STALE_LEAST, START_INTERVAL};
 pub use client::{ClientError, MAX_ERROR_TEXT, MAX_SECRET_FILE};
 pub use collector::{RETRY_INTERVAL, STARTUP_INTERVAL, StartError, start};
 pub use ends::CHUNK;
 pub use freshness::RECHECK_AFTER;
+pub use polled::DESCRIBE_INTERVAL;
+pub use source::{TOPIC_RETRY, TOPIC_TRY};
 
 use crate::model::Secret;
 use regex::Regex;

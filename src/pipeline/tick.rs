@@ -163,7 +163,9 @@ impl Tick {
         if !snapshot.cluster.is_empty() {
             book.cluster = Arc::clone(&snapshot.cluster);
         }
-        book.broker = snapshot.kafka.as_ref().and_then(|kafka| kafka.broker_id).or(book.broker);
+        if let Some(kafka) = &snapshot.kafka {
+            book.broker = if kafka.whole_cluster { None } else { kafka.broker_id.or(book.broker) };
+        }
         let gone: Vec<_> =
             book.alerts.values().filter(|alert| is_elsewhere(snapshot, &alert.subject)).map(Arc::clone).collect();
         for alert in gone {

@@ -50,7 +50,9 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
 const PURE: &[&str] = &[
     "alerts/",
     "kafka/offsets",
+    "kafka/polled",
     "kafka/records",
+    "kafka/source",
     "kafka/view",
     "model/",
     "page/encode",
