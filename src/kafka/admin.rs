@@ -77,8 +77,10 @@ pub fn run(
             match poller.list(requests, &order) {
                 Ok((listed, faults)) => {
                     poller.tell(&faults);
-                    polls.lock().states =
-                        Some(Arc::new(States::new(&listed, order.cluster, states_read, Instant::now())));
+                    let states = States::new(&listed, order.cluster, states_read, Instant::now());
+                    let mut state = polls.lock();
+                    // A round that began before the topic could be read says nothing of later.
+                    (state.states, state.round) = (Some(Arc::new(states)), None);
                 }
                 Err(fault) => poller.tell(&[fault]),
             }
