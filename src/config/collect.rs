@@ -99,29 +99,29 @@ pub(super) fn kafka(reader: &mut Reader<'_>, field: Field) -> Option<kafka::Conf
         let allowed = "host:port[,host:port…]";
         reader.parsed(&field, allowed, |text| is_server_list(text).then(|| text.to_owned()))
     });
-    if let Some(field) = section.take("scope") {
-        reader.choice(&field, &["broker"], &["cluster"]);
-    }
+    let scope = section.take("scope").and_then(|field| reader.choice(&field, &["broker", "cluster"], &[]));
     let broker_id = section.take("broker_id").and_then(|field| broker_id(reader, &field));
-    if let Some(field) = section.take("offsets") {
-        reader.choice(&field, &["auto", "topic"], &["admin"]);
-    }
+    let offsets = section.take("offsets").and_then(|field| reader.choice(&field, &["admin", "auto", "topic"], &[]));
     let (interval, timeout) = kafka_times(reader, &mut section);
     let groups = name_filter(reader, section.take("groups"));
     let topics = name_filter(reader, section.take("topics"));
-    if let Some(field) = section.take("inactive_groups") {
-        reader.choice(&field, &["keep"], &["hide"]);
-    }
+    let inactive = section.take("inactive_groups").and_then(|field| reader.choice(&field, &["hide", "keep"], &[]));
     let properties = section.take("properties").map(|field| properties(reader, field)).unwrap_or_default();
     reader.finish(section);
     Some(kafka::Config {
         bootstrap_servers: servers.unwrap_or_else(|| DEFAULT_BOOTSTRAP.into()),
-        scope: kafka::Scope::Broker,
+        scope: if scope == Some("cluster") { kafka::Scope::Cluster } else { kafka::Scope::Broker },
         broker_id,
+        offsets: match offsets {
+            Some("admin") => kafka::OffsetsSource::Admin,
+            Some("topic") => kafka::OffsetsSource::Topic,
+            _ => kafka::OffsetsSource::Auto,
+        },
         interval,
         timeout,
         groups,
         topics,
+        hide_inactive: inactive == Some("hide"),
         properties,
     })
 }

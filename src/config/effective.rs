@@ -40,17 +40,23 @@ pub fn effective(config: &Config) -> String {
 fn kafka(config: &kafka::Config) -> Value {
     let scope = match config.scope {
         kafka::Scope::Broker => "broker",
+        kafka::Scope::Cluster => "cluster",
+    };
+    let offsets = match config.offsets {
+        kafka::OffsetsSource::Admin => "admin",
+        kafka::OffsetsSource::Auto => "auto",
+        kafka::OffsetsSource::Topic => "topic",
     };
     map([
         ("bootstrap_servers", text(&config.bootstrap_servers)),
         ("scope", text(scope)),
         ("broker_id", config.broker_id.map_or_else(|| text("auto"), Value::from)),
-        ("offsets", text("auto")),
+        ("offsets", text(offsets)),
         ("interval", duration(config.interval)),
         ("timeout", duration(config.timeout)),
         ("groups", name_filter(&config.groups)),
         ("topics", name_filter(&config.topics)),
-        ("inactive_groups", text("keep")),
+        ("inactive_groups", text(if config.hide_inactive { "hide" } else { "keep" })),
         ("properties", map(config.properties.iter().map(|(name, value)| secret(name, value)))),
     ])
 }

@@ -130,7 +130,7 @@ fn lags(out: &mut String, shown: &Shown<'_>) -> fmt::Result {
         return out.write_str("<p>Kafka is not observed.</p>\n");
     };
     let mut sums = kafka.topic_lags();
-    sums.retain(|sum| kafka.group_of(sum.group).is_some_and(|group| group.ours));
+    sums.retain(|sum| kafka.group_of(sum.group).is_some_and(|group| kafka.shows(group)));
     // Stable, so that equals stay in the order of their names.
     sums.sort_by_key(|sum| Reverse(sum.known_lag));
     if sums.is_empty() {

@@ -32,7 +32,7 @@ impl Collector {
     pub(super) fn offsets(
         &mut self,
         cluster: &Cluster,
-        beside: BrokerId,
+        beside: Option<BrokerId>,
         groups: &[GroupCommits],
         started: Instant,
     ) -> HashMap<(Which, TopicPartition), i64> {

@@ -1,6 +1,6 @@
 //! librdkafka handles: how they are set up, and what they say between calls. Two for each agent: one that reads
 //! `__consumer_offsets`, one for requests (a broker answers one request for each connection at a time, so a waiting
-//! Fetch would hold up the others).
+//! Fetch would hold up the others). A third one where groups are asked for one by one: it needs a group of its own.
 
 use super::Config;
 use crate::{
@@ -90,6 +90,15 @@ impl ConsumerContext for Context {}
 /// A handle of ours.
 pub type Handle = BaseConsumer<Context>;
 
+/// Takes the events of a handle that delivers no messages: its log, its errors, requests for tokens.
+pub fn serve_events(handle: &Handle) {
+    while let Some(event) = handle.poll(Duration::ZERO) {
+        if let Err(error) = event {
+            tracing::debug!(%error, "librdkafka");
+        }
+    }
+}
+
 /// Why there is no handle.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -150,6 +159,23 @@ pub fn requests(config: &Config) -> Result<Handle, ClientError> {
     let mut client = common(config);
     // read_uncommitted: ListOffsets then gives the high watermark, which is what lag is measured from.
     client.set("isolation.level", "read_uncommitted");
+    create(config, &mut client)
+}
+
+/// The handle that asks for groups one by one.
+///
+/// # Errors
+/// As [`reader`].
+pub fn admin(config: &Config) -> Result<Handle, ClientError> {
+    let mut client = common(config);
+    client
+        // Nothing is ever subscribed or committed; what needs it is told in `ffi`.
+        .set("group.id", "brokerwarden")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // For so long after its last use librdkafka trusts what it knows of a group's coordinator, also when the broker
+        // has answered that it is none.
+        .set("metadata.max.age.ms", "1000");
     create(config, &mut client)
 }
 

@@ -2,16 +2,19 @@
 //! is never older than the commit that it is compared with.
 
 use super::{
-    Config,
+    Config, Scope, admin,
     beside::{self, Evidence},
     client::{self, Handle},
     cluster::{Cluster, OFFSETS_TOPIC},
     ends::{Leaders, TopicPartition},
     freshness::Freshness,
-    gather::followed,
+    gather::Gathered,
+    offsets::GroupCommits,
+    polls::Polls,
     produced::Produced,
     reader::{self, Shared},
     seeds::Seeds,
+    source::{Chooser, Source},
     view,
 };
 use crate::{
@@ -23,7 +26,7 @@ use crate::{
 };
 use rdkafka::consumer::Consumer;
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -66,6 +69,10 @@ pub(super) struct Collector {
     pub(super) starts: HashMap<TopicPartition, i64>,
     pub(super) starts_asked: Option<Instant>,
     pub(super) cluster_id: Option<String>,
+    /// Counts clusters; there is a second one if the first was made anew.
+    pub(super) cluster_number: u64,
+    pub(super) chooser: Chooser,
+    pub(super) polls: Arc<Polls>,
     pub(super) freshness: Freshness,
     pub(super) produced: Produced,
     pub(super) seeds: Seeds,
@@ -113,8 +120,13 @@ impl Collector {
 
     /// At start a view follows the end of the replay at once.
     fn await_replay(&self, stop: &Stop) {
+        let limit = STARTUP_INTERVAL.min(self.config.interval);
+        if self.chooser.source() == Source::Admin {
+            stop.sleep(limit);
+            return;
+        }
         let followed = self.shared.lock().follow.clone();
-        self.shared.wait(STARTUP_INTERVAL.min(self.config.interval), |state| {
+        self.shared.wait(limit, |state| {
             stop.stopped() || followed.iter().all(|partition| state.offsets.caught_up(*partition))
         });
     }
@@ -168,19 +180,19 @@ impl Collector {
     fn cycle(&mut self, stop: &Stop) -> Result<Cycle, Failure> {
         let started = Instant::now();
         let cluster = self.metadata()?;
-        let beside = match self.decide(&cluster) {
-            Ok(beside) => beside,
-            Err(reason) => {
-                self.metrics.count(&families::TARGET_ERRORS, &["broker_undecided", KAFKA_TARGET]);
-                return Ok(Cycle::Partial(None, reason));
-            }
+        let beside = match self.config.scope {
+            Scope::Cluster => None,
+            Scope::Broker => match self.decide(&cluster) {
+                Ok(beside) => Some(beside),
+                Err(reason) => {
+                    self.metrics.count(&families::TARGET_ERRORS, &["broker_undecided", KAFKA_TARGET]);
+                    self.metrics.set(&families::OFFSETS_PARTITIONS_OWNED, &[], 0.0);
+                    return Ok(Cycle::Partial(None, reason));
+                }
+            },
         };
-        let unknown = self.why_no_offsets_topic(&cluster, started);
-        let followed = followed(&cluster, beside);
-        // What was read of a partition is kept while it has no leader, and says nothing meanwhile.
-        let led: BTreeSet<u32> =
-            followed.iter().copied().filter(|partition| cluster.leader(OFFSETS_TOPIC, *partition).is_some()).collect();
-        let (mut groups, caught_up, error) = self.commits(&followed, &led);
+        let gathered = self.gather(&cluster, beside, started);
+        let Gathered { mut groups, led, caught_up, asked, replaying, error, note } = gathered;
         let at = clock::now();
         let offsets = self.offsets(&cluster, beside, &groups, started);
         if stop.stopped() {
@@ -190,22 +202,31 @@ impl Collector {
         self.observe_ends(&groups, &offsets, at);
         let stale = self.stale(&caught_up, &offsets);
         // A group of a partition that has no leader just now, or cannot be read, is unknown; it is not somebody else's.
-        groups.retain(|group| led.contains(&group.offsets_partition) && !stale.contains(&group.offsets_partition));
+        groups.retain(|group| {
+            group.offsets_partition.is_none_or(|partition| led.contains(&partition) && !stale.contains(&partition))
+        });
         // A commit that is read on the way to the end is not the newest.
-        let current = groups.iter().filter(|group| caught_up.contains(&group.offsets_partition));
-        self.ask_before_our_time(&cluster, current, &offsets, started);
-        let unread = led.difference(&caught_up).count();
+        let is_current =
+            |group: &&GroupCommits| group.offsets_partition.is_none_or(|partition| caught_up.contains(&partition));
+        self.ask_before_our_time(&cluster, groups.iter().filter(is_current), &offsets, started);
         // An error of the reader matters while there is something that it has not read.
-        let error = unknown.or(error.filter(|_| unread > 0 || !stale.is_empty()));
+        let reader_has_all = !led.is_empty() && replaying.is_none() && stale.is_empty();
+        let error = error.filter(|_| !reader_has_all);
+        let all_listed = asked.as_ref().is_none_or(|asked| asked.all_listed);
+        let by_topic = asked.is_none();
         let view = Arc::new(view::build(view::Findings {
             at,
             cluster_id: self.cluster_id.clone(),
             beside,
             cluster: &cluster,
             groups,
-            caught_up: &|partition| caught_up.contains(&partition) && !stale.contains(&partition),
-            replaying: unread > 0,
-            incomplete: error.is_some() || !stale.is_empty(),
+            caught_up: &|partition| {
+                if by_topic { caught_up.contains(&partition) && !stale.contains(&partition) } else { all_listed }
+            },
+            asked,
+            hide_inactive: self.config.hide_inactive,
+            replaying: replaying.is_some(),
+            incomplete: error.is_some() || !stale.is_empty() || !all_listed,
             wants_topic: &|topic| self.config.topics.wants(topic),
             offsets: &offsets,
             produced: &self.produced,
@@ -224,21 +245,19 @@ impl Collector {
             );
             return Ok(Cycle::Partial(Some(view), reason));
         }
-        if unread > 0 {
-            let reason =
-                format!("reading {OFFSETS_TOPIC}: {unread} of {} partitions not read to their end yet", led.len());
+        if let Some(reason) = replaying {
             return Ok(Cycle::Replaying(view, reason));
         }
-        let no_groups = view.offsets_partitions.is_empty();
-        Ok(Cycle::Whole(view, no_groups.then(|| format!("no groups yet: {OFFSETS_TOPIC} does not exist"))))
+        let no_groups = by_topic && view.offsets_partitions.is_empty();
+        Ok(Cycle::Whole(view, note.or(no_groups.then(|| format!("no groups yet: {OFFSETS_TOPIC} does not exist")))))
     }
 
     /// Metadata of the whole cluster; also keeps librdkafka's own idea of leaders fresh.
     fn metadata(&mut self) -> Result<Cluster, Failure> {
-        self.serve_events();
+        client::serve_events(&self.requests);
         self.metrics.count(&families::KAFKA_REQUESTS, &["Metadata"]);
         let metadata = self.requests.fetch_metadata(None, self.config.timeout).map_err(|error| {
-            self.serve_events(); // why it failed comes as an event
+            client::serve_events(&self.requests); // why it failed comes as an event
             let said = self.requests.client().context().complaint();
             let text = format!(
                 "no metadata from {} within {:?}: {}",
@@ -256,6 +275,7 @@ impl Collector {
             (self.produced, self.seeds) = (Produced::default(), Seeds::default());
             self.beside = None;
             self.view = None;
+            self.cluster_number = self.cluster_number.saturating_add(1);
             self.shared.lock().reset = true;
         }
         self.cluster_id = cluster_id.or_else(|| self.cluster_id.take());
@@ -267,15 +287,6 @@ impl Collector {
             return Err(Failure { reason: "metadata", text });
         }
         Ok(cluster)
-    }
-
-    /// Takes the events of the handle for requests, which delivers no messages.
-    fn serve_events(&self) {
-        while let Some(event) = self.requests.poll(Duration::ZERO) {
-            if let Err(error) = event {
-                tracing::debug!(%error, "librdkafka");
-            }
-        }
     }
 
     fn decide(&mut self, cluster: &Cluster) -> Result<BrokerId, String> {
@@ -345,6 +356,12 @@ pub fn start(
     tasks.thread("offsets-reader", move |stop| {
         reader::run(&config_of_reader, &shared_by_reader, &metrics_of_reader, &stop);
     })?;
+    let (chooser, polls) = (Chooser::new(config.offsets), Arc::new(Polls::default()));
+    let (polls_of_poller, read, handle) = (Arc::clone(&polls), Arc::clone(&shared), Arc::clone(&requests));
+    let (config_of_poller, metrics_of_poller) = (config.clone(), Arc::clone(&metrics));
+    tasks.thread("groups-poller", move |stop| {
+        admin::run(&config_of_poller, &handle, &polls_of_poller, &read, &metrics_of_poller, &stop);
+    })?;
     let collector = Collector {
         leaders: Leaders::new(tasks.clone(), Arc::clone(&requests)),
         config,
@@ -358,6 +375,9 @@ pub fn start(
         starts: HashMap::new(),
         starts_asked: None,
         cluster_id: None,
+        cluster_number: 0,
+        chooser,
+        polls,
         freshness: Freshness::default(),
         produced: Produced::default(),
         seeds: Seeds::default(),

@@ -1,14 +1,21 @@
-//! The part of the cycle that gathers groups and their commits.
+//! The part of the cycle that gathers groups and their commits: from the offsets topic, or from what the poller was told.
 
 use super::{
+    OffsetsSource,
+    admin::LIST_INTERVAL,
     bounds::LEAST_TIMEOUT,
     cluster::{Cluster, OFFSETS_TOPIC},
     collector::{Collector, as_f64},
     ends::{TopicPartition, Which},
     offsets::GroupCommits,
+    polls::{Order, overlay},
     reader::{self, ReadError},
+    source::{Seen, Source},
 };
-use crate::model::{BrokerId, families};
+use crate::{
+    model::{BrokerId, families},
+    snapshot::Asked,
+};
 use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode, metadata::MetadataTopic};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,10 +23,138 @@ use std::{
     time::Instant,
 };
 
+/// Groups, and how far they are known.
+#[derive(Default)]
+pub(super) struct Gathered {
+    /// Sorted by name.
+    pub(super) groups: Vec<GroupCommits>,
+    /// Partitions of the offsets topic that are read, of those that have a leader now.
+    pub(super) led: BTreeSet<u32>,
+    /// Those of them that were read to their end.
+    pub(super) caught_up: BTreeSet<u32>,
+    /// Where groups were asked one by one: what is not known of them.
+    pub(super) asked: Option<Asked>,
+    /// Why groups are missing until the first whole round or the end of the replay.
+    pub(super) replaying: Option<String>,
+    /// Why not all is known.
+    pub(super) error: Option<ReadError>,
+    /// What else is to be said.
+    pub(super) note: Option<String>,
+}
+
 impl Collector {
+    /// Gathers from the present source, and decides whether it should be another one.
+    pub(super) fn gather(&mut self, cluster: &Cluster, beside: Option<BrokerId>, started: Instant) -> Gathered {
+        let now = Instant::now();
+        let from_topic = self.chooser.tries_topic(now).then(|| self.read_topic(cluster, beside, started));
+        if let Some(gathered) = &from_topic {
+            let seen = self.seen(cluster, gathered);
+            if self.chooser.saw(seen, now) {
+                if let (Source::Admin, Some(error)) = (self.chooser.source(), &gathered.error) {
+                    tracing::warn!(reason = %error.text, "groups are asked one by one from now on");
+                } else {
+                    tracing::info!("{OFFSETS_TOPIC} may be read again");
+                }
+            }
+        }
+        if !self.chooser.tries_topic(now) {
+            // Not to trouble the broker with what it refuses.
+            let mut state = self.shared.lock();
+            state.follow.clear();
+            state.error = None;
+        }
+        let source = self.chooser.source();
+        self.metrics.set(&families::OFFSETS_SOURCE, &[source.text()], 1.0);
+        self.metrics.forget(&families::OFFSETS_SOURCE, |labels| labels != [source.text()]);
+        self.order(cluster, beside);
+        match (source, from_topic) {
+            (Source::Topic, Some(gathered)) => gathered,
+            _ => self.take_round(beside),
+        }
+    }
+
+    fn read_topic(&self, cluster: &Cluster, beside: Option<BrokerId>, started: Instant) -> Gathered {
+        let missing = self.why_no_offsets_topic(cluster, started);
+        let followed = followed(cluster, beside);
+        // What was read of a partition is kept while it has no leader, and says nothing meanwhile.
+        let has_leader = |partition: &u32| cluster.leader(OFFSETS_TOPIC, *partition).is_some();
+        let led: BTreeSet<u32> = followed.iter().copied().filter(has_leader).collect();
+        let (mut groups, caught_up, error) = self.commits(&followed, &led);
+        let mut error = missing.or(error);
+        let states = self.polls.lock().states.clone();
+        if let Some(states) = states.filter(|states| states.cluster == self.cluster_number) {
+            // One list may fail.
+            if states.at.elapsed() < LIST_INTERVAL * 2 {
+                overlay(&mut groups, &states);
+            }
+            // A topic that came into being after the list would be in this cycle's metadata.
+            if states.any && states.at < started && !cluster.topics.contains_key(OFFSETS_TOPIC) {
+                error = error.or_else(|| Some(reader::hidden()));
+            }
+        }
+        let unread = led.difference(&caught_up).count();
+        let replaying = (unread > 0).then(|| {
+            format!("reading {OFFSETS_TOPIC}: {unread} of {} partitions not read to their end yet", led.len())
+        });
+        Gathered { groups, led, caught_up, replaying, error, ..Gathered::default() }
+    }
+
+    /// What came of trying to read the topic?
+    fn seen(&self, cluster: &Cluster, gathered: &Gathered) -> Seen {
+        match &gathered.error {
+            Some(error) if error.reason == reader::REFUSED => Seen::Refused,
+            None if gathered.replaying.is_none() => Seen::Read,
+            _ => {
+                let state = self.shared.lock();
+                let begun = |partition: &u32| state.offsets.position(*partition).is_some();
+                let any = !gathered.caught_up.is_empty() || gathered.led.iter().any(begun);
+                if any && cluster.topics.contains_key(OFFSETS_TOPIC) { Seen::Reading } else { Seen::Silent }
+            }
+        }
+    }
+
+    /// Tells the poller what is wanted of it.
+    fn order(&self, cluster: &Cluster, beside: Option<BrokerId>) {
+        let partitions = cluster.topics.get(OFFSETS_TOPIC).into_iter().flatten();
+        let order = Order {
+            offsets: self.chooser.source() == Source::Admin,
+            beside,
+            brokers: cluster.brokers.iter().map(|broker| broker.id).collect(),
+            leaders: partitions.map(|(_, partition)| partition.leader).collect(),
+            cluster: self.cluster_number,
+        };
+        let mut polls = self.polls.lock();
+        if polls.order.as_ref() != Some(&order) {
+            polls.order = Some(order);
+        }
+    }
+
+    fn take_round(&self, beside: Option<BrokerId>) -> Gathered {
+        let note = (self.config.offsets == OffsetsSource::Auto)
+            .then(|| format!("groups are asked one by one, since this agent is {}", reader::unreadable().text));
+        let round = self.polls.lock().round.clone();
+        let Some(round) = round.filter(|round| round.beside == beside && round.cluster == self.cluster_number) else {
+            let replaying = Some("asking for groups and what they committed".to_owned());
+            return Gathered { asked: Some(Asked::default()), replaying, note, ..Gathered::default() };
+        };
+        let age = round.ended.elapsed();
+        if age > round.keep {
+            let text = format!("groups were last asked {} s ago", age.as_secs());
+            let error = Some(ReadError { reason: "groups", text });
+            return Gathered { asked: Some(Asked::default()), error, note, ..Gathered::default() };
+        }
+        Gathered {
+            groups: round.groups.clone(),
+            asked: Some(Asked { all_listed: round.all_listed, unobserved: round.unobserved.clone() }),
+            error: round.error.clone(),
+            note,
+            ..Gathered::default()
+        }
+    }
+
     /// A topic that we may not describe is left out of the full list; asked for by name, the broker says why. `None`
     /// only where the topic is there, or is known not to exist: then there are no groups yet.
-    pub(super) fn why_no_offsets_topic(&self, cluster: &Cluster, started: Instant) -> Option<ReadError> {
+    fn why_no_offsets_topic(&self, cluster: &Cluster, started: Instant) -> Option<ReadError> {
         if cluster.topics.contains_key(OFFSETS_TOPIC) {
             return None;
         }
@@ -42,7 +177,7 @@ impl Collector {
 
     /// Tells the reader what to follow, and copies out what it has read. Of the partitions that have a leader: those
     /// that were read to their end.
-    pub(super) fn commits(
+    fn commits(
         &self,
         followed: &BTreeSet<u32>,
         led: &BTreeSet<u32>,
@@ -64,13 +199,15 @@ impl Collector {
     pub(super) fn self_report(
         &self,
         cluster: &Cluster,
-        beside: BrokerId,
+        beside: Option<BrokerId>,
         led: &BTreeSet<u32>,
         caught_up: &BTreeSet<u32>,
         offsets: &HashMap<(Which, TopicPartition), i64>,
     ) {
-        let total = cluster.topics.get(OFFSETS_TOPIC).map_or(0, BTreeMap::len);
-        let owned = led.iter().filter(|partition| cluster.leader(OFFSETS_TOPIC, **partition) == Some(beside)).count();
+        let partitions = cluster.topics.get(OFFSETS_TOPIC);
+        let total = partitions.map_or(0, BTreeMap::len);
+        let ours = |leader: Option<BrokerId>| leader.is_some() && (beside.is_none() || leader == beside);
+        let owned = partitions.into_iter().flatten().filter(|(_, partition)| ours(partition.leader)).count();
         self.metrics.set(&families::OFFSETS_PARTITIONS, &[], as_f64(total));
         self.metrics.set(&families::OFFSETS_PARTITIONS_OWNED, &[], as_f64(owned));
         let ready = led.is_subset(caught_up);
@@ -89,9 +226,10 @@ impl Collector {
     }
 }
 
-/// The partitions of `__consumer_offsets` that our broker replicates. One that has no leader for a while is not
-/// forgotten: all of it would have to be read again.
-pub(super) fn followed(cluster: &Cluster, beside: BrokerId) -> BTreeSet<u32> {
+/// The partitions of `__consumer_offsets` that our broker replicates; without a broker of ours, all. One that has no
+/// leader for a while is not forgotten: all of it would have to be read again.
+fn followed(cluster: &Cluster, beside: Option<BrokerId>) -> BTreeSet<u32> {
     let partitions = cluster.topics.get(OFFSETS_TOPIC).into_iter().flatten();
-    partitions.filter(|(_, partition)| partition.replicas.contains(&beside)).map(|(id, _)| *id).collect()
+    let ours = partitions.filter(|(_, partition)| beside.is_none_or(|beside| partition.replicas.contains(&beside)));
+    ours.map(|(id, _)| *id).collect()
 }

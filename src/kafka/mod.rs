@@ -1,25 +1,34 @@
-//! Collects from Kafka through the local broker: groups from `__consumer_offsets`, offsets by batched ListOffsets.
+//! Collects from Kafka through the local broker: groups from `__consumer_offsets` (or from their coordinators, where that
+//! may not be read), offsets by batched ListOffsets.
 
+mod admin;
 mod beside;
 mod bounds;
 mod client;
 mod cluster;
 mod collector;
 mod ends;
+mod ffi;
 mod freshness;
 mod gather;
 mod offsets;
+mod polled;
+mod polls;
 mod produced;
 mod reader;
 mod records;
 mod seeds;
+mod source;
 mod view;
 
+pub use admin::{KEEP_INTERVALS, LIST_INTERVAL, MAX_IN_FLIGHT, SILENT_AFTER};
 pub use bounds::{READER_STALE_INTERVALS, READER_STALE_LEAST, START_INTERVAL};
 pub use client::{ClientError, MAX_ERROR_TEXT, MAX_SECRET_FILE};
 pub use collector::{EMPTY_BELIEVED_INTERVALS, RETRY_INTERVAL, STARTUP_INTERVAL, StartError, start};
 pub use ends::CHUNK;
 pub use freshness::RECHECK_AFTER;
+pub use polled::DESCRIBE_INTERVAL;
+pub use source::{TOPIC_RETRY, TOPIC_TRY};
 
 use crate::model::Secret;
 use regex::Regex;
@@ -30,6 +39,19 @@ use std::{collections::BTreeMap, time::Duration};
 pub enum Scope {
     /// The share of the broker beside us.
     Broker,
+    /// All of it: one agent for the cluster.
+    Cluster,
+}
+
+/// Where groups and their commits come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetsSource {
+    /// From `__consumer_offsets`.
+    Topic,
+    /// From the coordinators, asked group by group.
+    Admin,
+    /// From the topic where it may be read, else from the coordinators.
+    Auto,
 }
 
 /// Which names are wanted. Regexes are anchored already.
@@ -62,8 +84,10 @@ pub struct Config {
     pub bootstrap_servers: String,
     /// Our share.
     pub scope: Scope,
-    /// The broker beside us; `None` = decide from what it advertises.
+    /// The broker beside us; `None` = decide from what it advertises. Of no account with [`Scope::Cluster`].
     pub broker_id: Option<i32>,
+    /// Where groups come from.
+    pub offsets: OffsetsSource,
     /// Distance between two cycles.
     pub interval: Duration,
     /// Longest wait for any answer; less than `interval`.
@@ -72,6 +96,25 @@ pub struct Config {
     pub groups: NameFilter,
     /// Topics to collect.
     pub topics: NameFilter,
+    /// Leave groups without members off the page; rules go on seeing them.
+    pub hide_inactive: bool,
     /// Further librdkafka properties.
     pub properties: BTreeMap<String, Secret>,
+}
+
+#[cfg(test)]
+fn config_for_tests(bootstrap_servers: &str) -> Config {
+    let all = || NameFilter { include: Regex::new("^.*$").into_iter().collect(), exclude: Vec::new() };
+    Config {
+        bootstrap_servers: bootstrap_servers.to_owned(),
+        scope: Scope::Broker,
+        broker_id: None,
+        offsets: OffsetsSource::Auto,
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(4),
+        groups: all(),
+        topics: all(),
+        hide_inactive: false,
+        properties: BTreeMap::new(),
+    }
 }

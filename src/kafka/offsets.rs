@@ -5,7 +5,10 @@ use super::{
     freshness::Progress,
     records::{self, Key, RecordError},
 };
-use crate::{model::Timestamp, snapshot::GroupKind};
+use crate::{
+    model::{BrokerId, Timestamp},
+    snapshot::GroupKind,
+};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -28,12 +31,16 @@ pub type TopicCommits = Vec<(u32, KeptCommit)>;
 pub struct GroupCommits {
     /// Its name.
     pub name: Arc<str>,
-    /// The partition of `__consumer_offsets` that holds its records.
-    pub offsets_partition: u32,
+    /// The partition of `__consumer_offsets` that its records were read from; `None` for one that was asked for.
+    pub offsets_partition: Option<u32>,
+    /// The broker that coordinates it, if that was told; else it is the leader of that partition.
+    pub coordinator: Option<BrokerId>,
     /// Its kind.
     pub kind: GroupKind,
     /// Its state in Kafka's words.
     pub state: &'static str,
+    /// What [`Offsets::states_read`] was when its state was read; 0 = it has no record of a state.
+    pub state_number: u64,
     /// Its members, if known.
     pub members: Option<u32>,
     /// By topic, sorted by name; each sorted by partition.
@@ -45,6 +52,7 @@ pub struct GroupCommits {
 pub struct Offsets {
     partitions: BTreeMap<u32, OffsetsPartition>,
     topics: HashSet<Arc<str>>,
+    states_read: u64,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +70,7 @@ struct OffsetsPartition {
 #[derive(Debug, Default)]
 struct GroupRecords {
     classic: Option<Classic>,
+    state_number: u64,
     consumer_epoch: Option<i32>,
     target_epoch: Option<i32>,
     /// KIP-848 members, with the epoch each has reached.
@@ -106,6 +115,11 @@ impl Offsets {
     /// Did the last read of a partition end at its end?
     pub fn at_end(&self, partition: u32) -> bool {
         self.partitions.get(&partition).is_some_and(|partition| partition.at_end)
+    }
+
+    /// How many states of classic groups were read: what came later has a higher number.
+    pub fn states_read(&self) -> u64 {
+        self.states_read
     }
 
     /// Notes that a partition was read to its end.
@@ -160,7 +174,10 @@ impl Offsets {
             Key::ClassicGroup(group) => match value {
                 Some(value) => {
                     let read = records::classic_group(value);
-                    partition.group(group).classic = Some(read.map_or(Classic::Unreadable, Classic::Read));
+                    self.states_read = self.states_read.saturating_add(1);
+                    let group = partition.group(group);
+                    group.classic = Some(read.map_or(Classic::Unreadable, Classic::Read));
+                    group.state_number = self.states_read;
                     read?;
                 }
                 None => partition.change(group, |records| records.classic = None),
@@ -223,9 +240,11 @@ impl Offsets {
                     .collect();
                 groups.push(GroupCommits {
                     name: Arc::clone(name),
-                    offsets_partition: *number,
+                    offsets_partition: Some(*number),
+                    coordinator: None,
                     kind,
                     state,
+                    state_number: records.state_number,
                     members,
                     commits,
                 });
@@ -294,7 +313,8 @@ impl GroupRecords {
     }
 }
 
-fn intern(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
+/// The one copy of a name.
+pub(super) fn intern(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
     if let Some(known) = names.get(name) {
         return Arc::clone(known);
     }

@@ -13,7 +13,7 @@ pub const SPACINGS: [(Duration, Duration); 3] = [
     (Duration::from_hours(2), Duration::from_mins(1)),
     (REACH, Duration::from_mins(10)),
 ];
-/// Points of all partitions together, of 16 bytes each. Beyond, points are twice as far apart, and so on.
+/// Points of all partitions together, two numbers each. Beyond, points are twice as far apart, and so on.
 pub const MAX_POINTS: usize = 2_000_000;
 /// Partitions that have a table. Beyond, the age of what is unread is not known. Far below [`MAX_POINTS`]: a table
 /// cannot have fewer than two points, however coarse it is.

@@ -24,6 +24,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// Pause after an error, so that one that comes back at once does not spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(200);
 
+/// [`ReadError::reason`] when the topic may not be read.
+pub const REFUSED: &str = "authorization";
+
 /// Longest wait for a last stable offset; reading waits meanwhile.
 const RECHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -257,10 +260,15 @@ fn describe(error: &KafkaError, context: &Context) -> ReadError {
     }
 }
 
+/// There are groups, but not the topic that they commit to: it is not shown to us.
+pub fn hidden() -> ReadError {
+    ReadError { text: format!("there are groups, but {OFFSETS_TOPIC} is not shown to us"), ..unreadable() }
+}
+
 /// The topic is there, and we may not read it.
 pub fn unreadable() -> ReadError {
     ReadError {
-        reason: "authorization",
+        reason: REFUSED,
         text: format!(
             "not allowed to read {OFFSETS_TOPIC}: grant READ and DESCRIBE on topic {OFFSETS_TOPIC} to our user"
         ),

@@ -2,6 +2,7 @@
 //! offsets the log ended earlier. The answers go by the records' timestamps, which are the producers' word.
 
 use super::{
+    bounds::LEAST_TIMEOUT,
     cluster::Cluster,
     collector::Collector,
     ends::{CHUNK, NO_RECORD, TopicPartition, Which},
@@ -37,9 +38,6 @@ pub const LONGEST_SEED_PAUSE: Duration = Duration::from_hours(1);
 const AHEAD: Duration = Duration::from_mins(1);
 /// Any record that has a time is at least as late.
 const EPOCH: Timestamp = Timestamp(0);
-/// The least time that an answer is given.
-const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
-
 type Offsets = HashMap<(Which, TopicPartition), i64>;
 type Due = HashMap<BrokerId, Vec<TopicPartition>>;
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{BrokerId, Timestamp},
-    snapshot::{Group, KafkaView, LagRow, LagStatus, Partition, Topic},
+    snapshot::{Asked, Group, KafkaView, LagRow, LagStatus, Partition, Topic},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -21,14 +21,18 @@ pub struct Findings<'a> {
     pub at: Timestamp,
     /// Kafka's cluster id.
     pub cluster_id: Option<String>,
-    /// The broker beside us.
-    pub beside: BrokerId,
+    /// The broker beside us; `None` = we answer for the whole cluster.
+    pub beside: Option<BrokerId>,
     /// Metadata.
     pub cluster: &'a Cluster,
     /// Groups, sorted by name.
     pub groups: Vec<GroupCommits>,
-    /// Which partitions of `__consumer_offsets` were read to their end.
+    /// Of which partitions of `__consumer_offsets` all groups are known.
     pub caught_up: &'a dyn Fn(u32) -> bool,
+    /// What is not known of groups, where they were asked one by one.
+    pub asked: Option<Asked>,
+    /// Leave groups without members off the page.
+    pub hide_inactive: bool,
     /// The offsets topic is still being read for the first time.
     pub replaying: bool,
     /// Not all of our share could be collected.
@@ -42,10 +46,10 @@ pub struct Findings<'a> {
 }
 
 /// The partitions whose offsets a cycle needs: those that our broker leads, all of each topic that a group of ours
-/// committed to, and the offsets partitions that we follow.
+/// committed to, and the offsets partitions that we follow. All, if we answer for the whole cluster.
 pub fn needed(
     cluster: &Cluster,
-    beside: BrokerId,
+    beside: Option<BrokerId>,
     groups: &[GroupCommits],
     wants_topic: impl Fn(&str) -> bool,
 ) -> HashMap<BrokerId, Vec<TopicPartition>> {
@@ -58,8 +62,9 @@ pub fn needed(
         let all = committed.contains(&**topic);
         for (partition, metadata) in partitions {
             // The end of each offsets partition that we follow tells whether the reader is at it.
-            let followed = &**topic == OFFSETS_TOPIC && metadata.replicas.contains(&beside);
-            if let Some(leader) = metadata.leader.filter(|leader| all || followed || *leader == beside) {
+            let followed = &**topic == OFFSETS_TOPIC && beside.is_some_and(|id| metadata.replicas.contains(&id));
+            let ours = |leader: &BrokerId| beside.is_none_or(|id| id == *leader);
+            if let Some(leader) = metadata.leader.filter(|leader| all || followed || ours(leader)) {
                 needed.entry(leader).or_default().push((Arc::clone(topic), *partition));
             }
         }
@@ -76,12 +81,15 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
         cluster,
         groups,
         caught_up,
+        asked,
+        hide_inactive,
         replaying,
         incomplete,
         wants_topic,
         offsets,
         produced,
     } = findings;
+    let ours = |answering: Option<BrokerId>| beside.is_none() || answering == beside;
     let offset = |which, topic: &Arc<str>, partition| offsets.get(&(which, (Arc::clone(topic), partition))).copied();
     let topics: Vec<Topic> = cluster
         .topics
@@ -89,7 +97,7 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
         .filter(|(name, _)| wants_topic(name))
         .map(|(name, partitions)| Topic {
             name: Arc::clone(name),
-            ours: cluster.answering_for_topic(partitions) == Some(beside),
+            ours: ours(cluster.answering_for_topic(partitions)),
             partitions: partitions
                 .iter()
                 .map(|(id, partition)| Partition {
@@ -99,7 +107,7 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
                     in_sync: partition.in_sync.clone(),
                     log_start: offset(Which::Start, name, *id),
                     log_end: offset(Which::End, name, *id),
-                    ours: cluster.answering_for_partition(partition) == Some(beside),
+                    ours: ours(cluster.answering_for_partition(partition)),
                 })
                 .collect(),
         })
@@ -109,7 +117,8 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
     let mut rows = Vec::new();
     for (index, group) in groups.into_iter().enumerate() {
         let Ok(index) = u32::try_from(index) else { break };
-        let coordinator = cluster.leader(OFFSETS_TOPIC, group.offsets_partition);
+        let leader = || group.offsets_partition.and_then(|partition| cluster.leader(OFFSETS_TOPIC, partition));
+        let coordinator = group.coordinator.or_else(leader);
         for (topic, commits) in &group.commits {
             add_rows(&mut rows, index, topic, by_name.get(&**topic).copied(), commits);
         }
@@ -119,7 +128,7 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
             state: group.state,
             members: group.members,
             coordinator,
-            ours: coordinator == Some(beside),
+            ours: ours(coordinator),
         });
     }
     for row in &mut rows {
@@ -128,7 +137,7 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
     }
     let offsets_partitions = cluster.topics.get(OFFSETS_TOPIC).map_or_else(Vec::new, |partitions| {
         let owned = |(id, partition): (&u32, &super::cluster::PartitionMetadata)| match partition.leader {
-            Some(leader) if leader == beside => caught_up(*id).then_some(true),
+            Some(_) if ours(partition.leader) => caught_up(*id).then_some(true),
             Some(_) => Some(false),
             None => None,
         };
@@ -137,8 +146,9 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
     KafkaView {
         at,
         cluster_id,
-        broker_id: Some(beside),
-        answers_for_cluster: cluster.answering_for_cluster() == Some(beside),
+        broker_id: beside,
+        whole_cluster: beside.is_none(),
+        answers_for_cluster: ours(cluster.answering_for_cluster()),
         brokers: cluster.brokers.clone(),
         topics,
         groups: view_groups,
@@ -147,6 +157,8 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
         incomplete,
         failed_topics: cluster.failed_topics.clone(),
         offsets_partitions,
+        asked,
+        hide_inactive,
     }
 }
 
@@ -219,9 +231,11 @@ mod tests {
         });
         GroupCommits {
             name: name.into(),
-            offsets_partition,
+            offsets_partition: Some(offsets_partition),
+            coordinator: None,
             kind: GroupKind::Simple,
             state: "Empty",
+            state_number: 0,
             members: Some(0),
             commits: commits.collect(),
         }
@@ -238,17 +252,19 @@ mod tests {
             group("a", 0, &[("deleted", &[(4, 9)]), ("t", &[(0, 5), (2, 7), (3, 1)])]),
             group("b", 1, &[("t", &[(1, 1)])]),
         ];
-        let needed = needed(&cluster, BrokerId(1), &groups, |_| true);
+        let needed = needed(&cluster, Some(BrokerId(1)), &groups, |_| true);
         assert_eq!(needed[&BrokerId(1)].len(), 3);
         // Of other leaders: what a group needs, and the ends of the offsets partitions that we follow.
         assert_eq!(needed[&BrokerId(2)], [(OFFSETS_TOPIC.into(), 1), ("t".into(), 1)]);
         let view = build(Findings {
             at: Timestamp(1),
             cluster_id: None,
-            beside: BrokerId(1),
+            beside: Some(BrokerId(1)),
             cluster: &cluster,
             groups,
             caught_up: &|_| true,
+            asked: None,
+            hide_inactive: false,
             replaying: false,
             incomplete: false,
             wants_topic: &|_| true,
@@ -286,9 +302,11 @@ mod tests {
         let view = build(Findings {
             at: Timestamp(21_000),
             cluster_id: None,
-            beside: BrokerId(1),
+            beside: Some(BrokerId(1)),
             cluster: &cluster,
             groups: vec![group("a", 0, &[("t", commits)])],
+            asked: None,
+            hide_inactive: false,
             caught_up: &|_| true,
             replaying: false,
             incomplete: false,
@@ -307,10 +325,12 @@ mod tests {
             let view = build(Findings {
                 at: Timestamp(1),
                 cluster_id: None,
-                beside: BrokerId(beside),
+                beside: Some(BrokerId(beside)),
                 cluster: &cluster,
                 groups: vec![],
                 caught_up: &|_| false,
+                asked: None,
+                hide_inactive: false,
                 replaying: false,
                 incomplete: false,
                 wants_topic: &|_| true,
@@ -322,5 +342,60 @@ mod tests {
             assert_eq!(ours, [beside == 1, beside == 2]);
             assert!(view.offsets_partitions.is_empty());
         }
+    }
+
+    #[test]
+    fn an_agent_for_the_whole_cluster_answers_for_everything() {
+        let cluster = cluster(&[("t", &[Some(1), Some(2), None]), (OFFSETS_TOPIC, &[Some(1), Some(2), None])]);
+        let needed = needed(&cluster, None, &[], |_| true);
+        assert_eq!((needed[&BrokerId(1)].len(), needed[&BrokerId(2)].len()), (2, 2));
+        let view = build(Findings {
+            at: Timestamp(1),
+            cluster_id: None,
+            beside: None,
+            cluster: &cluster,
+            groups: vec![group("a", 0, &[]), group("b", 1, &[])],
+            caught_up: &|partition| partition == 0,
+            asked: None,
+            hide_inactive: false,
+            replaying: false,
+            incomplete: false,
+            wants_topic: &|_| true,
+            offsets: &HashMap::new(),
+            produced: &Produced::default(),
+        });
+        assert!(view.answers_for_cluster && view.broker_id.is_none() && view.owns_topic("t"));
+        assert!(view.groups.iter().all(|group| group.ours) && view.topics[1].partitions.iter().all(|p| p.ours));
+        assert_eq!(view.owns_group("unheard of"), Some(true));
+        assert_eq!(view.offsets_partitions, [Some(true), None, None]);
+    }
+
+    #[test]
+    fn who_coordinates_a_group_is_what_was_told() {
+        // The offsets topic may not be seen, or say something else (Redpanda).
+        let cluster = cluster(&[("t", &[Some(2)])]);
+        let told = |name: &str, coordinator| GroupCommits {
+            offsets_partition: None,
+            coordinator: Some(BrokerId(coordinator)),
+            ..group(name, 0, &[("t", &[(0, 1)])])
+        };
+        let view = build(Findings {
+            at: Timestamp(1),
+            cluster_id: None,
+            beside: Some(BrokerId(1)),
+            cluster: &cluster,
+            groups: vec![told("a", 1), told("b", 2)],
+            caught_up: &|_| true,
+            asked: Some(Asked { all_listed: true, unobserved: vec!["b".into()] }),
+            hide_inactive: false,
+            replaying: false,
+            incomplete: false,
+            wants_topic: &|_| true,
+            offsets: &ends(&[("t", 0, 10)]),
+            produced: &Produced::default(),
+        });
+        assert_eq!((view.owns_group("a"), view.owns_group("b"), view.owns_group("c")), (Some(true), Some(false), None));
+        assert!(view.group_observed("a") && !view.group_observed("b") && view.group_observed("c"));
+        assert_eq!(view.rows_of("a")[0].lag, Some(9));
     }
 }

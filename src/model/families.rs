@@ -60,6 +60,7 @@ families! {
     OFFSETS_READER_BEHIND Gauge "brokerwarden_offsets_reader_behind_records" [] "Records of __consumer_offsets between our reader and the last stable offset.";
     OFFSETS_READER_READY Gauge "brokerwarden_offsets_reader_ready" [] "1 once every followed partition of __consumer_offsets was read to its end.";
     OFFSETS_RECORDS_SKIPPED Counter "brokerwarden_offsets_records_skipped_total" ["reason"] "Records of __consumer_offsets that could not be read, by reason.";
+    OFFSETS_SOURCE Gauge "brokerwarden_offsets_source" ["source"] "1 for where groups come from at present: topic (__consumer_offsets) or admin (asked one by one).";
     OUTBOX_ENTRIES Gauge "brokerwarden_outbox_entries" ["notifier"] "Alerts waiting to be told, by notifier.";
     PAGE_SAMPLES_DROPPED Counter "brokerwarden_page_samples_dropped_total" ["reason", "target"] "Samples of a JMX page that were not re-exported, by reason.";
     PAGE_SERIES_LEFT_OUT Gauge "brokerwarden_page_series_left_out" [] "Series by group and partition that are not on the page because there are more series than metrics.max_series; their sums by topic are.";
@@ -84,12 +85,14 @@ families! {
     KAFKA_GROUP_COMMIT_TIMESTAMP Gauge "kafka_consumergroup_commit_timestamp_seconds" ["consumergroup", "partition", "topic"] "When a ConsumerGroup last committed at Topic/Partition, in seconds since the Unix epoch";
     KAFKA_GROUP_CURRENT_OFFSET Gauge "kafka_consumergroup_current_offset" ["consumergroup", "partition", "topic"] "Current Offset of a ConsumerGroup at Topic/Partition";
     KAFKA_GROUP_CURRENT_OFFSET_SUM Gauge "kafka_consumergroup_current_offset_sum" ["consumergroup", "topic"] "Current Offset of a ConsumerGroup at Topic for all partitions";
+    KAFKA_GROUP_INFO Gauge "kafka_consumergroup_info" ["consumergroup", "coordinator", "kind"] "1, with the id of the broker that coordinates a ConsumerGroup and its kind (classic, consumer, simple)";
     KAFKA_GROUP_LAG Gauge "kafka_consumergroup_lag" ["consumergroup", "partition", "topic"] "Current Approximate Lag of a ConsumerGroup at Topic/Partition";
     KAFKA_GROUP_LAG_SECONDS Gauge "kafka_consumergroup_lag_seconds" ["consumergroup", "partition", "topic"] "How long ago the record at Topic/Partition that a ConsumerGroup reads next was produced, in seconds; 0 when it has read all";
     KAFKA_GROUP_LAG_SECONDS_IS_MINIMUM Gauge "kafka_consumergroup_lag_seconds_is_minimum" ["consumergroup", "partition", "topic"] "1 where kafka_consumergroup_lag_seconds may be more: that record is older than what is known of Topic/Partition; only there";
     KAFKA_GROUP_LAG_SUM Gauge "kafka_consumergroup_lag_sum" ["consumergroup", "topic"] "Current Approximate Lag of a ConsumerGroup at Topic for all partitions";
     KAFKA_GROUP_LOST Gauge "kafka_consumergroup_lost_records" ["consumergroup", "partition", "topic"] "Records at Topic/Partition that a ConsumerGroup has not read and that are no longer in the log; only where there are any";
     KAFKA_GROUP_MEMBERS Gauge "kafka_consumergroup_members" ["consumergroup"] "Amount of members in a consumer group";
+    KAFKA_GROUP_STATE Gauge "kafka_consumergroup_state" ["consumergroup", "state"] "1 for the present state of a ConsumerGroup";
     KAFKA_TOPIC_CURRENT_OFFSET Gauge "kafka_topic_partition_current_offset" ["partition", "topic"] "Current Offset of a Broker at Topic/Partition";
     KAFKA_TOPIC_IN_SYNC_REPLICA Gauge "kafka_topic_partition_in_sync_replica" ["partition", "topic"] "Number of In-Sync Replicas for this Topic/Partition";
     KAFKA_TOPIC_LEADER Gauge "kafka_topic_partition_leader" ["partition", "topic"] "Leader Broker ID of this Topic/Partition";

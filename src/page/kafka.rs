@@ -52,6 +52,11 @@ const OF_BROKER: Families<Broker> = &[(families::KAFKA_BROKER_INFO, |_, _| Some(
 const OF_GROUP: Families<Group> =
     &[(families::KAFKA_GROUP_MEMBERS, |group, _| group.members.map(|members| Number::Whole(members.into())))];
 
+const OF_GROUP_STATE: Families<Group> =
+    &[(families::KAFKA_GROUP_STATE, |group, _| (group.state != "Unknown").then_some(Number::Whole(1)))];
+
+const OF_GROUP_INFO: Families<Group> = &[(families::KAFKA_GROUP_INFO, |_, _| Some(Number::Whole(1)))];
+
 const OF_SUM: Families<TopicLag> = &[
     (families::KAFKA_GROUP_CURRENT_OFFSET_SUM, |sum, uncommitted| {
         let minus_ones = if uncommitted == Uncommitted::Absent { sum.uncommitted_partitions.into() } else { 0 };
@@ -162,10 +167,17 @@ fn walk(view: &KafkaView, sink: &mut impl Sink) {
         let brokers = view.brokers.iter();
         sink.list(OF_BROKER, brokers.map(|b| (b, [Label::Text(&b.address), Label::Number(b.id.0.into())])));
     }
-    sink.list(OF_GROUP, view.groups.iter().filter(|group| group.ours).map(|group| (group, [Label::Text(&group.name)])));
+    let groups = || view.groups.iter().filter(|group| view.shows(group));
+    sink.list(OF_GROUP, groups().map(|group| (group, [Label::Text(&group.name)])));
+    sink.list(OF_GROUP_STATE, groups().map(|group| (group, [Label::Text(&group.name), Label::Text(group.state)])));
+    let info = groups().map(|group| {
+        let coordinator = group.coordinator.map_or(Label::Text(""), |id| Label::Number(id.0.into()));
+        (group, [Label::Text(&group.name), coordinator, Label::Text(group.kind.text())])
+    });
+    sink.list(OF_GROUP_INFO, info);
     if sink.wants(OF_ROW) {
         let rows = view.rows.iter().filter_map(|row| {
-            let group = view.group_of(row.group).filter(|group| group.ours)?;
+            let group = view.group_of(row.group).filter(|group| view.shows(group))?;
             Some((row, [Label::Text(&group.name), Label::Number(row.partition.into()), Label::Text(&row.topic)]))
         });
         sink.list(OF_ROW, rows);
@@ -173,7 +185,7 @@ fn walk(view: &KafkaView, sink: &mut impl Sink) {
     if sink.wants(OF_SUM) {
         let sums = view.topic_lags();
         let ours = sums.iter().filter_map(|sum| {
-            let group = view.group_of(sum.group).filter(|group| group.ours)?;
+            let group = view.group_of(sum.group).filter(|group| view.shows(group))?;
             Some((sum, [Label::Text(&group.name), Label::Text(&sum.topic)]))
         });
         sink.list(OF_SUM, ours);

@@ -144,12 +144,11 @@ impl Tick {
                 self.apply(&settings, &snapshot, alerts, Speaker::Rule);
                 self.apply(&settings, &snapshot, Vec::new(), Speaker::Agent);
             }
-            Verdict::Unavailable(_) => {}
             Verdict::Failed { reason, text } if failures_in_a_row >= FAILURES_UNTIL_ALERT => {
                 let alert = rule_failing(&settings.name, reason, &text);
                 self.apply(&settings, &snapshot, vec![alert], Speaker::Agent);
             }
-            Verdict::Failed { .. } => {}
+            Verdict::Unavailable(_) | Verdict::Failed { .. } => {}
         }
     }
 
@@ -163,7 +162,9 @@ impl Tick {
         if !snapshot.cluster.is_empty() {
             book.cluster = Arc::clone(&snapshot.cluster);
         }
-        book.broker = snapshot.kafka.as_ref().and_then(|kafka| kafka.broker_id).or(book.broker);
+        if let Some(kafka) = &snapshot.kafka {
+            book.broker = if kafka.whole_cluster { None } else { kafka.broker_id.or(book.broker) };
+        }
         let gone: Vec<_> =
             book.alerts.values().filter(|alert| is_elsewhere(snapshot, &alert.subject)).map(Arc::clone).collect();
         for alert in gone {

@@ -220,7 +220,7 @@ impl Reload {
             // It changed while it was read; it is looked at again.
             Ok(Prepared::Changed) => seen.looks = 0,
             // The next look asks again.
-            Ok(Prepared::Compiling) => {}
+            Ok(Prepared::Compiling) | Err(LoadError::Compile(super::compile::CompileError::Stopped)) => {}
             Ok(Prepared::Ready(version)) => {
                 seen.tried = Some((prints, one.clone()));
                 let (module, sha256) = (version.module.clone(), version.code.sha256.clone());
@@ -232,7 +232,6 @@ impl Reload {
                     }
                 }
             }
-            Err(LoadError::Compile(super::compile::CompileError::Stopped)) => {}
             Err(error) => {
                 seen.tried = Some((prints, one.clone()));
                 if error.is_passing() {

@@ -244,6 +244,8 @@ pub struct KafkaView {
     pub cluster_id: Option<String>,
     /// The broker beside us; `None` with `scope: cluster`.
     pub broker_id: Option<BrokerId>,
+    /// We answer for everything there is.
+    pub whole_cluster: bool,
     /// Do we answer for the cluster as a whole (`kafka_brokers`, `kafka_broker_info`)?
     pub answers_for_cluster: bool,
     /// Sorted by id.
@@ -261,8 +263,21 @@ pub struct KafkaView {
     /// Topics that exist, but came with an error.
     pub failed_topics: Vec<Arc<str>>,
     /// For each partition of `__consumer_offsets`: do we answer for the groups in it? `None` while not known (no
-    /// leader, or not read to its end yet). Empty while the topic does not exist.
+    /// leader, or not read to its end yet). Empty while the topic does not exist, or is not shown to us.
     pub offsets_partitions: Vec<Option<bool>>,
+    /// Where groups were asked one by one: what is not known of them.
+    pub asked: Option<Asked>,
+    /// Groups without members are not shown on pages; rules see them all the same.
+    pub hide_inactive: bool,
+}
+
+/// What is not known of groups that were asked one by one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// All brokers listed their groups: what is not listed does not exist.
+    pub all_listed: bool,
+    /// Groups of which not all is known from the last round, or that another agent asks; sorted.
+    pub unobserved: Vec<Arc<str>>,
 }
 
 impl KafkaView {
@@ -297,11 +312,19 @@ impl KafkaView {
         if let Some(group) = self.group(name) {
             return Some(group.ours);
         }
+        if self.whole_cluster {
+            return Some(true);
+        }
         if self.offsets_partitions.is_empty() {
             // Without an offsets topic there is no group yet, and nobody coordinates one.
             return None;
         }
         *self.offsets_partitions.get(partition_for(name, self.offsets_partitions.len()))?
+    }
+
+    /// Is that group on our pages? Only if we answer for it.
+    pub fn shows(&self, group: &Group) -> bool {
+        group.ours && !(self.hide_inactive && group.members == Some(0))
     }
 
     /// Do we answer for the series of that topic as a whole?
@@ -311,11 +334,13 @@ impl KafkaView {
 
     /// Was that group fully observed? True also for a group that is known not to exist.
     pub fn group_observed(&self, name: &str) -> bool {
-        let read = !self.offsets_partitions.is_empty()
-            && self
-                .offsets_partitions
-                .get(partition_for(name, self.offsets_partitions.len()))
-                .is_some_and(Option::is_some);
+        let read = if let Some(asked) = &self.asked {
+            asked.unobserved.binary_search_by(|unobserved| (**unobserved).cmp(name)).is_err()
+                && (asked.all_listed || self.group(name).is_some())
+        } else {
+            let partition = partition_for(name, self.offsets_partitions.len());
+            self.offsets_partitions.get(partition).is_some_and(Option::is_some)
+        };
         read && self.rows_of(name).iter().all(|row| row.status != LagStatus::Unknown)
     }
 
@@ -513,6 +538,17 @@ mod tests {
         assert!(!KafkaView { incomplete: true, ..whole.clone() }.topic_observed("gone"));
         let failed = KafkaView { failed_topics: vec!["t".into()], ..whole };
         assert!(!failed.topic_observed("t") && failed.topic_observed("other"));
+    }
+
+    #[test]
+    fn groups_that_were_asked_are_observed_when_they_answered() {
+        let mut view = KafkaView { offsets_partitions: vec![], ..view_of(vec![]) };
+        assert!(!view.group_observed("a"), "neither read nor asked");
+        view.asked = Some(Asked { all_listed: false, unobserved: vec!["b".into()] });
+        assert!(view.group_observed("a") && !view.group_observed("b") && !view.group_observed("c"));
+        view.asked = Some(Asked { all_listed: true, unobserved: vec!["c".into()] });
+        assert!(view.group_observed("b") && !view.group_observed("c") && view.group_observed("d"));
+        assert_eq!(view.owns_group("d"), None);
     }
 
     #[test]

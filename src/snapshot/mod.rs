@@ -6,7 +6,9 @@ pub mod kafka;
 pub mod select;
 
 pub use exposition::Exposition;
-pub use kafka::{Age, Broker, Group, GroupKind, KafkaView, LagFilter, LagRow, LagStatus, Partition, Topic, TopicLag};
+pub use kafka::{
+    Age, Asked, Broker, Group, GroupKind, KafkaView, LagFilter, LagRow, LagStatus, Partition, Topic, TopicLag,
+};
 
 use crate::model::{Labels, Subject, Timestamp};
 use std::{sync::Arc, time::Duration};

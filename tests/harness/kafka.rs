@@ -124,7 +124,7 @@ impl Cluster {
              advertised.listeners=PLAINTEXT://127.0.0.1:{plain},ELSEWHERE://kafka.invalid:{elsewhere},SASL://127.0.0.1:{sasl}\n\
              listener.security.protocol.map=PLAINTEXT:PLAINTEXT,ELSEWHERE:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT\n\
              listener.name.sasl.sasl.enabled.mechanisms=PLAIN\n\
-             listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_warden=\"warden\" user_stranger=\"stranger\";\n\
+             listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_warden=\"warden\" user_stranger=\"stranger\" user_newcomer=\"newcomer\";\n\
              authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
              super.users=User:ANONYMOUS\nallow.everyone.if.no.acl.found=true\n"
         )

@@ -12,6 +12,7 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
     (
         &[
             "cli::demo::REDRAW",
+            "kafka::admin::LOOK",
             "kafka::ends::IDLE_LOOK",
             "kafka::reader::POLL",
             "rules::compile::POLL",
@@ -34,7 +35,8 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
     (&["jmx::walk::PARSE_STEP", "jmx::walk::UNPACK_STEP", "page::segments::OUTPUT_STEP"], "work done at once, of any"),
     (&["page::encode::DIGITS", "page::encode::EXACT", "page::encode::EXPONENT_FROM"], "how numbers are written"),
     (&["deliver::time::LAST", "http::api::LAST_MILLISECOND"], "the end of the year 9999"),
-    (&["rules::cache::HASH", "rules::host::ABSENT"], "parts of a format"),
+    (&["rules::cache::HASH", "rules::host::ABSENT", "rules::host::AT_LEAST"], "parts of a format"),
+    (&["kafka::produced::ROOM"], "how a buffer grows that has a limit"),
     (&["rules::compile::NICE", "rules::pool::NICE"], "priorities"),
     (
         &[

@@ -148,13 +148,10 @@ fn huge_and_malformed_requests_are_refused() {
 fn more_connections_than_allowed_are_turned_away_and_the_agent_goes_on() {
     let agent = Home::new().start(&idle());
     let mut open = Vec::new();
-    for _ in 0..1500 {
-        match TcpStream::connect_timeout(&agent.address(), QUICK) {
-            Ok(stream) => open.push(stream),
-            Err(_) => break,
-        }
+    // Some take a second: the kernel queues few before they are accepted, and lets the others knock again.
+    for _ in 0..600 {
+        open.push(TcpStream::connect_timeout(&agent.address(), SEEN).unwrap());
     }
-    assert!(open.len() > 300, "{} connections", open.len());
     // All are open at once until the last one was turned away.
     let last = open.last_mut().unwrap();
     last.set_read_timeout(Some(SEEN)).unwrap();
@@ -164,7 +161,7 @@ fn more_connections_than_allowed_are_turned_away_and_the_agent_goes_on() {
         Ok(answer) => holds(answer.status == 200, answer.status),
         Err(error) => Err(error.to_string()),
     });
-    agent.until(SEEN, "1,500 connections are too many", |page| {
+    agent.until(SEEN, "600 connections are too many", |page| {
         holds(page.sum("brokerwarden_http_connections_rejected_total", &[]) > 0.0, "none was turned away")
     });
 }

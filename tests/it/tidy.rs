@@ -50,8 +50,10 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
 const PURE: &[&str] = &[
     "alerts/",
     "kafka/offsets",
+    "kafka/polled",
     "kafka/produced",
     "kafka/records",
+    "kafka/source",
     "kafka/view",
     "model/",
     "page/encode",

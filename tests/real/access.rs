@@ -24,7 +24,7 @@ fn an_unreadable_offsets_topic_is_named_with_the_acl_that_it_needs() {
     shared::kraft().allow("warden", "Read", "__consumer_offsets");
     shared::kraft().allow("stranger", "Describe", "__consumer_offsets");
 
-    let stranger = Home::new().start(&as_user("stranger"));
+    let stranger = Home::new().start(&as_user("stranger").replace("interval", "offsets: topic, interval"));
     stranger.not_ready(SEEN, &["__consumer_offsets", "READ"]);
     stranger.until(SEEN, "the refusal is counted", |page| {
         let errors = page.sum("brokerwarden_target_errors_total", &[("target", "kafka")]);
@@ -38,6 +38,28 @@ fn an_unreadable_offsets_topic_is_named_with_the_acl_that_it_needs() {
     warden.ready(SEEN);
     let labels = [("consumergroup", "assignment-group"), ("partition", "0"), ("topic", "test-topic")];
     warden.until(SEEN, "the lag", |page| page.expect("kafka_consumergroup_lag", &labels, 150.0));
+}
+
+#[test]
+fn auto_asks_one_by_one_until_the_offsets_topic_may_be_read() {
+    let cluster = shared::kraft();
+    cluster.allow("warden", "Read", "__consumer_offsets");
+    cluster.allow("newcomer", "Describe", "__consumer_offsets");
+    let agent = Home::new().start(&as_user("newcomer"));
+    let labels = [("consumergroup", "assignment-group"), ("partition", "0"), ("topic", "test-topic")];
+    agent.until(SEEN, "the lag", |page| page.expect("kafka_consumergroup_lag", &labels, 150.0));
+    agent.ready(SEEN);
+    agent.page().expect("brokerwarden_offsets_source", &[("source", "admin")], 1.0).unwrap();
+    assert!(agent.log().contains("asked one by one"), "{}", agent.log());
+    cluster.allow("newcomer", "Read", "__consumer_offsets");
+    agent.until(SEEN * 6, "the topic is read", |page| {
+        page.expect("kafka_consumergroup_lag", &labels, 150.0).and(page.expect(
+            "brokerwarden_offsets_source",
+            &[("source", "topic")],
+            1.0,
+        ))
+    });
+    agent.ready(SEEN);
 }
 
 #[test]

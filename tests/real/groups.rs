@@ -74,6 +74,44 @@ fn kip_848_members() {
     members_come_and_go(shared::kraft(), Protocol::Consumer);
 }
 
+/// What a page says of the three groups that stand still, commit times aside.
+fn of_still_groups(page: &Page) -> Vec<String> {
+    let still = ["assignment-group", "billing", "live"];
+    let about = |line: &&str| still.iter().any(|group| line.contains(&format!("{{consumergroup=\"{group}\"")));
+    let lines = page.text.lines().filter(about).filter(|line| !line.contains("_commit_timestamp_seconds{"));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn both_sources_and_both_scopes_say_the_same() {
+    for cluster in [shared::zookeeper(), shared::kraft()] {
+        let start = |settings: &str| {
+            let yaml = shared::kafka(&cluster.bootstrap()).replace("interval", &format!("{settings}, interval"));
+            let agent = Home::new().start(&yaml);
+            agent.ready(SEEN);
+            agent
+        };
+        let topic = start("offsets: topic");
+        let said = topic.until(SEEN, "the groups", |page| {
+            let said = of_still_groups(page);
+            let lines = said.iter().filter(|line| line.starts_with("kafka_consumergroup_lag{")).count();
+            if lines == 7 { Ok(said) } else { Err(format!("{lines} lags")) }
+        });
+        for settings in ["offsets: admin", "offsets: admin, scope: cluster", "offsets: topic, scope: cluster"] {
+            start(settings).until(SEEN, settings, |page| {
+                let found = of_still_groups(page);
+                holds(found == said, format!("{found:#?}\nnot\n{said:#?}"))
+            });
+        }
+        let hidden = start("inactive_groups: hide");
+        hidden.until(SEEN, "the live group", |page| {
+            let found = of_still_groups(page);
+            let only_live = !found.is_empty() && found.iter().all(|line| line.contains("\"live\""));
+            holds(only_live, format!("{found:#?}"))
+        });
+    }
+}
+
 #[test]
 fn a_deleted_group_and_a_deleted_topic_leave_no_trace() {
     let cluster = shared::kraft();

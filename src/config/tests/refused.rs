@@ -172,12 +172,6 @@ fn what_is_not_built_yet_is_refused() {
     }
     check("rules: [{name: a, reads: {topics: [b]}}]", "rules[0].reads.topics: not supported yet; allowed: [\".*\"]");
     check("jmx: [{name: a, url: 'https://a/'}]", "jmx[0].url: https is not supported yet; allowed: http");
-    for (key, word, allowed) in
-        [("scope", "cluster", "broker"), ("offsets", "admin", "auto, topic"), ("inactive_groups", "hide", "keep")]
-    {
-        let problem = format!("kafka.{key}: `{word}` is not supported yet; allowed: {allowed}");
-        assert_eq!(bad(format!("kafka: {{{key}: {word}}}")), problem);
-    }
     good(
         "kafka: {scope: broker, offsets: topic, inactive_groups: keep}\nhttp: {web_config_file: null}\nactions: {}\n\
           rules: [{name: a, actions: [], sha256: ~, shadow: false, reads: {groups: ['.*']}}]\n\

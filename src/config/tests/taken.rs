@@ -253,11 +253,14 @@ data_dir: /var/$${x}
 http: {listen: "[::1]:0"}
 kafka:
   bootstrap_servers: a:1,[::1]:2
+  scope: cluster
   broker_id: 3
+  offsets: admin
   interval: 1m30s
   timeout: 1500ms
   groups: {include: ["a|b", "(?i)c.*"], exclude: ['a\$\{x}', 'b$$|c']}
   topics: {include: []}
+  inactive_groups: hide
   properties: {sasl.password: hunter2, ssl.key.password_file: keys/a}
 jmx:
   - {name: a, url: "http://a:1/b?c=d", interval: 1h, timeout: 10m, max_size: 1025, keep: [], drop: ["x.*"], labels: {a: "true", b: "1"}}
@@ -284,6 +287,21 @@ notify:
     assert_eq!(config.rules.rules, again.rules.rules);
     assert_eq!(effective(&again), shown);
     assert_eq!(config.cluster.as_deref(), Some("a${b}$${c}"));
+}
+
+#[test]
+fn words_of_kafka_become_what_they_say() {
+    use crate::kafka::{OffsetsSource, Scope};
+    let of = |text: &str| good(text).kafka.map(|kafka| (kafka.scope, kafka.offsets, kafka.hide_inactive));
+    assert_eq!(of("kafka: {}"), Some((Scope::Broker, OffsetsSource::Auto, false)));
+    assert_eq!(
+        of("kafka: {scope: broker, offsets: topic, inactive_groups: keep}"),
+        Some((Scope::Broker, OffsetsSource::Topic, false))
+    );
+    assert_eq!(
+        of("kafka: {scope: cluster, offsets: admin, inactive_groups: hide}"),
+        Some((Scope::Cluster, OffsetsSource::Admin, true))
+    );
 }
 
 #[test]

@@ -102,6 +102,18 @@ fn classic_members_and_states() {
 }
 
 #[test]
+fn states_are_numbered_as_they_are_read() {
+    let mut log = Log::new();
+    log.put(&key(2, &["a"], None), Some(&classic("consumer", 1)));
+    let read = log.0.states_read();
+    log.put(&key(1, &["b", "t"], Some(0)), Some(&commit(1, 1)));
+    assert_eq!(log.0.states_read(), read, "a commit is no state");
+    log.put(&key(2, &["c"], None), Some(&classic("consumer", 1)));
+    let numbers: Vec<_> = log.groups().iter().map(|g| (g.name.to_string(), g.state_number)).collect();
+    assert_eq!(numbers, [("a".into(), read), ("b".into(), 0), ("c".into(), read + 1)]);
+}
+
+#[test]
 fn kip_848_groups_go_through_their_states() {
     let mut log = Log::new();
     let state = |log: &mut Log| log.groups().first().map(|g| (g.kind, g.state, g.members));

@@ -12,7 +12,12 @@ use std::{
 
 const COMPATIBLE: Config = Config { kafka_exporter: true, max_series: 1000 };
 const OWN_WAY: Config = Config { kafka_exporter: false, max_series: 1000 };
-const OWN_FAMILIES: &[&str] = &["kafka_consumergroup_commit_timestamp_seconds", "kafka_consumergroup_lost_records"];
+const OWN_FAMILIES: &[&str] = &[
+    "kafka_consumergroup_commit_timestamp_seconds",
+    "kafka_consumergroup_info",
+    "kafka_consumergroup_lost_records",
+    "kafka_consumergroup_state",
+];
 
 fn partition(id: u32, log_end: i64) -> Partition {
     Partition {
@@ -215,6 +220,34 @@ fn only_our_share_is_told() {
 }
 
 #[test]
+fn states_and_kinds_are_labels() {
+    let mut view = small_cluster("");
+    view.groups[1].coordinator = None;
+    view.groups[2].state = "Unknown";
+    let text = page(&view, &COMPATIBLE);
+    for there in [
+        "kafka_consumergroup_info{consumergroup=\"assignment-group\",coordinator=\"1\",kind=\"classic\"} 1\n",
+        "kafka_consumergroup_info{consumergroup=\"billing\",coordinator=\"\",kind=\"classic\"} 1\n",
+        "kafka_consumergroup_state{consumergroup=\"assignment-group\",state=\"Stable\"} 1\n",
+    ] {
+        assert!(text.contains(there), "{there} not in {text}");
+    }
+    assert!(!text.contains("state=\"Unknown\""));
+}
+
+#[test]
+fn groups_without_members_can_be_hidden() {
+    let mut view = small_cluster("");
+    view.hide_inactive = true;
+    let text = page(&view, &COMPATIBLE);
+    assert!(!text.contains("\"billing\"") && !text.contains("\"assignment-group\""), "{text}");
+    assert!(text.contains("kafka_consumergroup_lag_sum{consumergroup=\"live\",topic=\"orders\"} 0\n"));
+    assert!(text.contains("kafka_topic_partitions{topic=\"test-topic\"} 1\n"));
+    view.groups[1].members = None;
+    assert!(page(&view, &COMPATIBLE).contains("\"billing\""), "what is not known is not hidden");
+}
+
+#[test]
 fn without_compatibility_there_is_no_minus_one() {
     let text = page(&small_cluster(""), &OWN_WAY);
     assert!(!text.contains(" -1\n"), "{text}");
@@ -316,6 +349,6 @@ fn big_pages_are_encoded_and_joined() {
         let segment = Compressor::new().segment(part.text.into(), series).unwrap();
         let (compressed, small) = (started.elapsed(), segment.deflated.len());
         println!("{series} series, {size} bytes in {encoded:?}, compressed to {small} in {compressed:?}");
-        assert_eq!(series, 20_000 * 3 + 2000 * 2 + 500 + 2000 * 7 + 200);
+        assert_eq!(series, 20_000 * 3 + 2000 * 2 + 500 * 3 + 2000 * 7 + 200);
     }
 }

@@ -62,6 +62,7 @@ struct ExpectedAlerts {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "promtool's names")]
 struct ExpectedAlert {
     exp_subject: Option<BTreeMap<String, String>>,
     exp_labels: Labels,

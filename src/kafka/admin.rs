@@ -1,0 +1,413 @@
+//! The thread that asks brokers about groups. Where the offsets topic is read, it only lists groups now and then, for the
+//! states that the topic does not carry. Otherwise it asks for everything, round by round: which groups there are, who
+//! coordinates each, what each committed.
+
+use super::{
+    Config,
+    client::{self, Handle},
+    ffi::{AdminHandle, Answer, Fault, Found, Listed},
+    polled::{Book, ToAsk},
+    polls::{Order, Polls, Round, States},
+    reader::{self, ReadError},
+};
+use crate::{
+    events::SelfMetrics,
+    model::{BrokerId, families},
+    snapshot::KAFKA_TARGET,
+    supervise::Stop,
+};
+use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How often groups are listed where the offsets topic is read.
+pub const LIST_INTERVAL: Duration = Duration::from_secs(30);
+/// Requests about single groups that wait for an answer at the same time.
+pub const MAX_IN_FLIGHT: usize = 32;
+/// What could not be asked for anew counts for this many intervals (or rounds, if those take longer) more.
+pub const KEEP_INTERVALS: u32 = 3;
+/// After so many requests without an answer in one round, the groups of that coordinator are not asked in that round.
+pub const SILENT_AFTER: usize = 8;
+/// After so many rounds in a row with trouble about coordinators the handle is made anew: librdkafka remembers the
+/// coordinators of the groups that it was asked for lately, and an answer that one has moved does not make it forget.
+const RENEW_AFTER: u32 = 2;
+/// Longest pause between two requests when they are spread over the interval.
+const MAX_GAP: Duration = Duration::from_millis(20);
+/// Longest wait before the thread looks whether it should do something else.
+const LOOK: Duration = Duration::from_millis(100);
+/// librdkafka answers each call by its timeout; this long after it one counts as lost.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Asks until told to stop.
+pub fn run(
+    config: &Config,
+    requests: &Arc<Handle>,
+    polls: &Polls,
+    reader: &reader::Shared,
+    metrics: &SelfMetrics,
+    stop: &Stop,
+) {
+    let mut poller = Poller {
+        config,
+        metrics,
+        stop,
+        call: 0,
+        lister: None,
+        admin: None,
+        book: Book::default(),
+        order: Order::default(),
+        rounds: 0,
+        troubled: 0,
+    };
+    while !stop.stopped() {
+        let Some(order) = polls.lock().order.clone() else {
+            stop.sleep(LOOK);
+            continue;
+        };
+        let began = Instant::now();
+        let pause = if order.offsets {
+            let round = poller.round(requests, &order);
+            polls.lock().round = Some(Arc::new(round));
+            config.interval.saturating_sub(began.elapsed()).max(LOOK)
+        } else {
+            let states_read = reader.lock().offsets.states_read();
+            match poller.list(requests, &order) {
+                Ok((listed, faults)) => {
+                    poller.tell(&faults);
+                    let states = States::new(&listed, order.cluster, states_read, Instant::now());
+                    let mut state = polls.lock();
+                    // A round that began before the topic could be read says nothing of later.
+                    (state.states, state.round) = (Some(Arc::new(states)), None);
+                }
+                Err(fault) => poller.tell(&[fault]),
+            }
+            LIST_INTERVAL
+        };
+        let until = Instant::now() + pause;
+        while !stop.stopped() && polls.lock().order.as_ref() == Some(&order) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            stop.sleep(left.min(LOOK));
+        }
+    }
+}
+
+/// What is asked of single groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    Describe,
+    Offsets,
+}
+
+impl Question {
+    /// As the label `request` has it.
+    fn request(self) -> &'static str {
+        match self {
+            Self::Describe => "DescribeGroups",
+            Self::Offsets => "OffsetFetch",
+        }
+    }
+
+    /// As the label `reason` has it.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Describe => "describe_group",
+            Self::Offsets => "group_offsets",
+        }
+    }
+}
+
+/// A request that waits for its answer.
+struct Sent {
+    group: Arc<str>,
+    coordinator: Option<BrokerId>,
+    deadline: Instant,
+}
+
+struct Poller<'a> {
+    config: &'a Config,
+    metrics: &'a SelfMetrics,
+    stop: &'a Stop,
+    /// Number of the last call.
+    call: usize,
+    /// Lists groups, on the handle for requests: that needs no group of ours, so it makes no offsets topic on a new
+    /// cluster either.
+    lister: Option<AdminHandle>,
+    /// Asks about single groups, on a handle of its own.
+    admin: Option<AdminHandle>,
+    book: Book,
+    /// The last one.
+    order: Order,
+    rounds: u64,
+    /// Rounds in a row with trouble about coordinators.
+    troubled: u32,
+}
+
+impl Poller<'_> {
+    fn round(&mut self, requests: &Arc<Handle>, order: &Order) -> Round {
+        let began = Instant::now();
+        if order.cluster != self.order.cluster {
+            (self.book, self.admin, self.rounds) = (Book::default(), None, 0);
+        }
+        if order.brokers != self.order.brokers || order.leaders != self.order.leaders {
+            self.book.describe_all();
+        }
+        self.order = order.clone();
+        let (listed, faults) = self.list(requests, order).unwrap_or_else(|fault| (Vec::new(), vec![fault]));
+        self.tell(&faults);
+        let mut error = faults.first().map(|fault| self.not_listed(fault));
+        let (all_listed, config) = (faults.is_empty(), self.config);
+        // Filtered before anything is asked of a group.
+        self.book.list(listed, all_listed, |group| config.groups.wants(group), began);
+        let mut trouble = false;
+        let mut first_fault = None;
+        for question in [Question::Describe, Question::Offsets] {
+            let groups = match question {
+                Question::Describe => self.book.to_describe(began),
+                Question::Offsets => self.book.to_commit(order.beside),
+            };
+            for fault in self.ask(question, groups) {
+                trouble |= is_about_coordinators(fault.code);
+                first_fault.get_or_insert(fault);
+            }
+        }
+        self.renew(trouble);
+        let took = began.elapsed();
+        let keep = self.config.interval.max(took).saturating_mul(KEEP_INTERVALS);
+        self.rounds = self.rounds.saturating_add(1);
+        let now = Instant::now();
+        let summary = self.book.summary(order.beside, keep, now);
+        if error.is_none() && summary.left_out > 0 {
+            let why = first_fault.map_or_else(|| "no answer".to_owned(), |fault| fault.text);
+            let text = format!("{} groups cannot be asked for their offsets: {why}", summary.left_out);
+            error = Some(ReadError { reason: "groups", text });
+        }
+        Round {
+            beside: order.beside,
+            cluster: order.cluster,
+            groups: summary.groups,
+            unobserved: summary.unobserved,
+            all_listed,
+            error,
+            ended: now,
+            keep,
+        }
+    }
+
+    /// All groups, and what became of brokers that did not list theirs.
+    fn list(&mut self, requests: &Arc<Handle>, order: &Order) -> Result<(Vec<Listed>, Vec<Fault>), Fault> {
+        if self.lister.is_none() {
+            self.lister = AdminHandle::new(Arc::clone(requests));
+        }
+        let lost = |text: &str| Fault { code: RDKafkaErrorCode::OperationTimedOut, text: text.to_owned() };
+        let Some(lister) = &self.lister else { return Err(lost("no memory for a queue")) };
+        self.call = self.call.wrapping_add(1);
+        lister.list_groups(self.call, self.config.timeout)?;
+        for _ in &order.brokers {
+            self.metrics.count(&families::KAFKA_REQUESTS, &["ListGroups"]);
+        }
+        let deadline = Instant::now() + self.config.timeout + GRACE;
+        while !self.stop.stopped() && Instant::now() < deadline {
+            match lister.next(LOOK) {
+                Some(Answer { call, found }) if call == self.call => {
+                    return match found? {
+                        Found::Groups(listed, faults) => Ok((listed, faults)),
+                        Found::Description(_) | Found::Offsets(_) => Err(lost("another answer than was asked for")),
+                    };
+                }
+                // Late, or nothing yet.
+                Some(_) | None => {}
+            }
+        }
+        Err(lost("no list of groups in time"))
+    }
+
+    /// Asks about single groups, a bounded number at a time, and takes the answers in. Returns what failed.
+    fn ask(&mut self, question: Question, groups: Vec<ToAsk>) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if groups.is_empty() {
+            return faults;
+        }
+        // The first round is in a hurry; later ones share a half of the interval.
+        let count = u32::try_from(groups.len()).unwrap_or(u32::MAX);
+        let spread = if self.rounds == 0 { Duration::ZERO } else { self.config.interval / 4 };
+        let gap = spread.checked_div(count).unwrap_or_default().min(MAX_GAP);
+        if self.admin.is_none() {
+            match client::admin(self.config) {
+                Ok(handle) => self.admin = AdminHandle::new(Arc::new(handle)),
+                Err(error) => {
+                    faults.push(Fault { code: RDKafkaErrorCode::Fail, text: error.with_cause() });
+                }
+            }
+        }
+        let (config, metrics, book) = (self.config, self.metrics, &mut self.book);
+        let Some(admin) = &self.admin else {
+            for (group, _) in groups {
+                book.failed(&group, Instant::now());
+            }
+            return faults;
+        };
+        let mut left = VecDeque::from(groups);
+        let mut waiting: HashMap<usize, Sent> = HashMap::new();
+        let mut silent: HashMap<Option<BrokerId>, usize> = HashMap::new();
+        let mut next = Instant::now();
+        while !self.stop.stopped() && (!left.is_empty() || !waiting.is_empty()) {
+            client::serve_events(admin.handle());
+            let now = Instant::now();
+            while waiting.len() < MAX_IN_FLIGHT && next <= now {
+                let Some((group, coordinator)) = left.pop_front() else { break };
+                if silent.get(&coordinator).is_some_and(|count| *count >= SILENT_AFTER) {
+                    book.failed(&group, now);
+                    continue;
+                }
+                next += gap;
+                self.call = self.call.wrapping_add(1);
+                let sent = match question {
+                    Question::Describe => admin.describe_group(self.call, &group, config.timeout),
+                    Question::Offsets => admin.group_offsets(self.call, &group, config.timeout),
+                };
+                match sent {
+                    Ok(()) => {
+                        metrics.count(&families::KAFKA_REQUESTS, &[question.request()]);
+                        let deadline = now + config.timeout + GRACE;
+                        waiting.insert(self.call, Sent { group, coordinator, deadline });
+                    }
+                    Err(fault) => {
+                        book.failed(&group, now);
+                        faults.push(fault);
+                    }
+                }
+            }
+            let until_next = if left.is_empty() || waiting.len() >= MAX_IN_FLIGHT {
+                LOOK
+            } else {
+                next.saturating_duration_since(now).clamp(Duration::from_millis(1), LOOK)
+            };
+            let answer = admin.next(until_next);
+            let now = Instant::now();
+            let Some(Answer { call, found }) = answer else {
+                // None of these should be there: librdkafka answers by itself when a call's time is over.
+                for (_, sent) in waiting.extract_if(|_, sent| sent.deadline <= now) {
+                    book.failed(&sent.group, now);
+                }
+                continue;
+            };
+            let Some(sent) = waiting.remove(&call) else { continue };
+            match found {
+                Ok(Found::Description(description)) => book.described(&sent.group, description, now),
+                Ok(Found::Offsets(offsets)) => {
+                    book.committed(&sent.group, offsets, |topic| config.topics.wants(topic), now);
+                }
+                Ok(Found::Groups(..)) => book.failed(&sent.group, now),
+                Err(fault) => {
+                    tracing::debug!(group = &*sent.group, code = %fault.code, "a group could not be asked");
+                    metrics.count(&families::TARGET_ERRORS, &[question.reason(), KAFKA_TARGET]);
+                    book.failed(&sent.group, now);
+                    if is_timeout(fault.code) {
+                        let count = silent.entry(sent.coordinator).or_default();
+                        *count = count.saturating_add(1);
+                    }
+                    faults.push(fault);
+                }
+            }
+        }
+        if faults.is_empty() {
+            admin.handle().client().context().all_well();
+        }
+        faults
+    }
+
+    fn renew(&mut self, trouble: bool) {
+        self.troubled = if trouble { self.troubled.saturating_add(1) } else { 0 };
+        if self.troubled >= RENEW_AFTER && self.admin.take().is_some() {
+            tracing::debug!("a new handle, to find the coordinators of groups anew");
+            self.troubled = 0;
+        }
+    }
+
+    /// Counts and notes brokers that did not list their groups.
+    fn tell(&self, faults: &[Fault]) {
+        // Very old brokers, and the demo's, cannot.
+        for fault in faults.iter().filter(|fault| fault.code != RDKafkaErrorCode::UnsupportedFeature) {
+            tracing::debug!(code = %fault.code, "groups could not be listed");
+            self.metrics.count(&families::TARGET_ERRORS, &["list_groups", KAFKA_TARGET]);
+        }
+    }
+
+    fn not_listed(&self, fault: &Fault) -> ReadError {
+        // The handle knows why, if it could not reach somebody.
+        let complaint = self.lister.as_ref().and_then(|lister| lister.handle().client().context().complaint());
+        let why = complaint.filter(|_| is_timeout(fault.code)).unwrap_or_else(|| fault.text.clone());
+        ReadError { reason: "list_groups", text: format!("not all brokers listed their groups: {why}") }
+    }
+}
+
+fn is_timeout(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::TimedOutQueue | RDKafkaErrorCode::RequestTimedOut
+    )
+}
+
+fn is_about_coordinators(code: RDKafkaErrorCode) -> bool {
+    is_timeout(code)
+        || matches!(
+            code,
+            RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::WaitingForCoordinator
+                | RDKafkaErrorCode::BrokerTransportFailure
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{kafka::config_for_tests, snapshot::GroupKind};
+    use rdkafka::mocking::MockCluster;
+
+    fn listed(group: &str, state: &'static str) -> Listed {
+        Listed { group: group.to_owned(), kind: GroupKind::Classic, simple: false, state }
+    }
+
+    #[test]
+    fn a_round_against_brokers_that_cannot_list_says_so_and_ends() {
+        let mock = MockCluster::new(3).expect("mock cluster");
+        let config = config_for_tests(&mock.bootstrap_servers());
+        let requests = Arc::new(client::requests(&config).expect("handle"));
+        let (metrics, stop) = (SelfMetrics::default(), Stop::new());
+        let mut poller = Poller {
+            config: &config,
+            metrics: &metrics,
+            stop: &stop,
+            call: 0,
+            lister: None,
+            admin: None,
+            book: Book::default(),
+            order: Order::default(),
+            rounds: 0,
+            troubled: 0,
+        };
+        let order = Order { offsets: true, brokers: vec![BrokerId(1)], ..Order::default() };
+        let round = poller.round(&requests, &order);
+        assert!(!round.all_listed && round.groups.is_empty());
+        assert!(round.error.is_some_and(|error| error.reason == "list_groups"));
+        assert!(poller.admin.is_none(), "no group to ask: no handle, and so no offsets topic on a new cluster");
+        // Asked for all the same, the mock gives every group no commit.
+        poller.book.list(vec![listed("a", "Empty"), listed("b", "Empty")], true, |_| true, Instant::now());
+        for group in ["a", "b"] {
+            let description = crate::kafka::ffi::Description { members: 0, coordinator: Some(BrokerId(1)) };
+            poller.book.described(group, description, Instant::now());
+        }
+        let groups = poller.book.to_commit(None);
+        assert!(poller.ask(Question::Offsets, groups).is_empty());
+        let summary = poller.book.summary(None, Duration::from_mins(1), Instant::now());
+        assert_eq!((summary.groups.len(), summary.unobserved.len()), (2, 0));
+        assert_eq!(metrics.value(&families::KAFKA_REQUESTS, &["OffsetFetch"]), Some(2.0));
+    }
+}
