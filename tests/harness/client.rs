@@ -3,7 +3,7 @@
 use super::{holds, within};
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer},
     metadata::MetadataBroker,
@@ -30,6 +30,17 @@ pub(crate) enum Protocol {
     Classic,
     /// KIP-848.
     Consumer,
+}
+
+/// A partition as metadata describes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Partition {
+    pub(crate) topic: String,
+    pub(crate) number: i32,
+    /// Below 0: none.
+    pub(crate) leader: i32,
+    pub(crate) replicas: Vec<i32>,
+    pub(crate) in_sync: Vec<i32>,
 }
 
 /// Somebody with every right on one cluster.
@@ -66,12 +77,52 @@ impl Client {
             .map_err(|error| error.to_string())
     }
 
+    /// Waits until `look` is content with the partitions of all topics, as any broker describes them.
+    #[track_caller]
+    pub(crate) fn until_partitions<T>(&self, what: &str, look: impl Fn(&[Partition]) -> Result<T, String>) -> T {
+        let producer: BaseProducer = self.config(None).create().unwrap();
+        within(PATIENCE * 2, what, || {
+            let metadata = producer.client().fetch_metadata(None, Duration::from_secs(2));
+            let metadata = metadata.map_err(|error| error.to_string())?;
+            let partitions: Vec<_> = metadata
+                .topics()
+                .iter()
+                .filter(|topic| topic.error().is_none())
+                .flat_map(|topic| topic.partitions().iter().map(move |partition| (topic.name(), partition)))
+                .map(|(topic, partition)| Partition {
+                    topic: topic.to_owned(),
+                    number: partition.id(),
+                    leader: partition.leader(),
+                    replicas: partition.replicas().to_vec(),
+                    in_sync: partition.isr().to_vec(),
+                })
+                .collect();
+            look(&partitions)
+        })
+    }
+
     /// Makes a topic and waits until all its partitions have a leader.
     pub(crate) fn create_topic(&self, topic: &str, partitions: i32) {
-        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        self.create_replicated(topic, partitions, 1);
+    }
+
+    /// The same with each partition on that many brokers.
+    pub(crate) fn create_replicated(&self, topic: &str, partitions: i32, copies: i32) {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(copies));
         self.admin(|admin, options| block_on(admin.create_topics([&new], options)).unwrap()[0].clone().unwrap());
+        self.has_leaders(topic, partitions);
+    }
+
+    /// Gives a topic more partitions, so that it has that many.
+    pub(crate) fn add_partitions(&self, topic: &str, in_all: i32) {
+        let new = NewPartitions::new(topic, usize::try_from(in_all).unwrap());
+        self.admin(|admin, options| block_on(admin.create_partitions([&new], options)).unwrap()[0].clone().unwrap());
+        self.has_leaders(topic, in_all);
+    }
+
+    fn has_leaders(&self, topic: &str, partitions: i32) {
         let producer: BaseProducer = self.config(None).create().unwrap();
-        within(PATIENCE, "the new topic has leaders", || {
+        within(PATIENCE, "the topic has leaders", || {
             let metadata =
                 producer.client().fetch_metadata(Some(topic), PATIENCE).map_err(|error| error.to_string())?;
             let led = metadata.topics()[0].partitions().iter().filter(|p| p.leader() >= 0).count();
@@ -102,22 +153,52 @@ impl Client {
     /// Writes that many records of ten bytes.
     pub(crate) fn produce(&self, topic: &str, partition: i32, records: usize) {
         let producer: BaseProducer = self.config(None).set("acks", "all").create().unwrap();
-        for _ in 0..records {
-            producer.send(BaseRecord::<(), _>::to(topic).partition(partition).payload(&[0; 10])).unwrap();
+        send(&producer, topic, partition, records);
+        flush(&producer);
+    }
+
+    /// The same for partitions from 0 on, that many to each.
+    pub(crate) fn produce_each(&self, topic: &str, records: impl IntoIterator<Item = usize>) {
+        let producer: BaseProducer = self.config(None).set("acks", "all").create().unwrap();
+        for (partition, records) in (0..).zip(records) {
+            send(&producer, topic, partition, records);
         }
-        producer.flush(PATIENCE).unwrap();
-        assert_eq!(producer.in_flight_count(), 0);
+        flush(&producer);
+    }
+
+    /// Begins a transaction; one that another client began under that id is aborted.
+    pub(crate) fn begin(&self, id: &str) -> Transaction {
+        let producer: BaseProducer = self.config(None).set("transactional.id", id).create().unwrap();
+        producer.init_transactions(PATIENCE).unwrap();
+        producer.begin_transaction().unwrap();
+        Transaction { client: self.clone(), producer }
     }
 
     /// Commits as a group without members does.
     pub(crate) fn commit(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) {
-        let mut list = TopicPartitionList::new();
-        for (partition, offset) in offsets {
-            list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).unwrap();
-        }
+        self.commit_list(group, &list(offsets.iter().map(|(partition, offset)| (topic, *partition, *offset))));
+    }
+
+    /// The same on several topics (topic, partition, offset) at once.
+    pub(crate) fn commit_all<'a>(&self, group: &str, offsets: impl IntoIterator<Item = (&'a str, i32, i64)>) {
+        self.commit_list(group, &list(offsets));
+    }
+
+    fn commit_list(&self, group: &str, list: &TopicPartitionList) {
         let consumer = self.consumer(group);
         // The first commit of a new cluster makes __consumer_offsets, which takes a while.
-        within(PATIENCE, "the commit is taken", || consumer.commit(&list, CommitMode::Sync));
+        within(PATIENCE, "the commit is taken", || consumer.commit(list, CommitMode::Sync));
+    }
+
+    /// What the group has committed there.
+    pub(crate) fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, partition);
+        let committed = self.consumer(group).committed_offsets(list, PATIENCE).unwrap();
+        match committed.elements()[0].offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }
     }
 
     /// What Kafka's own tool prints as lag: log end − committed.
@@ -152,6 +233,55 @@ impl Client {
             consumer.unsubscribe();
         });
         Member { state, thread: Some(thread) }
+    }
+}
+
+/// Queues that many records of ten bytes.
+fn send(producer: &BaseProducer, topic: &str, partition: i32, records: usize) {
+    for _ in 0..records {
+        producer.send(BaseRecord::<(), _>::to(topic).partition(partition).payload(&[0; 10])).unwrap();
+    }
+}
+
+fn flush(producer: &BaseProducer) {
+    producer.flush(PATIENCE).unwrap();
+    assert_eq!(producer.in_flight_count(), 0);
+}
+
+fn list<'a>(offsets: impl IntoIterator<Item = (&'a str, i32, i64)>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition, offset) in offsets {
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+    }
+    list
+}
+
+/// An open transaction. The broker aborts it after a minute.
+pub(crate) struct Transaction {
+    client: Client,
+    producer: BaseProducer,
+}
+
+impl Transaction {
+    /// Writes that many records of ten bytes, which are in the log when this returns.
+    pub(crate) fn produce(&self, topic: &str, partition: i32, records: usize) {
+        send(&self.producer, topic, partition, records);
+        flush(&self.producer);
+    }
+
+    /// Commits as a group without members does, if and when the transaction is committed.
+    pub(crate) fn commit_offsets(&self, group: &str, topic: &str, offsets: &[(i32, i64)]) {
+        let offsets = list(offsets.iter().map(|(partition, offset)| (topic, *partition, *offset)));
+        let group = self.client.consumer(group).group_metadata().unwrap();
+        self.producer.send_offsets_to_transaction(&offsets, &group, PATIENCE).unwrap();
+    }
+
+    pub(crate) fn commit(self) {
+        self.producer.commit_transaction(PATIENCE).unwrap();
+    }
+
+    pub(crate) fn abort(self) {
+        self.producer.abort_transaction(PATIENCE).unwrap();
     }
 }
 

@@ -191,6 +191,14 @@ impl Daemon {
         (status.code(), start.elapsed())
     }
 
+    /// Ends it, if it has not ended, and starts it anew in the same folder and on the same port.
+    #[track_caller]
+    pub(crate) fn start_again(self) -> Self {
+        let Self { process, home } = self;
+        drop(process);
+        home.start_as_configured()
+    }
+
     #[track_caller]
     pub(crate) fn must_run(&mut self) {
         self.process.must_run();

@@ -1,7 +1,9 @@
-//! Real Kafka with one broker, from the jars that tests/run fetched, with the JMX exporter as its Java agent.
+//! Real Kafka from the jars that tests/run fetched: one broker with the JMX exporter as its Java agent, or several
+//! (`fleet`).
+
+pub(crate) mod fleet;
 
 use super::{client::Client, free_port, http, is_free, local, process::Process, temp_dir, within};
-use rustix::process::Signal;
 use std::{
     fs,
     net::TcpStream,
@@ -27,7 +29,7 @@ const LOG4J: &str = "log4j.rootLogger=WARN, o\nlog4j.appender.o=org.apache.log4j
 /// What both kinds of broker have in common.
 const COMMON: &str = "offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
     transaction.state.log.min.isr=1\ngroup.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n\
-    log.cleaner.dedupe.buffer.size=20000000\n";
+    transaction.state.log.num.partitions=3\nlog.cleaner.dedupe.buffer.size=20000000\n";
 
 /// Which Kafka.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +50,27 @@ impl Version {
     }
 }
 
-/// One broker (its id is 1), and its ZooKeeper where it needs one.
+/// Brokers with the ids 1 and up, most often only one, and their ZooKeeper where they need it.
 pub(crate) struct Cluster {
     version: Version,
-    dir: tempfile::TempDir,
     shared: bool,
-    ports: Ports,
-    broker: Mutex<Option<Process>>,
+    // Dropped before the folder that they write to.
+    nodes: Vec<Node>,
     zookeeper: Option<Process>,
+    dir: tempfile::TempDir,
+}
+
+/// A broker, which may be down.
+struct Node {
+    ports: Ports,
+    process: Mutex<Option<Process>>,
+}
+
+impl Node {
+    fn new(plain: u16, jmx: u16) -> Self {
+        let ports = Ports { plain, jmx, elsewhere: free_port(), sasl: free_port(), control: free_port() };
+        Self { ports, process: Mutex::new(None) }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -88,26 +103,46 @@ impl Cluster {
     }
 
     fn make(version: Version, plain: u16, jmx: u16, shared: bool) -> Self {
-        let dir = temp_dir("kafka");
-        let ports = Ports { plain, jmx, elsewhere: free_port(), sasl: free_port(), control: free_port() };
-        fs::write(dir.path().join("jmx.yml"), JMX).unwrap();
-        fs::write(dir.path().join("log4j.properties"), LOG4J).unwrap();
-        let mut cluster = Self { version, dir, shared, ports, broker: Mutex::new(None), zookeeper: None };
+        let mut cluster = Self::empty(version, vec![Node::new(plain, jmx)], shared);
         let properties = match version {
             Version::ZooKeeper => cluster.zookeeper_properties(),
             Version::KRaft => cluster.kraft_properties(),
         };
-        let logs = format!("log.dirs={}\n", cluster.path("data").display());
-        fs::write(cluster.path("broker.properties"), format!("{COMMON}{logs}{properties}")).unwrap();
+        cluster.configure(1, &properties);
         match version {
             Version::ZooKeeper => cluster.zookeeper = Some(cluster.start_zookeeper()),
-            Version::KRaft => cluster.format(),
+            Version::KRaft => cluster.format(1),
         }
         cluster
     }
 
+    /// A folder with what brokers have in common; nothing runs.
+    fn empty(version: Version, nodes: Vec<Node>, shared: bool) -> Self {
+        let dir = temp_dir("kafka");
+        fs::write(dir.path().join("jmx.yml"), JMX).unwrap();
+        fs::write(dir.path().join("log4j.properties"), LOG4J).unwrap();
+        Self { version, shared, nodes, zookeeper: None, dir }
+    }
+
+    /// Writes the properties of a broker; what stands later counts.
+    fn configure(&self, id: usize, properties: &str) {
+        let logs = self.path(&format!("data-{id}"));
+        let text = format!("{COMMON}log.dirs={}\n{properties}", logs.display());
+        fs::write(self.path(&properties_of(id)), text).unwrap();
+    }
+
+    /// The broker of that id.
+    fn node(&self, id: usize) -> &Node {
+        &self.nodes[id - 1]
+    }
+
+    /// Those of broker 1.
+    fn ports(&self) -> Ports {
+        self.nodes[0].ports
+    }
+
     fn zookeeper_properties(&self) -> String {
-        let Ports { plain, control, .. } = self.ports;
+        let Ports { plain, control, .. } = self.ports();
         format!(
             "broker.id=1\nzookeeper.connect=127.0.0.1:{control}\nzookeeper.session.timeout.ms=30000\n\
              listeners=PLAINTEXT://127.0.0.1:{plain}\nadvertised.listeners=PLAINTEXT://127.0.0.1:{plain}\n"
@@ -115,7 +150,7 @@ impl Cluster {
     }
 
     fn kraft_properties(&self) -> String {
-        let Ports { plain, elsewhere, sasl, control, .. } = self.ports;
+        let Ports { plain, elsewhere, sasl, control, .. } = self.ports();
         // Who comes without a password is a super user; the users of SASL may do what no ACL forbids.
         format!(
             "node.id=1\nprocess.roles=broker,controller\ncontroller.quorum.voters=1@127.0.0.1:{control}\n\
@@ -148,7 +183,7 @@ impl Cluster {
 
     fn start_zookeeper(&self) -> Process {
         let data = self.path("zookeeper");
-        let port = self.ports.control;
+        let port = self.ports().control;
         let properties = format!(
             "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n",
             data.display()
@@ -162,21 +197,27 @@ impl Cluster {
         process
     }
 
-    fn format(&self) {
-        self.tool("kafka.tools.StorageTool", &["format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", "broker.properties"]);
+    fn format(&self, id: usize) {
+        let arguments = ["format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", &properties_of(id)];
+        self.tool("kafka.tools.StorageTool", &arguments);
     }
 
-    /// Runs one of Kafka's own tools.
-    fn tool(&self, class: &str, arguments: &[&str]) {
-        let output = self.java("-Xmx128m").arg(class).args(arguments).stdin(Stdio::null()).output().unwrap();
+    /// Runs one of Kafka's own tools to its end; what it printed on its standard output.
+    #[track_caller]
+    pub(crate) fn tool(&self, class: &str, arguments: &[&str]) -> String {
+        let mut command = self.java("-Xmx128m");
+        // Java reads its arguments and prints in the encoding of the locale.
+        command.env("LC_ALL", "C.UTF-8").arg(class).args(arguments).stdin(Stdio::null());
+        let output = command.output().unwrap();
         assert!(output.status.success(), "{class} {arguments:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Starts the broker and waits until it gives its metadata and its JMX page.
     #[track_caller]
     pub(crate) fn start(&self) {
         self.launch();
-        let mut broker = self.broker.lock().unwrap();
+        let mut broker = self.node(1).process.lock().unwrap();
         let broker = broker.as_mut().unwrap();
         let client = self.client();
         within(START, "the broker knows itself", || {
@@ -184,13 +225,15 @@ impl Cluster {
             client.brokers().and_then(|brokers| super::holds(brokers == [1], format!("brokers {brokers:?}")))
         });
         within(START, "the JMX page is there", || {
-            http::get(local(self.ports.jmx), "/metrics").map_err(|error| error.to_string()).map(|answer| answer.status)
+            http::get(local(self.ports().jmx), "/metrics")
+                .map_err(|error| error.to_string())
+                .map(|answer| answer.status)
         });
     }
 
     /// Starts the broker and waits until it listens, nothing more.
     #[track_caller]
-    pub(crate) fn launch(&self) {
+    fn launch(&self) {
         let jars = self.version.jars();
         let agent = fs::read_dir(&jars)
             .unwrap_or_else(|error| panic!("{}: {error}", jars.display()))
@@ -203,21 +246,31 @@ impl Cluster {
             .arg(format!(
                 "-javaagent:{}=127.0.0.1:{}:{}",
                 agent.display(),
-                self.ports.jmx,
+                self.ports().jmx,
                 self.path("jmx.yml").display()
             ))
             .arg("kafka.Kafka")
-            .arg(self.path("broker.properties"));
-        let mut process = Process::start_in("the broker", &mut command, &self.path("broker.log"), self.leftovers());
-        listens(&mut process, self.ports.plain);
-        *self.broker.lock().unwrap() = Some(process);
+            .arg(self.path(&properties_of(1)));
+        self.spawn(1, &mut command);
+        self.await_listening(1);
+    }
+
+    /// Starts the process of a broker.
+    fn spawn(&self, id: usize, command: &mut Command) {
+        let log = self.path(&format!("broker-{id}.log"));
+        let process = Process::start_in(&format!("broker {id}"), command, &log, self.leftovers());
+        *self.node(id).process.lock().unwrap() = Some(process);
+    }
+
+    #[track_caller]
+    fn await_listening(&self, id: usize) {
+        let node = self.node(id);
+        listens(node.process.lock().unwrap().as_mut().expect("a broker that was started"), node.ports.plain);
     }
 
     /// `kill -9`.
     pub(crate) fn kill(&self) {
-        let mut process = self.broker.lock().unwrap().take().expect("a running broker");
-        process.signal(Signal::KILL);
-        process.wait(Duration::from_secs(10));
+        self.kill_broker(1);
     }
 
     /// Only allows `operation` on `topic` to that user of SASL, and to the super users.
@@ -228,42 +281,48 @@ impl Cluster {
         self.tool("org.apache.kafka.tools.AclCommand", &[&arguments[..], &what[..]].concat());
     }
 
-    /// `bootstrap.servers` for clients without a password.
+    /// `bootstrap.servers` for clients without a password: broker 1.
     pub(crate) fn bootstrap(&self) -> String {
-        local(self.ports.plain).to_string()
+        self.bootstrap_of(1)
     }
 
     /// The same for the listener that is advertised under a name that leads nowhere.
     pub(crate) fn bootstrap_elsewhere(&self) -> String {
-        local(self.ports.elsewhere).to_string()
+        local(self.ports().elsewhere).to_string()
     }
 
     /// The same for clients with a password.
     pub(crate) fn bootstrap_sasl(&self) -> String {
-        local(self.ports.sasl).to_string()
+        local(self.ports().sasl).to_string()
     }
 
     pub(crate) fn jmx_url(&self) -> String {
-        format!("http://{}/metrics", local(self.ports.jmx))
+        format!("http://{}/metrics", local(self.ports().jmx))
     }
 
     /// The JMX page as it is now, read past the agent.
     pub(crate) fn jmx_page(&self) -> String {
-        http::get(local(self.ports.jmx), "/metrics").unwrap().text()
+        http::get(local(self.ports().jmx), "/metrics").unwrap().text()
     }
 
     /// Is it where the tutorial says?
     pub(crate) fn on_standard_ports(&self) -> bool {
-        (self.ports.plain, self.ports.jmx) == (9092, 9094)
+        (self.ports().plain, self.ports().jmx) == (9092, 9094)
     }
 
+    /// Somebody with every right, who finds the cluster while any broker is up.
     pub(crate) fn client(&self) -> Client {
-        Client::new(self.bootstrap())
+        Client::new(self.bootstrap_all())
     }
 
     fn leftovers(&self) -> Option<&Path> {
         self.shared.then(|| self.dir.path())
     }
+}
+
+/// The file with the properties of a broker.
+fn properties_of(id: usize) -> String {
+    format!("broker-{id}.properties")
 }
 
 #[track_caller]

@@ -6,6 +6,7 @@ pub(crate) mod daemon;
 pub(crate) mod guests;
 pub(crate) mod http;
 pub(crate) mod kafka;
+pub(crate) mod oracle;
 pub(crate) mod page;
 pub(crate) mod process;
 pub(crate) mod prometheus;

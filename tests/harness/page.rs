@@ -18,6 +18,11 @@ impl Sample {
     pub(crate) fn has(&self, labels: &[(&str, &str)]) -> bool {
         labels.iter().all(|(name, value)| self.labels.get(*name).is_some_and(|found| found == value))
     }
+
+    /// The value, if it is a whole number.
+    pub(crate) fn whole(&self) -> Option<i64> {
+        self.value.to_string().parse().ok()
+    }
 }
 
 /// A page without a fault.

@@ -4,11 +4,15 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod groups;
 #[cfg(test)]
 #[expect(dead_code, reason = "the other test binary uses the rest")]
 #[path = "../harness/mod.rs"]
 mod harness;
+#[cfg(test)]
+mod mislead;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]

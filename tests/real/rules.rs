@@ -29,13 +29,13 @@ fn example() -> Vec<u8> {
 }
 
 /// A webhook that keeps what it is told.
-struct Webhook {
-    server: Server,
+pub(crate) struct Webhook {
+    pub(crate) server: Server,
     told: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Webhook {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let told = Arc::<Mutex<Vec<Request>>>::default();
         let kept = Arc::clone(&told);
         let server = Server::start(move |request, stream, _| {
@@ -45,12 +45,17 @@ impl Webhook {
         Self { server, told }
     }
 
+    /// Each alert that it was told, in the order of telling.
+    pub(crate) fn alerts(&self) -> Vec<serde_json::Value> {
+        let told = self.told.lock().unwrap();
+        told.iter().flat_map(|request| request.json()["alerts"].as_array().cloned().unwrap_or_default()).collect()
+    }
+
     /// How often it was told of that group in that state.
     fn told(&self, status: &str, group: &str) -> usize {
-        let told = self.told.lock().unwrap();
-        let bodies = told.iter().map(Request::json).collect::<Vec<_>>();
-        let alerts = bodies.iter().flat_map(|body| body["alerts"].as_array().cloned().unwrap_or_default());
-        alerts.filter(|alert| alert["status"] == status && alert["labels"].to_string().contains(group)).count()
+        let mut alerts = self.alerts();
+        alerts.retain(|alert| alert["status"] == status && alert["labels"].to_string().contains(group));
+        alerts.len()
     }
 }
 
