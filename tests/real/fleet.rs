@@ -41,7 +41,10 @@ const COVERED: Duration = Duration::from_secs(15);
 const PENDING: u32 = 5;
 
 /// What is done, in this order.
-const STEPS: [(&str, fn(&mut Fleet)); 9] = [
+/// A step by its name.
+type Step = (&'static str, fn(&mut Fleet));
+
+const STEPS: [Step; 9] = [
     ("three pages are one truth", three_pages_are_one_truth),
     ("one agent for the whole cluster", one_agent_for_the_whole_cluster),
     ("a broker is killed", a_broker_is_killed),
