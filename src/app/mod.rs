@@ -114,7 +114,8 @@ impl App {
         let (deliveries, deliveries_receiver) = mpsc::channel(DELIVER_CAPACITY);
         let (alerts, alerts_receiver) = watch::channel(Arc::default());
         let (rules_view, rules_receiver) = watch::channel(Arc::default());
-        pipeline::start(&tasks, inputs_receiver, deliveries, alerts, Arc::clone(&metrics));
+        let snapshots_of_pipeline = snapshots_receiver.clone();
+        pipeline::start(&tasks, inputs_receiver, snapshots_of_pipeline, deliveries, alerts, Arc::clone(&metrics));
         let deliver = deliver::start(
             &tasks,
             config.notify.clone(),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{BrokerId, Timestamp},
-    snapshot::{Asked, Group, KafkaView, LagRow, LagStatus, Partition, Topic},
+    snapshot::{Asked, Group, KafkaView, LagRow, LagStatus, Partition, Share, Topic},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -136,12 +136,13 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
         row.age = produced.since(&(Arc::clone(&row.topic), row.partition), committed, end, at);
     }
     let offsets_partitions = cluster.topics.get(OFFSETS_TOPIC).map_or_else(Vec::new, |partitions| {
-        let owned = |(id, partition): (&u32, &super::cluster::PartitionMetadata)| match partition.leader {
-            Some(_) if ours(partition.leader) => caught_up(*id).then_some(true),
-            Some(_) => Some(false),
+        let share = |(id, partition): (&u32, &super::cluster::PartitionMetadata)| match partition.leader {
+            Some(_) if ours(partition.leader) => caught_up(*id).then_some(Share::Ours),
+            Some(_) if caught_up(*id) => Some(Share::Followed),
+            Some(_) => Some(Share::Elsewhere),
             None => None,
         };
-        partitions.iter().map(owned).collect()
+        partitions.iter().map(share).collect()
     });
     KafkaView {
         at,
@@ -286,7 +287,8 @@ mod tests {
             ]
         );
         assert_eq!(view.groups.iter().map(|group| group.ours).collect::<Vec<_>>(), [true, false]);
-        assert_eq!(view.offsets_partitions, [Some(true), Some(false), None]);
+        assert_eq!(view.offsets_partitions, [Some(Share::Ours), Some(Share::Followed), None]);
+        assert!(view.follows_group("b") && !view.follows_group("a"));
         assert!(view.answers_for_cluster);
     }
 
@@ -367,7 +369,7 @@ mod tests {
         assert!(view.answers_for_cluster && view.broker_id.is_none() && view.owns_topic("t"));
         assert!(view.groups.iter().all(|group| group.ours) && view.topics[1].partitions.iter().all(|p| p.ours));
         assert_eq!(view.owns_group("unheard of"), Some(true));
-        assert_eq!(view.offsets_partitions, [Some(true), None, None]);
+        assert_eq!(view.offsets_partitions, [Some(Share::Ours), None, None]);
     }
 
     #[test]

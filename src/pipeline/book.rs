@@ -5,6 +5,7 @@ use super::{AlertsView, RuleSettings};
 use crate::{
     alerts::{Alert, AlertKey, Phase},
     model::{BrokerId, Labels, Measurement},
+    snapshot::Snapshot,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -28,33 +29,54 @@ pub(super) struct Installed {
     pub(super) measurements: Vec<Measurement>,
 }
 
+/// An alert, and who speaks for it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Held {
+    pub(super) alert: Arc<Alert>,
+    /// We do. Another agent's alert is followed in silence, so that we know it when it becomes ours.
+    pub(super) spoken: bool,
+    /// What receivers know of it.
+    pub(super) told: Option<Told>,
+}
+
+/// What receivers were told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Firing or resolved.
+    pub(super) phase: Phase,
+    /// We told it; else whoever spoke for it then should have.
+    pub(super) by_us: bool,
+}
+
 /// The state of all alerts. A value: what is to be undone is simply not kept.
 #[derive(Clone, Debug, Default)]
 pub struct Book {
     /// The live rules by name. An evaluation of any other is late and does not count.
     pub(super) rules: BTreeMap<String, Installed>,
     /// All alerts; those of one rule stand together. A rule that is gone may have resolved ones.
-    pub(super) alerts: BTreeMap<AlertKey, Arc<Alert>>,
+    pub(super) alerts: BTreeMap<AlertKey, Held>,
     /// The cluster's name and our broker as last known: an alert must not change its identity while Kafka is away.
     pub(super) cluster: Arc<str>,
     /// See `cluster`.
     pub(super) broker: Option<BrokerId>,
-    /// The newest snapshot that any rule saw.
-    pub(super) newest_snapshot: u64,
+    /// The newest snapshot: who answers for what now.
+    pub(super) latest: Option<Arc<Snapshot>>,
+    /// There are other brokers, and so other agents that may answer for what we answered for.
+    pub(super) others: bool,
 }
 
 impl Book {
-    /// For /metrics, the API and people.
+    /// For /metrics, the API and people: what we speak for.
     pub fn view(&self) -> AlertsView {
         let measured = self.rules.iter().filter(|(_, rule)| !rule.measurements.is_empty());
         AlertsView {
-            alerts: self.alerts.values().cloned().collect(),
+            alerts: self.alerts.values().filter(|held| held.spoken).map(|held| Arc::clone(&held.alert)).collect(),
             measurements: measured.map(|(name, rule)| (name.clone(), rule.measurements.clone())).collect(),
         }
     }
 
     /// The alerts of one rule.
-    pub(super) fn of_rule<'a>(&'a self, rule: &'a str) -> impl Iterator<Item = (&'a AlertKey, &'a Arc<Alert>)> {
+    pub(super) fn of_rule<'a>(&'a self, rule: &'a str) -> impl Iterator<Item = (&'a AlertKey, &'a Held)> {
         let first = AlertKey { rule: rule.to_owned(), name: String::new(), labels: Labels::new() };
         self.alerts.range(first..).take_while(move |(key, _)| key.rule == rule)
     }

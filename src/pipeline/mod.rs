@@ -10,8 +10,8 @@ mod tick;
 pub use book::{Book, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_RESOLVED};
 pub use owner::{MAX_BATCH, MAX_LOGGED, MAX_UNDELIVERED, TICK_INTERVAL, start};
 pub use tick::{
-    FAILURES_UNTIL_ALERT, MAX_ERROR_TEXT, RESEND_DELAY, RESENDS_UNTIL_END, RESOLVED_RETENTION, RULE_FAILING, Ticked,
-    tick,
+    DOUBT, FAILURES_UNTIL_ALERT, HOLD, MAX_ERROR_TEXT, RESEND_DELAY, RESENDS_UNTIL_END, RESOLVED_RETENTION,
+    RULE_FAILING, Ticked, tick,
 };
 
 use crate::{
@@ -75,6 +75,8 @@ pub struct Evaluation {
 /// What the pipeline is told, in order.
 #[derive(Clone, Debug)]
 pub enum Input {
+    /// Something new was observed, whether or not a rule has spoken on it.
+    Seen(Arc<Snapshot>),
     /// A rule is live in this generation (new, or a new version of it).
     Installed {
         /// Its settings.

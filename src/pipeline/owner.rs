@@ -7,6 +7,7 @@ use crate::{
     clock,
     events::SelfMetrics,
     model::{BoundedText, Labels, families},
+    snapshot::Snapshot,
     supervise::{Stop, Tasks},
 };
 use std::{sync::Arc, time::Duration};
@@ -37,18 +38,19 @@ const MAX_LOGGED_NAME: usize = 256;
 /// How long the notifiers' side may take to accept the last deliveries when we stop.
 const LAST_DELIVERY: Duration = Duration::from_millis(500);
 
-/// Starts the owner. `inputs`: from the rule host, in order; `deliver`: to the fan-out of the notifiers; `view`: to
+/// Starts the owner. `inputs`: from the rule host, in order; `snapshots`: who answers for what, also while no rule speaks; `deliver`: to the fan-out of the notifiers; `view`: to
 /// whoever shows alerts, changed only when they did.
 ///
 /// When told to stop it ticks no more (nothing resolves because we stop) and hands over what it already decided.
 pub fn start(
     tasks: &Tasks,
     inputs: mpsc::Receiver<Input>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
     deliver: mpsc::Sender<Vec<Delivery>>,
     view: watch::Sender<Arc<AlertsView>>,
     metrics: Arc<SelfMetrics>,
 ) {
-    let owner = Owner { book: Book::default(), backlog: Vec::new(), view, metrics };
+    let owner = Owner { book: Book::default(), backlog: Vec::new(), snapshots, view, metrics };
     tasks.task("pipeline", owner.run(inputs, deliver, tasks.stop()));
 }
 
@@ -56,6 +58,7 @@ struct Owner {
     book: Book,
     /// Decided and not yet taken by the notifiers' side, oldest first.
     backlog: Vec<Delivery>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
     view: watch::Sender<Arc<AlertsView>>,
     metrics: Arc<SelfMetrics>,
 }
@@ -90,7 +93,9 @@ impl Owner {
         }
     }
 
-    fn tick(&mut self, inputs: Vec<Input>) {
+    fn tick(&mut self, mut inputs: Vec<Input>) {
+        // First: nobody speaks for what is no longer ours.
+        inputs.insert(0, Input::Seen(Arc::clone(&self.snapshots.borrow_and_update())));
         let ticked = tick(std::mem::take(&mut self.book), inputs, clock::now());
         self.book = ticked.book;
         // The commit to the store belongs here: book and deliveries in one transaction before anybody is told, and,
@@ -157,8 +162,12 @@ mod tests {
     use crate::{
         model::{Outcome, RaisedAlert, Subject, Timestamp},
         pipeline::{Evaluation, RuleSettings, Verdict},
-        snapshot::Snapshot,
     };
+
+    fn nothing_seen() -> watch::Receiver<Arc<Snapshot>> {
+        let Input::Evaluated(evaluation) = evaluated(0, &[]) else { unreachable!() };
+        watch::channel(evaluation.snapshot).1
+    }
 
     fn settings() -> Arc<RuleSettings> {
         Arc::new(RuleSettings {
@@ -204,7 +213,7 @@ mod tests {
         let (deliver, mut told) = mpsc::channel(1);
         let (view, mut seen) = watch::channel(Arc::new(AlertsView::default()));
         deliver.try_send(Vec::new()).unwrap();
-        start(&tasks, inputs, deliver, view, Arc::new(SelfMetrics::default()));
+        start(&tasks, inputs, nothing_seen(), deliver, view, Arc::new(SelfMetrics::default()));
         input.send(Input::Installed { settings: settings(), generation: 1 }).await.unwrap();
         for (number, alerts) in [(1, &["A"][..]), (2, &["A", "B"]), (3, &["B"])] {
             input.send(evaluated(number, alerts)).await.unwrap();

@@ -3,7 +3,7 @@
 
 use super::{
     Delivery, Evaluation, Input, RuleSettings, Transition, Verdict,
-    book::{Book, Installed, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_RESOLVED, is_active},
+    book::{Book, Held, Installed, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_RESOLVED, Told, is_active},
 };
 use crate::{
     alerts::{self, Alert, AlertKey, Durations, Phase, Raised},
@@ -21,6 +21,14 @@ pub const RESEND_DELAY: Duration = Duration::from_mins(1);
 
 /// An alert that is not told again ends by itself after this many [`RESEND_DELAY`]s.
 pub const RESENDS_UNTIL_END: u32 = 4;
+
+/// An alert that we spoke for and may have lost to another agent ends by itself after this long, unless that one says
+/// something else.
+pub const HOLD: Duration = Duration::from_hours(1);
+
+/// What another agent should have told less than this long before its share became ours is told again: that agent may
+/// have died with its broker, and Kafka takes its time to notice.
+pub const DOUBT: Duration = Duration::from_mins(1);
 
 /// A resolved alert is told again for this long.
 pub const RESOLVED_RETENTION: Duration = Duration::from_mins(15);
@@ -51,11 +59,12 @@ pub struct Ticked {
 
 /// Takes `inputs` in order, then tells again what is due at `now`.
 pub fn tick(book: Book, inputs: Vec<Input>, now: Timestamp) -> Ticked {
-    let active = book.alerts.values().filter(|alert| is_active(alert)).count();
+    let active = book.alerts.values().filter(|held| is_active(&held.alert)).count();
     let mut tick = Tick { done: Ticked { book, ..Ticked::default() }, active, now };
     tick.rewind();
     for input in inputs {
         match input {
+            Input::Seen(snapshot) => tick.see(&snapshot),
             Input::Installed { settings, generation } => tick.install(settings, generation),
             Input::Evaluated(evaluation) => tick.evaluated(evaluation),
             Input::Removed { rule, generation } => tick.remove(&rule, generation),
@@ -64,6 +73,21 @@ pub fn tick(book: Book, inputs: Vec<Input>, now: Timestamp) -> Ticked {
     tick.forget();
     tick.tell_again();
     tick.done
+}
+
+/// Who speaks about a subject now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Voice {
+    /// We do.
+    Ours,
+    /// Another agent, and we know what it knows.
+    Followed,
+    /// Another agent.
+    Elsewhere,
+    /// Not known: nobody, for all that we can say.
+    Unknown,
+    /// Not known, but there is nobody else who could: as before.
+    AsBefore,
 }
 
 /// Which alerts of a rule an outcome speaks of.
@@ -85,9 +109,9 @@ struct Tick {
 impl Tick {
     fn rewind(&mut self) {
         let now = self.now;
-        for alert in self.done.book.alerts.values_mut() {
-            if let Some(back) = alerts::rewind(alert, now) {
-                *alert = Arc::new(back);
+        for held in self.done.book.alerts.values_mut() {
+            if let Some(back) = alerts::rewind(&held.alert, now) {
+                held.alert = Arc::new(back);
                 self.done.changed = true;
             }
         }
@@ -114,7 +138,7 @@ impl Tick {
         }
         self.done.book.rules.remove(rule);
         self.done.changed = true;
-        let alerts: Vec<_> = self.done.book.of_rule(rule).map(|(_, alert)| Arc::clone(alert)).collect();
+        let alerts: Vec<_> = self.done.book.of_rule(rule).map(|(_, held)| Arc::clone(&held.alert)).collect();
         for alert in alerts {
             // `keep_firing_for` bridges gaps in what a rule says; a rule that is gone says nothing more.
             let after = alerts::absent(Alert::clone(&alert), Durations::default(), self.now);
@@ -152,23 +176,53 @@ impl Tick {
         }
     }
 
-    /// Learns who we are from a snapshot, and lets alerts lapse untold whose subject another agent answers for now.
-    fn see(&mut self, snapshot: &Snapshot) {
+    /// Learns from a snapshot who we are and what we answer for. An alert of another agent's share is followed in silence
+    /// where we know as much as that one; elsewhere it lapses untold. What we spoke for and may have lost is told once
+    /// more, to hold for long enough to find out: two agents that tell different things would make it flap.
+    fn see(&mut self, snapshot: &Arc<Snapshot>) {
         let book = &mut self.done.book;
-        if snapshot.number <= book.newest_snapshot {
+        if book.latest.as_ref().is_some_and(|latest| snapshot.number <= latest.number) {
             return;
         }
-        book.newest_snapshot = snapshot.number;
         if !snapshot.cluster.is_empty() {
             book.cluster = Arc::clone(&snapshot.cluster);
         }
         if let Some(kafka) = &snapshot.kafka {
             book.broker = if kafka.whole_cluster { None } else { kafka.broker_id.or(book.broker) };
+            book.others = !kafka.whole_cluster && kafka.brokers.len() > 1;
         }
-        let gone: Vec<_> =
-            book.alerts.values().filter(|alert| is_elsewhere(snapshot, &alert.subject)).map(Arc::clone).collect();
-        for alert in gone {
-            self.put(Some(&alert), None);
+        book.latest = Some(Arc::clone(snapshot));
+        let all: Vec<_> = book.alerts.values().cloned().collect();
+        for held in all {
+            let voice = self.voice(&held.alert.subject);
+            if voice == Voice::Unknown && held.spoken && held.alert.phase == Phase::Firing {
+                let ends_at = self.now.plus(HOLD);
+                self.done.deliveries.push(Delivery { alert: Arc::clone(&held.alert), ends_at, transition: false });
+            }
+            let after = (voice != Voice::Elsewhere).then(|| Alert::clone(&held.alert));
+            self.put(Some(&held.alert), after);
+        }
+    }
+
+    /// Who speaks about `subject`, by the newest snapshot.
+    fn voice(&self, subject: &Subject) -> Voice {
+        let book = &self.done.book;
+        let unknown = if book.others { Voice::Unknown } else { Voice::AsBefore };
+        let kafka = || book.latest.as_ref().and_then(|snapshot| snapshot.kafka.as_ref());
+        match subject {
+            Subject::Broker | Subject::Agent => Voice::Ours,
+            Subject::Group(group) => kafka().map_or(unknown, |kafka| match kafka.owns_group(group) {
+                Some(true) => Voice::Ours,
+                Some(false) if kafka.follows_group(group) => Voice::Followed,
+                Some(false) => Voice::Elsewhere,
+                None => unknown,
+            }),
+            // A topic that is gone is nobody's.
+            Subject::Topic(topic) => kafka().map_or(unknown, |kafka| match kafka.topic(topic) {
+                Some(topic) if topic.ours => Voice::Ours,
+                Some(_) => Voice::Elsewhere,
+                None => Voice::AsBefore,
+            }),
         }
     }
 
@@ -180,14 +234,16 @@ impl Tick {
         };
         // The snapshot's time, not ours: `for` is about what was observed, and ours jitters with the load.
         let at = snapshot.at.min(self.now);
-        let mut active_of_rule = self.done.book.of_rule(&settings.name).filter(|(_, alert)| is_active(alert)).count();
+        let mut active_of_rule =
+            self.done.book.of_rule(&settings.name).filter(|(_, held)| is_active(&held.alert)).count();
         let mut holding: BTreeSet<AlertKey> = BTreeSet::new();
         for raised in said {
             if speaker == Speaker::Rule && raised.name == RULE_FAILING {
                 self.drop_one("reserved_name", &settings.name);
                 continue;
             }
-            if is_elsewhere(snapshot, &raised.subject) {
+            let voice = self.voice(&raised.subject);
+            if voice == Voice::Elsewhere {
                 continue;
             }
             let key = self.known_as(self.key(settings, &raised, speaker), &raised.subject);
@@ -197,10 +253,10 @@ impl Tick {
             }
             // Also one that we may not speak of now: it was not found absent.
             holding.insert(key.clone());
-            if !snapshot.answers_for(&raised.subject) {
+            if !matches!(voice, Voice::Ours | Voice::Followed) {
                 continue;
             }
-            let before = self.done.book.alerts.get(&key).map(Arc::clone);
+            let before = self.done.book.alerts.get(&key).map(|held| Arc::clone(&held.alert));
             if before.as_ref().is_none_or(|before| !is_active(before)) && speaker == Speaker::Rule {
                 if active_of_rule >= MAX_ALERTS_PER_RULE {
                     self.drop_one("rule_limit", &settings.name);
@@ -226,12 +282,10 @@ impl Tick {
             .book
             .of_rule(&settings.name)
             .filter(|(key, _)| of_speaker(key) && !holding.contains(*key))
-            .map(|(_, alert)| Arc::clone(alert))
+            .map(|(_, held)| Arc::clone(&held.alert))
             .collect();
         for alert in absent {
-            if is_elsewhere(snapshot, &alert.subject) {
-                self.put(Some(&alert), None);
-            } else if is_active(&alert) && (speaker == Speaker::Agent || snapshot.observed(&alert.subject)) {
+            if is_active(&alert) && (speaker == Speaker::Agent || snapshot.observed(&alert.subject)) {
                 let after = alerts::absent(Alert::clone(&alert), durations, at);
                 self.put(Some(&alert), after);
             }
@@ -262,7 +316,7 @@ impl Tick {
     /// and moves, its clock with it.
     fn known_as(&mut self, key: AlertKey, subject: &Subject) -> AlertKey {
         let book = &mut self.done.book;
-        if book.alerts.get(&key).is_some_and(|alert| is_active(alert)) {
+        if book.alerts.get(&key).is_some_and(|held| is_active(&held.alert)) {
             return key;
         }
         // Labels of ours only: a rule may set others of these names.
@@ -276,20 +330,18 @@ impl Tick {
             if without_cluster {
                 before.labels.remove("cluster");
             }
-            let Some(alert) = book.alerts.get(&before).filter(|alert| before != key && alert.subject == *subject)
-            else {
-                continue;
-            };
-            match alert.phase {
-                Phase::Firing => return before,
-                Phase::Pending => {
-                    let moved = Alert { key: key.clone(), ..Alert::clone(alert) };
-                    book.alerts.remove(&before);
-                    book.alerts.insert(key.clone(), Arc::new(moved));
-                    self.done.changed = true;
+            let same = |held: &&Held| before != key && held.alert.subject == *subject;
+            match book.alerts.get(&before).filter(same).map(|held| held.alert.phase) {
+                Some(Phase::Firing) => return before,
+                Some(Phase::Pending) => {
+                    if let Some(held) = book.alerts.remove(&before) {
+                        let moved = Alert { key: key.clone(), ..Alert::clone(&held.alert) };
+                        book.alerts.insert(key.clone(), Held { alert: Arc::new(moved), ..held });
+                        self.done.changed = true;
+                    }
                     return key;
                 }
-                Phase::Resolved => {}
+                Some(Phase::Resolved) | None => {}
             }
         }
         key
@@ -302,36 +354,73 @@ impl Tick {
 
     /// Puts an alert into the book as it is now, or out of it, and notes what that means to others.
     fn put(&mut self, before: Option<&Alert>, after: Option<Alert>) {
-        match (before, after) {
-            (None, None) => {}
-            (Some(before), None) => {
-                self.done.book.alerts.remove(&before.key);
-                self.done.changed = true;
-                if is_active(before) {
-                    self.active = self.active.saturating_sub(1);
-                    let (alert, from) = (Arc::new(before.clone()), Some(before.phase));
-                    self.done.transitions.push(Transition { alert, from, dropped: true });
-                }
+        let held = before.and_then(|before| self.done.book.alerts.get(&before.key)).cloned();
+        let Some(mut after) = after else {
+            if let Some(held) = held {
+                self.take_out(&held);
             }
-            (before, Some(after)) if before == Some(&after) => {}
-            (before, Some(mut after)) => {
-                self.done.changed = true;
-                let from = before.map(|before| before.phase);
-                let (was, is) = (before.is_some_and(is_active), is_active(&after));
-                self.active = self.active.saturating_add(usize::from(is)).saturating_sub(usize::from(was));
-                let moved = from != Some(after.phase);
-                let told = moved && after.phase != Phase::Pending;
-                if told {
-                    after.last_sent = Some(self.now);
-                }
-                let after = Arc::new(after);
-                if moved {
-                    self.done.transitions.push(Transition { alert: Arc::clone(&after), from, dropped: false });
-                }
-                if told {
-                    self.tell(Arc::clone(&after), true);
-                }
-                self.done.book.alerts.insert(after.key.clone(), after);
+            return;
+        };
+        let voice = self.voice(&after.subject);
+        let spoken = match voice {
+            Voice::Ours => true,
+            Voice::Followed | Voice::Elsewhere | Voice::Unknown => false,
+            Voice::AsBefore => held.as_ref().is_some_and(|held| held.spoken),
+        };
+        let from = held.as_ref().map(|held| held.alert.phase);
+        // What was told of an earlier life says nothing of this one.
+        let heard = held
+            .as_ref()
+            .and_then(|held| held.told)
+            .filter(|told| from.is_some_and(|from| from <= after.phase) && told.phase <= after.phase);
+        let is_known = heard.is_some_and(|told| told.phase == after.phase);
+        // Whoever spoke for it may have died before that was noticed.
+        let began = after.resolved_at.or(after.fired_at);
+        let in_doubt =
+            heard.is_some_and(|told| !told.by_us) && began.is_some_and(|began| self.now.since(began) < DOUBT);
+        let tells = after.phase != Phase::Pending && spoken && (!is_known || in_doubt);
+        let told = match after.phase {
+            Phase::Firing | Phase::Resolved if tells => Some(Told { phase: after.phase, by_us: true }),
+            Phase::Firing | Phase::Resolved if voice == Voice::Followed && !is_known => {
+                Some(Told { phase: after.phase, by_us: false })
+            }
+            _ => heard,
+        };
+        if tells && heard.is_none() && after.phase == Phase::Resolved {
+            // It began and ended while nobody spoke.
+            if let Some(held) = held {
+                self.take_out(&held);
+            }
+            return;
+        }
+        if tells {
+            after.last_sent = Some(self.now);
+        }
+        let now = Held { alert: Arc::new(after), spoken, told };
+        if held.as_ref() == Some(&now) {
+            return;
+        }
+        self.done.changed = true;
+        let (was, is) = (held.as_ref().is_some_and(|held| is_active(&held.alert)), is_active(&now.alert));
+        self.active = self.active.saturating_add(usize::from(is)).saturating_sub(usize::from(was));
+        let alert = Arc::clone(&now.alert);
+        if spoken && (from != Some(alert.phase) || tells) {
+            self.done.transitions.push(Transition { alert: Arc::clone(&alert), from, dropped: false });
+        }
+        self.done.book.alerts.insert(alert.key.clone(), now);
+        if tells {
+            self.tell(alert, true);
+        }
+    }
+
+    fn take_out(&mut self, held: &Held) {
+        self.done.book.alerts.remove(&held.alert.key);
+        self.done.changed = true;
+        if is_active(&held.alert) {
+            self.active = self.active.saturating_sub(1);
+            if held.spoken {
+                let (alert, from) = (Arc::clone(&held.alert), Some(held.alert.phase));
+                self.done.transitions.push(Transition { alert, from, dropped: true });
             }
         }
     }
@@ -349,9 +438,9 @@ impl Tick {
             alert.phase != Phase::Pending && alert.last_sent.is_none_or(|sent| now.since(sent) >= RESEND_DELAY)
         };
         let mut again = Vec::new();
-        for alert in self.done.book.alerts.values_mut().filter(|alert| due(alert)) {
-            *alert = Arc::new(Alert { last_sent: Some(now), ..Alert::clone(alert) });
-            again.push(Arc::clone(alert));
+        for held in self.done.book.alerts.values_mut().filter(|held| held.spoken && due(&held.alert)) {
+            held.alert = Arc::new(Alert { last_sent: Some(now), ..Alert::clone(&held.alert) });
+            again.push(Arc::clone(&held.alert));
         }
         self.done.changed |= !again.is_empty();
         for alert in again {
@@ -362,28 +451,21 @@ impl Tick {
     fn forget(&mut self) {
         let (book, now) = (&mut self.done.book, self.now);
         let kept = book.alerts.len();
-        book.alerts.retain(|_, alert| alert.resolved_at.is_none_or(|at| now.since(at) <= RESOLVED_RETENTION));
+        book.alerts.retain(|_, held| held.alert.resolved_at.is_none_or(|at| now.since(at) <= RESOLVED_RETENTION));
         self.done.changed |= book.alerts.len() < kept;
         let excess = book.alerts.len().saturating_sub(self.active).saturating_sub(MAX_RESOLVED);
         if excess > 0 {
-            let mut resolved: Vec<_> =
-                book.alerts.values().filter_map(|alert| Some((alert.resolved_at?, alert.key.clone()))).collect();
+            let mut resolved: Vec<_> = book
+                .alerts
+                .values()
+                .filter_map(|held| Some((held.alert.resolved_at?, held.alert.key.clone())))
+                .collect();
             resolved.sort_unstable();
             for (_, key) in resolved.into_iter().take(excess) {
                 book.alerts.remove(&key);
             }
             self.done.changed = true;
         }
-    }
-}
-
-/// Is it known that another agent answers for `subject`? A topic that is gone is nobody's.
-fn is_elsewhere(snapshot: &Snapshot, subject: &Subject) -> bool {
-    let Some(kafka) = &snapshot.kafka else { return false };
-    match subject {
-        Subject::Group(group) => kafka.owns_group(group) == Some(false),
-        Subject::Topic(topic) => kafka.topic(topic).is_some_and(|topic| !topic.ours),
-        Subject::Broker | Subject::Agent => false,
     }
 }
 

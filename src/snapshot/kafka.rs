@@ -225,6 +225,17 @@ pub struct TopicLag {
     pub uncommitted_partitions: u32,
 }
 
+/// Who answers for the groups in a partition of `__consumer_offsets`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// We do, and have read it to its end.
+    Ours,
+    /// Another agent, but we have read it to its end as well: we know what that one knows.
+    Followed,
+    /// Another agent.
+    Elsewhere,
+}
+
 /// Which rows a caller wants: all of whose predicates hold.
 pub struct LagFilter<'a> {
     /// Is this group wanted?
@@ -262,9 +273,9 @@ pub struct KafkaView {
     pub incomplete: bool,
     /// Topics that exist, but came with an error.
     pub failed_topics: Vec<Arc<str>>,
-    /// For each partition of `__consumer_offsets`: do we answer for the groups in it? `None` while not known (no
-    /// leader, or not read to its end yet). Empty while the topic does not exist, or is not shown to us.
-    pub offsets_partitions: Vec<Option<bool>>,
+    /// For each partition of `__consumer_offsets`: who answers for the groups in it. `None` while not known (no leader,
+    /// or ours and not read to its end yet). Empty while the topic does not exist.
+    pub offsets_partitions: Vec<Option<Share>>,
     /// Where groups were asked one by one: what is not known of them.
     pub asked: Option<Asked>,
     /// Groups without members are not shown on pages; rules see them all the same.
@@ -315,10 +326,22 @@ impl KafkaView {
         if self.whole_cluster {
             return Some(true);
         }
-        if self.offsets_partitions.is_empty() {
-            // Without an offsets topic there is no group yet, and nobody coordinates one.
-            return None;
-        }
+        // Without an offsets topic there is no group yet, and nobody coordinates one.
+        self.share_of(name).map(|share| share == Share::Ours)
+    }
+
+    /// Another agent answers for that group, but we know as much of it, whether or not it exists.
+    pub fn follows_group(&self, name: &str) -> bool {
+        self.asked.is_none()
+            && match self.group(name) {
+                // Groups of partitions that we do not read are not in the view.
+                Some(group) => !group.ours,
+                None => self.share_of(name) == Some(Share::Followed),
+            }
+    }
+
+    /// Of the partition that a group of this name has its records in.
+    fn share_of(&self, name: &str) -> Option<Share> {
         *self.offsets_partitions.get(partition_for(name, self.offsets_partitions.len()))?
     }
 
@@ -338,8 +361,8 @@ impl KafkaView {
             asked.unobserved.binary_search_by(|unobserved| (**unobserved).cmp(name)).is_err()
                 && (asked.all_listed || self.group(name).is_some())
         } else {
-            let partition = partition_for(name, self.offsets_partitions.len());
-            self.offsets_partitions.get(partition).is_some_and(Option::is_some)
+            // A group that is in the view is in it because its partition was read.
+            self.group(name).is_some() || matches!(self.share_of(name), Some(Share::Ours | Share::Followed))
         };
         read && self.rows_of(name).iter().all(|row| row.status != LagStatus::Unknown)
     }
@@ -482,7 +505,7 @@ mod tests {
         KafkaView {
             groups: vec![group("a"), group("b")],
             rows,
-            offsets_partitions: vec![Some(true)],
+            offsets_partitions: vec![Some(Share::Ours)],
             ..KafkaView::default()
         }
     }
@@ -543,7 +566,7 @@ mod tests {
     #[test]
     fn groups_that_were_asked_are_observed_when_they_answered() {
         let mut view = KafkaView { offsets_partitions: vec![], ..view_of(vec![]) };
-        assert!(!view.group_observed("a"), "neither read nor asked");
+        assert!(!view.group_observed("c"), "neither read nor asked");
         view.asked = Some(Asked { all_listed: false, unobserved: vec!["b".into()] });
         assert!(view.group_observed("a") && !view.group_observed("b") && !view.group_observed("c"));
         view.asked = Some(Asked { all_listed: true, unobserved: vec!["c".into()] });

@@ -7,7 +7,7 @@ pub mod select;
 
 pub use exposition::Exposition;
 pub use kafka::{
-    Age, Asked, Broker, Group, GroupKind, KafkaView, LagFilter, LagRow, LagStatus, Partition, Topic, TopicLag,
+    Age, Asked, Broker, Group, GroupKind, KafkaView, LagFilter, LagRow, LagStatus, Partition, Share, Topic, TopicLag,
 };
 
 use crate::model::{Labels, Subject, Timestamp};

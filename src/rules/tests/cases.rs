@@ -10,7 +10,7 @@ use crate::{
         evaluate::{Code, Job, check_config, evaluate},
         state::State,
     },
-    snapshot::{Group, GroupKind, KafkaView, LagRow, Snapshot},
+    snapshot::{Group, GroupKind, KafkaView, LagRow, Share, Snapshot},
 };
 use serde::Deserialize;
 use std::{
@@ -182,7 +182,7 @@ fn snapshot(rows: Option<&[Row]>) -> Snapshot {
         Arc::new(KafkaView {
             groups: names.iter().map(group).collect(),
             rows: lag_rows,
-            offsets_partitions: vec![Some(true)],
+            offsets_partitions: vec![Some(Share::Ours)],
             ..KafkaView::default()
         })
     });

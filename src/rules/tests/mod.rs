@@ -17,7 +17,7 @@ use super::{
 use crate::{
     model::Timestamp,
     pipeline::{RuleSettings, Verdict},
-    snapshot::{Group, GroupKind, KafkaView, LagRow, Snapshot},
+    snapshot::{Group, GroupKind, KafkaView, LagRow, Share, Snapshot},
     supervise::{Ended, Tasks},
 };
 use std::{
@@ -170,7 +170,7 @@ pub(super) fn snapshot(number: u64, at: u64) -> Snapshot {
         kafka: Some(Arc::new(KafkaView {
             groups: vec![group],
             rows: vec![row("t", Some(40)), row("u", None)],
-            offsets_partitions: vec![Some(true)],
+            offsets_partitions: vec![Some(Share::Ours)],
             ..KafkaView::default()
         })),
         pages: vec![],

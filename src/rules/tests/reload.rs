@@ -82,6 +82,7 @@ impl Looks {
         let mut heard = Vec::new();
         while let Ok(input) = self.heard.try_recv() {
             heard.push(match input {
+                Input::Seen(_) => unreachable!("not said by the rule host"),
                 Input::Installed { settings, generation } => format!("+{}@{generation}", settings.name),
                 Input::Removed { rule, generation } => format!("-{rule}@{generation}"),
                 Input::Evaluated(evaluation) => format!("{:?}", evaluation.verdict),
@@ -448,6 +449,7 @@ async fn the_whole_host_runs_reloads_and_stops() {
                     let Verdict::Outcome(outcome) = evaluation.verdict else { panic!("{:?}", evaluation.verdict) };
                     names.extend(outcome.alerts.into_iter().map(|alert| alert.name));
                 }
+                Input::Seen(_) => unreachable!("not said by the rule host"),
                 Input::Removed { .. } => panic!("nothing was removed"),
             }
         }
