@@ -35,7 +35,10 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
     (&["jmx::walk::PARSE_STEP", "jmx::walk::UNPACK_STEP", "page::segments::OUTPUT_STEP"], "work done at once, of any"),
     (&["page::encode::DIGITS", "page::encode::EXACT", "page::encode::EXPONENT_FROM"], "how numbers are written"),
     (&["deliver::time::LAST", "http::api::LAST_MILLISECOND"], "the end of the year 9999"),
-    (&["rules::cache::HASH", "rules::host::ABSENT", "rules::host::AT_LEAST"], "parts of a format"),
+    (
+        &["kafka::ends::NO_RECORD", "rules::cache::HASH", "rules::host::ABSENT", "rules::host::AT_LEAST"],
+        "parts of a format",
+    ),
     (&["kafka::produced::ROOM"], "how a buffer grows that has a limit"),
     (&["rules::compile::NICE", "rules::pool::NICE"], "priorities"),
     (
