@@ -1,10 +1,15 @@
 //! Which broker do we sit beside? Decided from what is certain, never guessed.
 
-use crate::{model::BrokerId, snapshot::Broker};
+use crate::{model::BrokerId, snapshot::Broker, supervise::Tasks};
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    time::{Duration, Instant},
 };
+
+/// How often the thread that looks names up looks whether it should end.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// What speaks for one broker or another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,8 +72,59 @@ fn ids(brokers: &BTreeSet<BrokerId>) -> String {
     brokers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
 
-/// Gathers what addresses say. Resolves names, so it may take as long as the resolver does: call it from a thread.
-pub fn evidence_of_addresses(brokers: &[Broker], bootstrap_servers: &str) -> Evidence {
+/// Looks names up on a thread of its own: the system's resolver takes as long as it likes.
+pub struct Lookup {
+    questions: SyncSender<(u64, Vec<Broker>)>,
+    answers: Receiver<(u64, Evidence)>,
+    /// The number of the newest question.
+    asked: u64,
+}
+
+impl Lookup {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn start(tasks: &Tasks, bootstrap_servers: String) -> std::io::Result<Self> {
+        let (questions, asked) = sync_channel::<(u64, Vec<Broker>)>(1);
+        let (answer, answers) = sync_channel(1);
+        tasks.thread("name-lookup", move |stop| {
+            while !stop.stopped() {
+                match asked.recv_timeout(LOOK) {
+                    Ok((number, brokers)) => {
+                        let evidence = evidence_of_addresses(&brokers, &bootstrap_servers);
+                        // Full while nobody took the last answer, which is about to be out of date.
+                        answer.try_send((number, evidence)).ok();
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => {
+                        stop.sleep(Duration::MAX);
+                    }
+                }
+            }
+        })?;
+        Ok(Self { questions, answers, asked: 0 })
+    }
+
+    /// What the addresses of `brokers` say; `None` if that took longer than `limit`, or an earlier look-up still hangs.
+    pub fn ask(&mut self, brokers: &[Broker], limit: Duration) -> Option<Evidence> {
+        while self.answers.try_recv().is_ok() {}
+        self.asked = self.asked.wrapping_add(1);
+        self.questions.try_send((self.asked, brokers.to_vec())).ok()?;
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.answers.recv_timeout(left) {
+                Ok((number, evidence)) if number == self.asked => return Some(evidence),
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+/// Gathers what addresses say. Resolves names, so it may take as long as the resolver does.
+fn evidence_of_addresses(brokers: &[Broker], bootstrap_servers: &str) -> Evidence {
     let bootstrap: BTreeSet<SocketAddr> =
         bootstrap_servers.split(',').flat_map(|server| resolve(server.trim())).collect();
     let mut evidence = Evidence::default();
@@ -133,11 +189,17 @@ mod tests {
         check(&Evidence { jmx: Some(BrokerId(7)), ..none }, Err("the JMX page says broker 7"));
     }
 
-    #[test]
-    fn addresses_of_this_host_are_recognised() {
+    #[tokio::test]
+    async fn addresses_of_this_host_are_recognised() {
         let broker = |id, address: &str| Broker { id: BrokerId(id), address: address.to_owned() };
-        let evidence =
-            evidence_of_addresses(&[broker(1, "127.0.0.1:19092"), broker(2, "192.0.2.1:9092")], "localhost:19092");
+        let (tasks, _ended) = Tasks::new();
+        let mut lookup = Lookup::start(&tasks, "localhost:19092".into()).unwrap();
+        let brokers = [broker(1, "127.0.0.1:19092"), broker(2, "192.0.2.1:9092")];
+        assert_eq!(lookup.ask(&brokers, Duration::ZERO), None, "time is up");
+        // The late answer to the first question is none to the second.
+        let evidence = std::iter::repeat_with(|| lookup.ask(&brokers[..1], Duration::from_secs(10)));
+        let evidence = evidence.flatten().next().unwrap();
         assert_eq!((evidence.bootstrap, evidence.local), (set(&[1]), set(&[1])));
+        assert!(tasks.shut_down(Duration::from_secs(5)).await.is_empty());
     }
 }

@@ -3,7 +3,8 @@
 
 use super::{
     Config, Scope, admin,
-    beside::{self, Evidence},
+    beside::{self, Evidence, Lookup},
+    bounds::LEAST_TIMEOUT,
     client::{self, Handle},
     cluster::{Cluster, OFFSETS_TOPIC},
     ends::{Leaders, TopicPartition},
@@ -26,7 +27,7 @@ use crate::{
 };
 use rdkafka::consumer::Consumer;
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -65,6 +66,7 @@ pub(super) struct Collector {
     pub(super) jmx_broker_id: watch::Receiver<Option<i32>>,
     pub(super) observations: watch::Sender<Arc<KafkaObservation>>,
     pub(super) target: TargetState,
+    pub(super) lookup: Lookup,
     pub(super) beside: Option<Beside>,
     pub(super) starts: HashMap<TopicPartition, i64>,
     pub(super) starts_asked: Option<Instant>,
@@ -76,6 +78,8 @@ pub(super) struct Collector {
     pub(super) freshness: Freshness,
     pub(super) produced: Produced,
     pub(super) seeds: Seeds,
+    /// Topics that were listed, are not, and are not known to be gone.
+    pub(super) vanished: BTreeSet<Arc<str>>,
     pub(super) view: Option<Arc<KafkaView>>,
     pub(super) ready: bool,
 }
@@ -179,10 +183,10 @@ impl Collector {
 
     fn cycle(&mut self, stop: &Stop) -> Result<Cycle, Failure> {
         let started = Instant::now();
-        let cluster = self.metadata()?;
+        let cluster = self.metadata(started)?;
         let beside = match self.config.scope {
             Scope::Cluster => None,
-            Scope::Broker => match self.decide(&cluster) {
+            Scope::Broker => match self.decide(&cluster, started) {
                 Ok(beside) => Some(beside),
                 Err(reason) => {
                     self.metrics.count(&families::TARGET_ERRORS, &["broker_undecided", KAFKA_TARGET]);
@@ -249,11 +253,12 @@ impl Collector {
             return Ok(Cycle::Replaying(view, reason));
         }
         let no_groups = by_topic && view.offsets_partitions.is_empty();
-        Ok(Cycle::Whole(view, note.or(no_groups.then(|| format!("no groups yet: {OFFSETS_TOPIC} does not exist")))))
+        let no_groups = no_groups.then(|| format!("no groups yet: {OFFSETS_TOPIC} does not exist"));
+        Ok(Cycle::Whole(view, note.or_else(|| self.vanished_note()).or(no_groups)))
     }
 
     /// Metadata of the whole cluster; also keeps librdkafka's own idea of leaders fresh.
-    fn metadata(&mut self) -> Result<Cluster, Failure> {
+    fn metadata(&mut self, started: Instant) -> Result<Cluster, Failure> {
         client::serve_events(&self.requests);
         self.metrics.count(&families::KAFKA_REQUESTS, &["Metadata"]);
         let metadata = self.requests.fetch_metadata(None, self.config.timeout).map_err(|error| {
@@ -267,13 +272,14 @@ impl Collector {
             );
             Failure { reason: "metadata", text }
         })?;
-        let cluster = Cluster::from_metadata(&metadata);
+        let mut cluster = Cluster::from_metadata(&metadata);
         let cluster_id = self.requests.client().fetch_cluster_id(Duration::ZERO);
         if self.cluster_id.is_some() && cluster_id.is_some() && self.cluster_id != cluster_id {
             tracing::warn!(old = ?self.cluster_id, new = ?cluster_id, "this is another cluster; starting anew");
             self.starts.clear();
             (self.produced, self.seeds) = (Produced::default(), Seeds::default());
             self.beside = None;
+            self.vanished.clear();
             self.view = None;
             self.cluster_number = self.cluster_number.saturating_add(1);
             self.shared.lock().reset = true;
@@ -286,10 +292,11 @@ impl Collector {
             let text = "the broker lists no topic at all, although there were some".to_owned();
             return Err(Failure { reason: "metadata", text });
         }
+        self.look_for_vanished(&mut cluster, started);
         Ok(cluster)
     }
 
-    fn decide(&mut self, cluster: &Cluster) -> Result<BrokerId, String> {
+    fn decide(&mut self, cluster: &Cluster, started: Instant) -> Result<BrokerId, String> {
         let jmx = *self.jmx_broker_id.borrow();
         if let Some(decided) = &self.beside
             && decided.brokers == cluster.brokers
@@ -301,10 +308,14 @@ impl Collector {
         let evidence = if configured.is_some() {
             Evidence { configured, ..Evidence::default() }
         } else {
-            Evidence {
-                jmx: jmx.map(BrokerId),
-                ..beside::evidence_of_addresses(&cluster.brokers, &self.config.bootstrap_servers)
-            }
+            let limit = self.config.timeout.saturating_sub(started.elapsed()).max(LEAST_TIMEOUT);
+            let Some(of_addresses) = self.lookup.ask(&cluster.brokers, limit) else {
+                let decided = self.beside.as_ref().map(|decided| decided.id);
+                return decided.ok_or_else(|| {
+                    format!("looking up the brokers' names took longer than {limit:?}; set kafka.broker_id")
+                });
+            };
+            Evidence { jmx: jmx.map(BrokerId), ..of_addresses }
         };
         let id = match (beside::decide(&cluster.brokers, &evidence), &self.beside) {
             (Ok(id), _) => id,
@@ -362,7 +373,9 @@ pub fn start(
     tasks.thread("groups-poller", move |stop| {
         admin::run(&config_of_poller, &handle, &polls_of_poller, &read, &metrics_of_poller, &stop);
     })?;
+    let lookup = Lookup::start(tasks, config.bootstrap_servers.clone())?;
     let collector = Collector {
+        lookup,
         leaders: Leaders::new(tasks.clone(), Arc::clone(&requests)),
         config,
         metrics,
@@ -381,6 +394,7 @@ pub fn start(
         freshness: Freshness::default(),
         produced: Produced::default(),
         seeds: Seeds::default(),
+        vanished: BTreeSet::new(),
         view: None,
         ready: false,
     };

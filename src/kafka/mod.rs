@@ -19,6 +19,7 @@ mod reader;
 mod records;
 mod seeds;
 mod source;
+mod vanished;
 mod view;
 
 pub use admin::{KEEP_INTERVALS, LIST_INTERVAL, MAX_IN_FLIGHT, SILENT_AFTER};

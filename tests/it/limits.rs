@@ -13,6 +13,7 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
         &[
             "cli::demo::REDRAW",
             "kafka::admin::LOOK",
+            "kafka::beside::LOOK",
             "kafka::ends::IDLE_LOOK",
             "kafka::reader::POLL",
             "rules::compile::POLL",

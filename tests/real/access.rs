@@ -5,10 +5,16 @@ use crate::{
         daemon::Home,
         holds,
         http::{self, Server},
+        page::Page,
+        within,
     },
     shared::{self, SEEN},
 };
 use rustix::process::Signal;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// `kafka:` for that user of SASL.
 fn as_user(user: &str) -> String {
@@ -62,6 +68,34 @@ fn auto_asks_one_by_one_until_the_offsets_topic_may_be_read() {
     agent.ready(SEEN);
 }
 
+/// A topic that we may not describe is not listed. That is no reason to take it for deleted.
+#[test]
+fn a_topic_that_is_hidden_from_us_is_not_taken_for_deleted() {
+    let cluster = shared::kraft();
+    let client = cluster.client();
+    for topic in ["hidden-soon", "deleted-soon"] {
+        client.create_topic(topic, 1);
+    }
+    let agent = Home::new().start(&as_user("warden"));
+    let seen = |page: &Page, topic: &str| page.has("kafka_topic_partitions", &[("topic", topic)]);
+    agent.until(SEEN, "both topics", |page| {
+        holds(seen(page, "hidden-soon") && seen(page, "deleted-soon"), "not there yet")
+    });
+    client.delete_topic("deleted-soon");
+    agent.until(SEEN, "the deleted one is gone", |page| holds(!seen(page, "deleted-soon"), "still there"));
+    agent.snapshots(2.0, SEEN);
+    assert!(!agent.log().contains("grant DESCRIBE"), "{}", agent.log());
+    cluster.allow("stranger", "Describe", "hidden-soon");
+    agent.until(SEEN, "the hidden one is not shown", |page| holds(!seen(page, "hidden-soon"), "still there"));
+    within(SEEN, "the log says so", || {
+        let log = agent.log();
+        holds(log.contains("hidden-soon") && log.contains("grant DESCRIBE"), log)
+    });
+    agent.ready(SEEN);
+    cluster.allow("warden", "Describe", "hidden-soon");
+    agent.until(SEEN, "it is back", |page| holds(seen(page, "hidden-soon"), "not there"));
+}
+
 #[test]
 fn a_wrong_password_is_a_reason_and_is_never_shown() {
     let wrong = as_user("warden").replace("sasl.password: warden", "sasl.password: Tr0ub4dor");
@@ -79,8 +113,11 @@ fn a_wrong_password_is_a_reason_and_is_never_shown() {
 fn a_broker_that_cannot_be_recognised_is_not_guessed() {
     let cluster = shared::kraft();
     // Its address says broker 1, its JMX page another one.
-    let jmx = Server::start(|_, stream, _| {
-        http::reply(stream, 200, "text/plain; version=0.0.4", b"kafka_server_app_info_starttimems{id=\"7\"} 1\n")
+    let id = Arc::new(AtomicUsize::new(7));
+    let now = Arc::clone(&id);
+    let jmx = Server::start(move |_, stream, _| {
+        let page = format!("kafka_server_app_info_starttimems{{id=\"{}\"}} 1\n", now.load(Ordering::SeqCst));
+        http::reply(stream, 200, "text/plain; version=0.0.4", page.as_bytes())
     });
     let pages = format!("jmx: [{{name: broker, url: \"{}\", interval: 1s}}]", jmx.url("/metrics"));
     let agent = Home::new().start(&format!("{}\n{pages}", shared::kafka(&cluster.bootstrap())));
@@ -89,6 +126,16 @@ fn a_broker_that_cannot_be_recognised_is_not_guessed() {
     agent.until(SEEN, "what was known of groups is gone", |page| {
         let group = page.samples.iter().find(|sample| sample.name.starts_with("kafka_consumergroup"));
         holds(group.is_none(), format!("{group:?}"))
+    });
+
+    // The signs agree: decided without a reload. They disagree again: not guessed either.
+    id.store(1, Ordering::SeqCst);
+    agent.ready(SEEN);
+    id.store(7, Ordering::SeqCst);
+    agent.not_ready(SEEN, &["JMX page: 7"]);
+    agent.until(SEEN, "that is counted", |page| {
+        let counted = page.sum("brokerwarden_target_errors_total", &[("reason", "broker_undecided")]);
+        holds(counted > 0.0, counted)
     });
 
     // Told which one it is, it needs no sign.
