@@ -196,7 +196,8 @@ fn call(handle: &Handle, which: Which, chunk: &[(Which, TopicPartition)], limit:
     };
     for (_, (topic, partition)) in chunk {
         let Ok(partition) = i32::try_from(*partition) else { continue };
-        if let Err(error) = list.add_partition_offset(topic, partition, offset) {
+        // Not `add_partition_offset`, which looks for what it has just added, from the first one on.
+        if let Err(error) = list.add_partition(topic, partition).set_offset(offset) {
             *part.errors.entry(error.to_string()).or_default() += 1;
         }
     }

@@ -17,6 +17,7 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
             "kafka::ends::IDLE_LOOK",
             "kafka::reader::POLL",
             "rules::compile::POLL",
+            "rules::engine::LOOK",
             "rules::pool::LOOK_AGAIN",
         ],
         "how often a loop looks at what has limits of its own",
