@@ -11,6 +11,8 @@ mod ends;
 mod ffi;
 mod freshness;
 mod gather;
+mod kinds;
+mod names;
 mod offsets;
 mod polled;
 mod polls;
@@ -27,6 +29,7 @@ pub use client::{ClientError, MAX_ERROR_TEXT, MAX_SECRET_FILE};
 pub use collector::{EMPTY_BELIEVED_INTERVALS, RETRY_INTERVAL, STARTUP_INTERVAL, StartError, start};
 pub use ends::CHUNK;
 pub use freshness::RECHECK_AFTER;
+pub use offsets::MAX_ENTRIES;
 pub use polled::DESCRIBE_INTERVAL;
 pub use source::{TOPIC_RETRY, TOPIC_TRY};
 

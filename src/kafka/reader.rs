@@ -115,17 +115,13 @@ pub fn run(config: &Config, shared: &Arc<Shared>, metrics: &SelfMetrics, stop: &
                 };
                 drop(state);
                 if let Err(error) = applied {
-                    let reason = match error {
-                        super::records::RecordError::Truncated => "truncated",
-                        super::records::RecordError::NotUtf8 => "not_utf8",
-                        super::records::RecordError::UnknownVersion => "unknown_version",
-                    };
+                    let reason = error.reason();
                     if metrics.value(&families::OFFSETS_RECORDS_SKIPPED, &[reason]).is_none() {
                         tracing::warn!(
                             partition,
                             offset = message.offset(),
                             %error,
-                            "a record of {OFFSETS_TOPIC} cannot be read: what it is about is not known; further ones are counted"
+                            "a record of {OFFSETS_TOPIC} is passed by: what it is about is not known; further ones are counted"
                         );
                     }
                     metrics.count(&families::OFFSETS_RECORDS_SKIPPED, &[reason]);

@@ -49,6 +49,8 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
 /// Beginnings of paths of files that never read a clock: `now` is an argument there.
 const PURE: &[&str] = &[
     "alerts/",
+    "kafka/kinds",
+    "kafka/names",
     "kafka/offsets",
     "kafka/polled",
     "kafka/produced",
