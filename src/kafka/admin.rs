@@ -47,7 +47,7 @@ pub fn run(
     requests: &Arc<Handle>,
     polls: &Polls,
     reader: &reader::Shared,
-    metrics: &SelfMetrics,
+    metrics: &Arc<SelfMetrics>,
     stop: &Stop,
 ) {
     let mut poller = Poller {
@@ -131,7 +131,7 @@ struct Sent {
 
 struct Poller<'a> {
     config: &'a Config,
-    metrics: &'a SelfMetrics,
+    metrics: &'a Arc<SelfMetrics>,
     stop: &'a Stop,
     /// Number of the last call.
     call: usize,
@@ -238,7 +238,7 @@ impl Poller<'_> {
         let spread = if self.rounds == 0 { Duration::ZERO } else { self.config.interval / 4 };
         let gap = spread.checked_div(count).unwrap_or_default().min(MAX_GAP);
         if self.admin.is_none() {
-            match client::admin(self.config) {
+            match client::admin(self.config, self.metrics) {
                 Ok(handle) => self.admin = AdminHandle::new(Arc::new(handle)),
                 Err(error) => {
                     faults.push(Fault { code: RDKafkaErrorCode::Fail, text: error.with_cause() });
@@ -379,8 +379,8 @@ mod tests {
     fn a_round_against_brokers_that_cannot_list_says_so_and_ends() {
         let mock = MockCluster::new(3).expect("mock cluster");
         let config = config_for_tests(&mock.bootstrap_servers());
-        let requests = Arc::new(client::requests(&config).expect("handle"));
-        let (metrics, stop) = (SelfMetrics::default(), Stop::new());
+        let (metrics, stop) = (Arc::default(), Stop::new());
+        let requests = Arc::new(client::requests(&config, &metrics).expect("handle"));
         let mut poller = Poller {
             config: &config,
             metrics: &metrics,

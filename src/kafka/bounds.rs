@@ -1,6 +1,7 @@
 //! The part of the cycle that asks leaders for the ends of their logs, and compares the reader with them.
 
 use super::{
+    MAX_ENTRIES,
     cluster::{Cluster, OFFSETS_TOPIC},
     collector::{Collector, as_f64},
     ends::{TopicPartition, Which},
@@ -43,12 +44,15 @@ impl Collector {
         for (leader, partitions) in needed {
             let starts = partitions.iter().filter(|partition| all_starts || !self.starts.contains_key(*partition));
             let mut asked: Vec<_> = starts.map(|partition| (Which::Start, partition.clone())).collect();
+            let stable = partitions.iter().filter(|partition| self.last_stable.wants(partition));
+            asked.extend(stable.map(|partition| (Which::Stable, partition.clone())));
             asked.extend(partitions.into_iter().map(|partition| (Which::End, partition)));
             wanted.insert(leader, asked);
         }
         let timeout = self.config.timeout.saturating_sub(started.elapsed()).max(LEAST_TIMEOUT);
         let mut answers = self.leaders.ask(wanted, timeout);
         self.count(&answers.errors, answers.requests, &answers.silent);
+        self.last_stable.keep(cluster, &mut answers.offsets);
         self.ask_outside(cluster, groups, &mut answers.offsets, started);
         if all_starts {
             self.starts_asked = Some(Instant::now());
@@ -139,4 +143,27 @@ impl Collector {
         }
         stale
     }
+}
+
+/// Why the groups of some of our partitions of `__consumer_offsets` are left out, if they are: a short reason for a
+/// label, and one for people.
+pub(super) fn why_left_out(stale: &BTreeSet<u32>, full: &BTreeSet<u32>, of: usize) -> Option<(&'static str, String)> {
+    if !full.is_empty() {
+        let text = format!(
+            "{} of {of} partitions of {OFFSETS_TOPIC} hold more than this agent keeps ({MAX_ENTRIES} groups, members and \
+             commits in all): their groups are left out until its next start. Give it less to follow (kafka.scope: \
+             broker), delete groups that nobody needs, or have it ask for some groups only (kafka.offsets: admin with \
+             kafka.groups)",
+            full.len()
+        );
+        return Some(("offsets_limit", text));
+    }
+    (!stale.is_empty()).then(|| {
+        let text = format!(
+            "{} of {of} partitions of {OFFSETS_TOPIC} have records that cannot be read for a while (an open transaction, \
+             or a broker that does not answer Fetch): their groups are left out",
+            stale.len()
+        );
+        ("offsets_reader", text)
+    })
 }

@@ -32,6 +32,8 @@ pub(super) struct Gathered {
     pub(super) led: BTreeSet<u32>,
     /// Those of them that were read to their end.
     pub(super) caught_up: BTreeSet<u32>,
+    /// Those of them that hold more than is kept.
+    pub(super) full: BTreeSet<u32>,
     /// Where groups were asked one by one: what is not known of them.
     pub(super) asked: Option<Asked>,
     /// Why groups are missing until the first whole round or the end of the replay.
@@ -79,7 +81,7 @@ impl Collector {
         // What was read of a partition is kept while it has no leader, and says nothing meanwhile.
         let has_leader = |partition: &u32| cluster.leader(OFFSETS_TOPIC, *partition).is_some();
         let led: BTreeSet<u32> = followed.iter().copied().filter(has_leader).collect();
-        let (mut groups, caught_up, error) = self.commits(&followed, &led);
+        let Gathered { mut groups, caught_up, full, error, .. } = self.commits(&followed, &led);
         let mut error = missing.or(error);
         let states = self.polls.lock().states.clone();
         if let Some(states) = states.filter(|states| states.cluster == self.cluster_number) {
@@ -96,7 +98,7 @@ impl Collector {
         let replaying = (unread > 0).then(|| {
             format!("reading {OFFSETS_TOPIC}: {unread} of {} partitions not read to their end yet", led.len())
         });
-        Gathered { groups, led, caught_up, replaying, error, ..Gathered::default() }
+        Gathered { groups, led, caught_up, full, replaying, error, ..Gathered::default() }
     }
 
     /// What came of trying to read the topic?
@@ -176,24 +178,25 @@ impl Collector {
     }
 
     /// Tells the reader what to follow, and copies out what it has read. Of the partitions that have a leader: those
-    /// that were read to their end.
-    fn commits(
-        &self,
-        followed: &BTreeSet<u32>,
-        led: &BTreeSet<u32>,
-    ) -> (Vec<GroupCommits>, BTreeSet<u32>, Option<ReadError>) {
+    /// that were read to their end, and those that hold too much.
+    fn commits(&self, followed: &BTreeSet<u32>, led: &BTreeSet<u32>) -> Gathered {
         let mut state = self.shared.lock();
         if state.follow != *followed {
             state.follow.clone_from(followed);
         }
         if state.reset {
             // What was read is another cluster's, until the reader has thrown it away.
-            return (Vec::new(), BTreeSet::new(), None);
+            return Gathered::default();
         }
         let groups =
             state.offsets.groups(|group| self.config.groups.wants(group), |topic| self.config.topics.wants(topic));
-        let caught_up = led.iter().copied().filter(|partition| state.offsets.caught_up(*partition)).collect();
-        (groups, caught_up, state.error.clone().filter(|_| !led.is_empty()))
+        Gathered {
+            groups,
+            caught_up: led.iter().copied().filter(|partition| state.offsets.caught_up(*partition)).collect(),
+            full: led.iter().copied().filter(|partition| state.offsets.overflowed(*partition)).collect(),
+            error: state.error.clone().filter(|_| !led.is_empty()),
+            ..Gathered::default()
+        }
     }
 
     pub(super) fn self_report(
@@ -223,6 +226,8 @@ impl Collector {
             })
             .fold(0, i64::saturating_add);
         self.metrics.set(&families::OFFSETS_READER_BEHIND, &[], as_f64(behind));
+        self.metrics.set(&families::OFFSETS_RECORDS_READ, &[], as_f64(state.records));
+        self.metrics.set(&families::OFFSETS_BYTES_READ, &[], as_f64(state.bytes));
     }
 }
 

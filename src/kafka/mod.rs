@@ -14,6 +14,7 @@ mod gather;
 mod kinds;
 mod names;
 mod offsets;
+mod phases;
 mod polled;
 mod polls;
 mod produced;
@@ -21,6 +22,7 @@ mod reader;
 mod records;
 mod seeds;
 mod source;
+mod stable;
 mod view;
 
 pub use admin::{KEEP_INTERVALS, LIST_INTERVAL, MAX_IN_FLIGHT, SILENT_AFTER};

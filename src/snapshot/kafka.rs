@@ -28,6 +28,8 @@ pub struct Partition {
     pub log_start: Option<i64>,
     /// High watermark, if the leader said.
     pub log_end: Option<i64>,
+    /// Last stable offset, where an open transaction keeps it below the high watermark.
+    pub last_stable: Option<i64>,
     /// Do we answer for this partition?
     pub ours: bool,
 }
@@ -161,6 +163,8 @@ pub struct LagRow {
     pub log_start: Option<i64>,
     /// High watermark of the partition.
     pub log_end: Option<i64>,
+    /// Last stable offset of the partition, where an open transaction keeps it below the high watermark.
+    pub last_stable: Option<i64>,
     /// What Kafka's own tool prints: end − committed; negative when the commit is beyond the end.
     pub lag: Option<i64>,
     /// Records between the commit and the log start; 0 when none are known to be lost.
@@ -174,7 +178,7 @@ pub struct LagRow {
 
 impl LagRow {
     /// Puts a commit and the partition's offsets together. Source: Kafka's ConsumerGroupCommand (lag = log end −
-    /// committed, whatever the log start is). Of the age nothing is known yet.
+    /// committed, whatever the log start is). Of the age and of transactions nothing is known yet.
     pub fn new(
         group: u32,
         topic: Arc<str>,
@@ -193,7 +197,20 @@ impl LagRow {
             _ if lost > 0 => LagStatus::Lost,
             _ => LagStatus::Behind,
         };
-        Self { group, topic, partition, committed, committed_at, log_start, log_end, lag, lost, status, age: None }
+        Self {
+            group,
+            topic,
+            partition,
+            committed,
+            committed_at,
+            log_start,
+            log_end,
+            last_stable: None,
+            lag,
+            lost,
+            status,
+            age: None,
+        }
     }
 }
 
