@@ -24,6 +24,9 @@ pub const START_INTERVAL: Duration = Duration::from_secs(30);
 /// A partition of `__consumer_offsets` whose reader is short of what is known to be there for this many intervals
 /// (and at least [`READER_STALE_LEAST`]) counts as not observed: its groups are left out.
 pub const READER_STALE_INTERVALS: u32 = 3;
+/// For so long one of our partitions of `__consumer_offsets` may be held up (by an open transaction, or a broker that does
+/// not answer Fetch) before its groups are asked for one by one.
+pub const HELD_UP: Duration = Duration::from_secs(10);
 /// Long enough for the reader to be helped over transaction markers at the end.
 pub const READER_STALE_LEAST: Duration = Duration::from_secs(15);
 /// What a request gets at least, when what went before it has used up `kafka.timeout`.
@@ -120,17 +123,21 @@ impl Collector {
         }
     }
 
-    /// Partitions that were read to their end once, and have grown past the reader since.
+    /// Partitions that were read to their end once, and have grown past the reader since. Those of ours that are held up
+    /// already, or hold more than is kept, have their groups asked for one by one.
     pub(super) fn stale(
         &mut self,
-        caught_up: &BTreeSet<u32>,
+        cluster: &Cluster,
+        beside: Option<BrokerId>,
+        (caught_up, full): (&BTreeSet<u32>, &BTreeSet<u32>),
         offsets: &HashMap<(Which, TopicPartition), i64>,
     ) -> BTreeSet<u32> {
         let (topic, now): (Arc<str>, _) = (OFFSETS_TOPIC.into(), Instant::now());
         let limit = self.config.interval.saturating_mul(READER_STALE_INTERVALS).max(READER_STALE_LEAST);
         self.freshness.keep(caught_up);
         let mut state = self.shared.lock();
-        let mut stale = BTreeSet::new();
+        let (mut stale, mut held) = (BTreeSet::new(), BTreeSet::new());
+        let ours = |partition| beside.is_none() || cluster.leader(OFFSETS_TOPIC, partition) == beside;
         for partition in caught_up {
             let mark = offsets.get(&(Which::End, (Arc::clone(&topic), *partition))).copied();
             let short = self.freshness.see(*partition, state.offsets.progress(*partition), mark, now);
@@ -140,30 +147,50 @@ impl Collector {
             if short > limit {
                 stale.insert(*partition);
             }
+            if ours(*partition) && (short >= HELD_UP || full.contains(partition)) {
+                held.insert(*partition);
+            }
+        }
+        drop(state);
+        if self.held != held {
+            tracing::debug!(?held, "partitions of {OFFSETS_TOPIC} whose groups are asked for one by one");
+            self.held = held;
+            self.order(cluster, beside);
         }
         stale
     }
 }
 
-/// Why the groups of some of our partitions of `__consumer_offsets` are left out, if they are: a short reason for a
-/// label, and one for people.
-pub(super) fn why_left_out(stale: &BTreeSet<u32>, full: &BTreeSet<u32>, of: usize) -> Option<(&'static str, String)> {
-    if !full.is_empty() {
+/// Why groups of some partitions of `__consumer_offsets` are left out, if they are: a short reason for a label, and one
+/// for people.
+pub(super) fn why_left_out(
+    left_out: &BTreeSet<u32>,
+    full: &BTreeSet<u32>,
+    of: usize,
+) -> Option<(&'static str, String)> {
+    let too_much = full.intersection(left_out).count();
+    if too_much > 0 {
         let text = format!(
-            "{} of {of} partitions of {OFFSETS_TOPIC} hold more than this agent keeps ({MAX_ENTRIES} groups, members and \
-             commits in all): their groups are left out until its next start. Give it less to follow (kafka.scope: \
-             broker), delete groups that nobody needs, or have it ask for some groups only (kafka.offsets: admin with \
-             kafka.groups)",
-            full.len()
+            "{too_much} of {of} partitions of {OFFSETS_TOPIC} hold more than this agent keeps ({MAX_ENTRIES} groups, \
+             members and commits in all): those of their groups that cannot be asked for one by one are left out until \
+             its next start. Give it less to follow (kafka.scope: broker), or delete groups that nobody needs"
         );
         return Some(("offsets_limit", text));
     }
-    (!stale.is_empty()).then(|| {
+    (!left_out.is_empty()).then(|| {
         let text = format!(
             "{} of {of} partitions of {OFFSETS_TOPIC} have records that cannot be read for a while (an open transaction, \
-             or a broker that does not answer Fetch): their groups are left out",
-            stale.len()
+             or a broker that does not answer Fetch): those of their groups that cannot be asked for one by one either \
+             are left out",
+            left_out.len()
         );
         ("offsets_reader", text)
+    })
+}
+
+/// What is to be said where all groups of such partitions could be asked for.
+pub(super) fn why_asked(asked: &BTreeSet<u32>) -> Option<String> {
+    (!asked.is_empty()).then(|| {
+        format!("groups of {} partitions of {OFFSETS_TOPIC} that cannot be read on are asked one by one", asked.len())
     })
 }

@@ -78,6 +78,8 @@ pub(super) struct Collector {
     pub(super) chooser: Chooser,
     pub(super) polls: Arc<Polls>,
     pub(super) freshness: Freshness,
+    /// Partitions of the offsets topic whose groups are asked for one by one.
+    pub(super) held: BTreeSet<u32>,
     pub(super) produced: Produced,
     pub(super) seeds: Seeds,
     pub(super) view: Option<Arc<KafkaView>>,
@@ -199,7 +201,7 @@ impl Collector {
             },
         };
         let gathered = self.gather(&cluster, beside, started);
-        let Gathered { mut groups, led, caught_up, full, asked, replaying, error, note } = gathered;
+        let Gathered { mut groups, led, caught_up, full, held, asked, replaying, error, note } = gathered;
         phases.ended("commits");
         let at = clock::now();
         let offsets = self.offsets(&cluster, beside, &groups, started);
@@ -208,8 +210,9 @@ impl Collector {
         }
         self.self_report(&cluster, beside, &led, &caught_up, &offsets);
         self.observe_ends(&groups, &offsets, at);
-        let stale = self.stale(&caught_up, &offsets);
-        let unseen: BTreeSet<u32> = stale.union(&full).copied().collect();
+        let stale = self.stale(&cluster, beside, (&caught_up, &full), &offsets);
+        let unseen: BTreeSet<u32> = stale.union(&full).copied().filter(|id| !held.asked.contains(id)).collect();
+        let left_out: BTreeSet<u32> = unseen.union(&held.partly).copied().collect();
         // A group of a partition that has no leader just now, or cannot be read, is unknown; it is not somebody else's.
         groups.retain(|group| {
             group.offsets_partition.is_none_or(|partition| led.contains(&partition) && !unseen.contains(&partition))
@@ -220,7 +223,7 @@ impl Collector {
         self.ask_before_our_time(&cluster, groups.iter().filter(is_current), &offsets, started);
         phases.ended("offsets");
         // An error of the reader matters while there is something that it has not read.
-        let reader_has_all = !led.is_empty() && replaying.is_none() && unseen.is_empty();
+        let reader_has_all = !led.is_empty() && replaying.is_none() && left_out.is_empty();
         let error = error.filter(|_| !reader_has_all);
         let all_listed = asked.as_ref().is_none_or(|asked| asked.all_listed);
         let by_topic = asked.is_none();
@@ -231,12 +234,12 @@ impl Collector {
             cluster: &cluster,
             groups,
             caught_up: &|partition| {
-                if by_topic { caught_up.contains(&partition) && !unseen.contains(&partition) } else { all_listed }
+                if by_topic { caught_up.contains(&partition) && !left_out.contains(&partition) } else { all_listed }
             },
             asked,
             hide_inactive: self.config.hide_inactive,
             replaying: replaying.is_some(),
-            incomplete: error.is_some() || !unseen.is_empty() || !all_listed,
+            incomplete: error.is_some() || !left_out.is_empty() || !all_listed,
             wants_topic: &|topic| self.config.topics.wants(topic),
             offsets: &offsets,
             produced: &self.produced,
@@ -246,7 +249,7 @@ impl Collector {
             self.metrics.count(&families::TARGET_ERRORS, &[error.reason, KAFKA_TARGET]);
             return Ok(Cycle::Partial(Some(view), error.text));
         }
-        if let Some((reason, text)) = bounds::why_left_out(&stale, &full, led.len()) {
+        if let Some((reason, text)) = bounds::why_left_out(&left_out, &full, led.len()) {
             self.metrics.count(&families::TARGET_ERRORS, &[reason, KAFKA_TARGET]);
             return Ok(Cycle::Partial(Some(view), text));
         }
@@ -254,6 +257,7 @@ impl Collector {
             return Ok(Cycle::Replaying(view, reason));
         }
         let no_groups = by_topic && view.offsets_partitions.is_empty();
+        let note = note.or_else(|| bounds::why_asked(&held.asked));
         Ok(Cycle::Whole(view, note.or(no_groups.then(|| format!("no groups yet: {OFFSETS_TOPIC} does not exist")))))
     }
 
@@ -278,6 +282,7 @@ impl Collector {
             tracing::warn!(old = ?self.cluster_id, new = ?cluster_id, "this is another cluster; starting anew");
             self.starts.clear();
             (self.last_stable, self.leaders.stable) = (LastStable::default(), None);
+            self.held.clear();
             (self.produced, self.seeds) = (Produced::default(), Seeds::default());
             self.beside = None;
             self.view = None;
@@ -386,6 +391,7 @@ pub fn start(
         chooser,
         polls,
         freshness: Freshness::default(),
+        held: BTreeSet::new(),
         produced: Produced::default(),
         seeds: Seeds::default(),
         view: None,

@@ -7,8 +7,9 @@ use super::{
     cluster::{Cluster, OFFSETS_TOPIC},
     collector::{Collector, as_f64},
     ends::{TopicPartition, Which},
+    held::{self, Held},
     offsets::GroupCommits,
-    polls::{Order, overlay},
+    polls::{Order, Round, overlay},
     reader::{self, ReadError},
     source::{Seen, Source},
 };
@@ -34,6 +35,8 @@ pub(super) struct Gathered {
     pub(super) caught_up: BTreeSet<u32>,
     /// Those of them that hold more than is kept.
     pub(super) full: BTreeSet<u32>,
+    /// Partitions that could not be read on, and whose groups were asked for instead.
+    pub(super) held: Held,
     /// Where groups were asked one by one: what is not known of them.
     pub(super) asked: Option<Asked>,
     /// Why groups are missing until the first whole round or the end of the replay.
@@ -70,7 +73,10 @@ impl Collector {
         self.metrics.forget(&families::OFFSETS_SOURCE, |labels| labels != [source.text()]);
         self.order(cluster, beside);
         match (source, from_topic) {
-            (Source::Topic, Some(gathered)) => gathered,
+            (Source::Topic, Some(mut gathered)) => {
+                self.ask_held(cluster, beside, &mut gathered);
+                gathered
+            }
             _ => self.take_round(beside),
         }
     }
@@ -115,11 +121,27 @@ impl Collector {
         }
     }
 
+    /// Takes what groups of held up partitions said, as far as they were asked.
+    fn ask_held(&self, cluster: &Cluster, beside: Option<BrokerId>, gathered: &mut Gathered) {
+        if let Some(round) = self.round(beside).filter(|round| round.ended.elapsed() <= round.keep) {
+            let partitions = cluster.topics.get(OFFSETS_TOPIC).map_or(0, BTreeMap::len);
+            gathered.held = held::merge(&mut gathered.groups, &self.held, partitions, &round);
+        }
+    }
+
+    /// What the poller found out last, if that is about what we answer for.
+    fn round(&self, beside: Option<BrokerId>) -> Option<Arc<Round>> {
+        let round = self.polls.lock().round.clone();
+        round.filter(|round| round.beside == beside && round.cluster == self.cluster_number)
+    }
+
     /// Tells the poller what is wanted of it.
-    fn order(&self, cluster: &Cluster, beside: Option<BrokerId>) {
+    pub(super) fn order(&self, cluster: &Cluster, beside: Option<BrokerId>) {
         let partitions = cluster.topics.get(OFFSETS_TOPIC).into_iter().flatten();
+        let offsets = self.chooser.source() == Source::Admin;
         let order = Order {
-            offsets: self.chooser.source() == Source::Admin,
+            offsets,
+            held: if offsets { BTreeSet::new() } else { self.held.clone() },
             beside,
             brokers: cluster.brokers.iter().map(|broker| broker.id).collect(),
             leaders: partitions.map(|(_, partition)| partition.leader).collect(),
@@ -134,8 +156,7 @@ impl Collector {
     fn take_round(&self, beside: Option<BrokerId>) -> Gathered {
         let note = (self.config.offsets == OffsetsSource::Auto)
             .then(|| format!("groups are asked one by one, since this agent is {}", reader::unreadable().text));
-        let round = self.polls.lock().round.clone();
-        let Some(round) = round.filter(|round| round.beside == beside && round.cluster == self.cluster_number) else {
+        let Some(round) = self.round(beside).filter(|round| round.whole) else {
             let replaying = Some("asking for groups and what they committed".to_owned());
             return Gathered { asked: Some(Asked::default()), replaying, note, ..Gathered::default() };
         };

@@ -11,6 +11,7 @@ mod ends;
 mod ffi;
 mod freshness;
 mod gather;
+mod held;
 mod kinds;
 mod names;
 mod offsets;
@@ -26,7 +27,7 @@ mod stable;
 mod view;
 
 pub use admin::{KEEP_INTERVALS, LIST_INTERVAL, MAX_IN_FLIGHT, SILENT_AFTER};
-pub use bounds::{READER_STALE_INTERVALS, READER_STALE_LEAST, START_INTERVAL};
+pub use bounds::{HELD_UP, READER_STALE_INTERVALS, READER_STALE_LEAST, START_INTERVAL};
 pub use client::{ClientError, MAX_ERROR_TEXT, MAX_SECRET_FILE};
 pub use collector::{EMPTY_BELIEVED_INTERVALS, RETRY_INTERVAL, STARTUP_INTERVAL, StartError, start};
 pub use ends::CHUNK;

@@ -115,6 +115,12 @@ impl Offsets {
         self.partitions.get(&partition).is_some_and(|partition| partition.caught_up)
     }
 
+    /// The partition that a group has records in.
+    pub fn partition_of(&self, group: &str) -> Option<u32> {
+        let mut partitions = self.partitions.iter();
+        partitions.find(|(_, partition)| partition.groups.contains_key(group)).map(|(number, _)| *number)
+    }
+
     /// How far a partition was read.
     pub fn progress(&self, partition: u32) -> Progress {
         self.partitions.get(&partition).map_or_else(Progress::default, |partition| Progress {

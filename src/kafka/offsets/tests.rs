@@ -80,6 +80,7 @@ fn the_last_commit_counts_and_tombstones_remove() {
     log.put(&on(1), Some(&commit(3, 900))); // goes backwards in offset and time: the later record counts
     assert!(log.0.groups(|_| true, |_| true).is_empty(), "nothing is known before the end was reached");
     let groups = log.groups();
+    assert_eq!((log.0.partition_of("g"), log.0.partition_of("h")), (Some(0), None));
     assert_eq!((groups.len(), groups[0].kind, groups[0].state), (1, GroupKind::Simple, "Empty"));
     let at = |offset, at| KeptCommit { offset: Some(offset), at: Some(Timestamp(at)) };
     assert_eq!(groups[0].commits, [("t".into(), vec![(0, at(7, 1000)), (1, at(3, 900))])]);
