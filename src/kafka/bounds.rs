@@ -5,6 +5,7 @@ use super::{
     cluster::{Cluster, OFFSETS_TOPIC},
     collector::{Collector, as_f64},
     ends::{TopicPartition, Which},
+    gather::is_ours,
     offsets::GroupCommits,
     view,
 };
@@ -124,7 +125,7 @@ impl Collector {
     }
 
     /// Partitions that were read to their end once, and have grown past the reader since. Those of ours that are held up
-    /// already, or hold more than is kept, have their groups asked for one by one.
+    /// already, hold more than is kept, or are too long to be read, have their groups asked for one by one.
     pub(super) fn stale(
         &mut self,
         cluster: &Cluster,
@@ -137,8 +138,7 @@ impl Collector {
         self.freshness.keep(caught_up);
         let mut state = self.shared.lock();
         let (mut stale, mut held) = (BTreeSet::new(), BTreeSet::new());
-        let ours = |partition| beside.is_none() || cluster.leader(OFFSETS_TOPIC, partition) == beside;
-        for partition in caught_up {
+        for partition in caught_up.difference(&self.too_long) {
             let mark = offsets.get(&(Which::End, (Arc::clone(&topic), *partition))).copied();
             let short = self.freshness.see(*partition, state.offsets.progress(*partition), mark, now);
             if let Some(end) = self.freshness.recheck(*partition, now) {
@@ -147,11 +147,13 @@ impl Collector {
             if short > limit {
                 stale.insert(*partition);
             }
-            if ours(*partition) && (short >= HELD_UP || full.contains(partition)) {
+            if short >= HELD_UP || full.contains(partition) {
                 held.insert(*partition);
             }
         }
         drop(state);
+        held.extend(&self.too_long);
+        held.retain(|partition| is_ours(cluster, beside, *partition));
         if self.held != held {
             tracing::debug!(?held, "partitions of {OFFSETS_TOPIC} whose groups are asked for one by one");
             self.held = held;
@@ -180,8 +182,8 @@ pub(super) fn why_left_out(
     (!left_out.is_empty()).then(|| {
         let text = format!(
             "{} of {of} partitions of {OFFSETS_TOPIC} have records that cannot be read for a while (an open transaction, \
-             or a broker that does not answer Fetch): those of their groups that cannot be asked for one by one either \
-             are left out",
+             a broker that does not answer Fetch), or more than kafka.replay_max_records: those of their groups that \
+             cannot be asked for one by one either are left out",
             left_out.len()
         );
         ("offsets_reader", text)
@@ -191,6 +193,11 @@ pub(super) fn why_left_out(
 /// What is to be said where all groups of such partitions could be asked for.
 pub(super) fn why_asked(asked: &BTreeSet<u32>) -> Option<String> {
     (!asked.is_empty()).then(|| {
-        format!("groups of {} partitions of {OFFSETS_TOPIC} that cannot be read on are asked one by one", asked.len())
+        format!(
+            "groups of {} partitions of {OFFSETS_TOPIC} are asked one by one: these cannot be read for a while (an open \
+             transaction, a broker that does not answer Fetch), hold more than is kept, or more than \
+             kafka.replay_max_records",
+            asked.len()
+        )
     })
 }

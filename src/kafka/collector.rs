@@ -78,7 +78,9 @@ pub(super) struct Collector {
     pub(super) chooser: Chooser,
     pub(super) polls: Arc<Polls>,
     pub(super) freshness: Freshness,
-    /// Partitions of the offsets topic whose groups are asked for one by one.
+    /// Partitions of the offsets topic that are too long to be read.
+    pub(super) too_long: BTreeSet<u32>,
+    /// Those whose groups are asked for one by one.
     pub(super) held: BTreeSet<u32>,
     pub(super) produced: Produced,
     pub(super) seeds: Seeds,
@@ -201,7 +203,7 @@ impl Collector {
             },
         };
         let gathered = self.gather(&cluster, beside, started);
-        let Gathered { mut groups, led, caught_up, full, held, asked, replaying, error, note } = gathered;
+        let Gathered { mut groups, led, caught_up, full, long, held, asked, replaying, error, note } = gathered;
         phases.ended("commits");
         let at = clock::now();
         let offsets = self.offsets(&cluster, beside, &groups, started);
@@ -211,7 +213,8 @@ impl Collector {
         self.self_report(&cluster, beside, &led, &caught_up, &offsets);
         self.observe_ends(&groups, &offsets, at);
         let stale = self.stale(&cluster, beside, (&caught_up, &full), &offsets);
-        let unseen: BTreeSet<u32> = stale.union(&full).copied().filter(|id| !held.asked.contains(id)).collect();
+        let mut unseen: BTreeSet<u32> = stale.into_iter().chain(full.iter().copied()).chain(long).collect();
+        unseen.retain(|partition| !held.asked.contains(partition));
         let left_out: BTreeSet<u32> = unseen.union(&held.partly).copied().collect();
         // A group of a partition that has no leader just now, or cannot be read, is unknown; it is not somebody else's.
         groups.retain(|group| {
@@ -282,7 +285,7 @@ impl Collector {
             tracing::warn!(old = ?self.cluster_id, new = ?cluster_id, "this is another cluster; starting anew");
             self.starts.clear();
             (self.last_stable, self.leaders.stable) = (LastStable::default(), None);
-            self.held.clear();
+            (self.held, self.too_long) = (BTreeSet::new(), BTreeSet::new());
             (self.produced, self.seeds) = (Produced::default(), Seeds::default());
             self.beside = None;
             self.view = None;
@@ -391,6 +394,7 @@ pub fn start(
         chooser,
         polls,
         freshness: Freshness::default(),
+        too_long: BTreeSet::new(),
         held: BTreeSet::new(),
         produced: Produced::default(),
         seeds: Seeds::default(),

@@ -35,6 +35,8 @@ pub(super) struct Gathered {
     pub(super) caught_up: BTreeSet<u32>,
     /// Those of them that hold more than is kept.
     pub(super) full: BTreeSet<u32>,
+    /// Partitions of ours that are too long to be read.
+    pub(super) long: BTreeSet<u32>,
     /// Partitions that could not be read on, and whose groups were asked for instead.
     pub(super) held: Held,
     /// Where groups were asked one by one: what is not known of them.
@@ -53,6 +55,7 @@ impl Collector {
         let now = Instant::now();
         let from_topic = self.chooser.tries_topic(now).then(|| self.read_topic(cluster, beside, started));
         if let Some(gathered) = &from_topic {
+            self.leave_too_long(&gathered.led);
             let seen = self.seen(cluster, gathered);
             if self.chooser.saw(seen, now) {
                 if let (Source::Admin, Some(error)) = (self.chooser.source(), &gathered.error) {
@@ -73,38 +76,58 @@ impl Collector {
         self.metrics.forget(&families::OFFSETS_SOURCE, |labels| labels != [source.text()]);
         self.order(cluster, beside);
         match (source, from_topic) {
-            (Source::Topic, Some(mut gathered)) => {
-                self.ask_held(cluster, beside, &mut gathered);
-                gathered
-            }
+            (Source::Topic, Some(gathered)) => gathered,
             _ => self.take_round(beside),
         }
     }
 
     fn read_topic(&self, cluster: &Cluster, beside: Option<BrokerId>, started: Instant) -> Gathered {
         let missing = self.why_no_offsets_topic(cluster, started);
-        let followed = followed(cluster, beside);
+        let (long, followed): (BTreeSet<u32>, BTreeSet<u32>) =
+            followed(cluster, beside).into_iter().partition(|partition| self.too_long.contains(partition));
+        let long = long.into_iter().filter(|partition| is_ours(cluster, beside, *partition)).collect();
         // What was read of a partition is kept while it has no leader, and says nothing meanwhile.
         let has_leader = |partition: &u32| cluster.leader(OFFSETS_TOPIC, *partition).is_some();
         let led: BTreeSet<u32> = followed.iter().copied().filter(has_leader).collect();
-        let Gathered { mut groups, caught_up, full, error, .. } = self.commits(&followed, &led);
-        let mut error = missing.or(error);
+        let mut gathered = Gathered { long, ..self.commits(&followed, &led) };
+        self.ask_held(cluster, beside, &mut gathered);
+        let mut error = missing.or(gathered.error.take());
         let states = self.polls.lock().states.clone();
         if let Some(states) = states.filter(|states| states.cluster == self.cluster_number) {
             // One list may fail.
             if states.at.elapsed() < LIST_INTERVAL * 2 {
-                overlay(&mut groups, &states);
+                overlay(&mut gathered.groups, &states);
             }
             // A topic that came into being after the list would be in this cycle's metadata.
             if states.any && states.at < started && !cluster.topics.contains_key(OFFSETS_TOPIC) {
                 error = error.or_else(|| Some(reader::hidden()));
             }
         }
-        let unread = led.difference(&caught_up).count();
+        let unread = led.difference(&gathered.caught_up).count();
         let replaying = (unread > 0).then(|| {
             format!("reading {OFFSETS_TOPIC}: {unread} of {} partitions not read to their end yet", led.len())
         });
-        Gathered { groups, led, caught_up, full, replaying, error, ..Gathered::default() }
+        gathered.led = led.union(&gathered.long).copied().collect();
+        gathered.caught_up.extend(&gathered.held.asked);
+        Gathered { replaying, error, ..gathered }
+    }
+
+    /// What takes too many records to be read to its end is left, for good: it would not be shorter next time.
+    fn leave_too_long(&mut self, led: &BTreeSet<u32>) {
+        let most = self.config.replay_max_records;
+        let state = self.shared.lock();
+        let long: Vec<u32> =
+            led.iter().copied().filter(|partition| state.offsets.is_longer(*partition, most)).collect();
+        drop(state);
+        for partition in long {
+            if self.too_long.insert(partition) {
+                tracing::warn!(
+                    partition,
+                    "this partition of {OFFSETS_TOPIC} has more than {most} records (kafka.replay_max_records): it is not \
+                     read, and its groups are asked for one by one"
+                );
+            }
+        }
     }
 
     /// What came of trying to read the topic?
@@ -240,7 +263,7 @@ impl Collector {
         let topic: Arc<str> = OFFSETS_TOPIC.into();
         let behind: i64 = led
             .iter()
-            .filter(|partition| !state.offsets.at_end(**partition))
+            .filter(|partition| !state.offsets.at_end(**partition) && !self.too_long.contains(*partition))
             .filter_map(|partition| {
                 let end = offsets.get(&(Which::End, (Arc::clone(&topic), *partition)))?;
                 Some(end.saturating_sub(state.offsets.position(*partition).unwrap_or(0)).max(0))
@@ -250,6 +273,12 @@ impl Collector {
         self.metrics.set(&families::OFFSETS_RECORDS_READ, &[], as_f64(state.records));
         self.metrics.set(&families::OFFSETS_BYTES_READ, &[], as_f64(state.bytes));
     }
+}
+
+/// Does our broker lead that partition of `__consumer_offsets`, or do we answer for all that are led?
+pub(super) fn is_ours(cluster: &Cluster, beside: Option<BrokerId>, partition: u32) -> bool {
+    let leader = cluster.leader(OFFSETS_TOPIC, partition);
+    leader.is_some() && (beside.is_none() || leader == beside)
 }
 
 /// The partitions of `__consumer_offsets` that our broker replicates; without a broker of ours, all. One that has no

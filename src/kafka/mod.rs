@@ -94,6 +94,9 @@ pub struct Config {
     pub broker_id: Option<i32>,
     /// Where groups come from.
     pub offsets: OffsetsSource,
+    /// A partition of `__consumer_offsets` that was not read to its end by so many records is not read: its groups are
+    /// asked for one by one.
+    pub replay_max_records: u64,
     /// Distance between two cycles.
     pub interval: Duration,
     /// Longest wait for any answer; less than `interval`.
@@ -116,6 +119,7 @@ fn config_for_tests(bootstrap_servers: &str) -> Config {
         scope: Scope::Broker,
         broker_id: None,
         offsets: OffsetsSource::Auto,
+        replay_max_records: 1_000_000,
         interval: Duration::from_secs(5),
         timeout: Duration::from_secs(4),
         groups: all(),

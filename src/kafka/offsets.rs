@@ -121,6 +121,12 @@ impl Offsets {
         partitions.find(|(_, partition)| partition.groups.contains_key(group)).map(|(number, _)| *number)
     }
 
+    /// Has a partition more records than that? Known only of those that were read without reaching the end: offsets say
+    /// nothing of it, since compaction leaves gaps.
+    pub fn is_longer(&self, partition: u32, than: u64) -> bool {
+        self.partitions.get(&partition).is_some_and(|partition| !partition.caught_up && partition.replayed > than)
+    }
+
     /// How far a partition was read.
     pub fn progress(&self, partition: u32) -> Progress {
         self.partitions.get(&partition).map_or_else(Progress::default, |partition| Progress {
@@ -167,6 +173,7 @@ impl Offsets {
         }
         partition.position = Some(offset.saturating_add(1));
         partition.at_end = false;
+        partition.replayed = partition.replayed.saturating_add(u64::from(!partition.caught_up));
         let key = records::key(key)?;
         let (before, room) = (partition.entries, self.entries < self.limit);
         let taken = if room || value.is_none() || partition.has(&key) {

@@ -20,6 +20,8 @@ pub(super) struct OffsetsPartition {
     /// The next offset that we will read; `None` before the first record.
     pub(super) position: Option<i64>,
     pub(super) caught_up: bool,
+    /// Records that came before the end was first reached.
+    pub(super) replayed: u64,
     /// How often the end was reached.
     pub(super) ends_reached: u64,
     /// No record came since the end was last reached.

@@ -248,6 +248,19 @@ fn beyond_the_limit_nothing_new_is_taken_and_the_partition_says_so() {
 }
 
 #[test]
+fn records_are_counted_until_the_end_is_reached() {
+    let mut log = Log::new();
+    for _ in 0..3 {
+        log.put(&key(1, &["g", "t"], Some(0)), Some(&commit(1, 1)));
+        log.1 += 1000; // compaction
+    }
+    assert!(log.0.is_longer(0, 2) && !log.0.is_longer(0, 3) && !log.0.is_longer(1, 0));
+    log.groups();
+    log.put(&key(1, &["g", "t"], Some(0)), Some(&commit(1, 1)));
+    assert!(!log.0.is_longer(0, 0), "it was read to its end");
+}
+
+#[test]
 fn a_log_made_anew_and_a_partition_no_longer_followed_are_forgotten() {
     let mut log = Log::new();
     log.put(&key(1, &["old", "t"], Some(0)), Some(&commit(5, 1)));
