@@ -1,6 +1,6 @@
 //! The thread that asks brokers about groups. Where the offsets topic is read, it only lists groups now and then, for the
 //! states that the topic does not carry. Otherwise it asks for everything, round by round: which groups there are, who
-//! coordinates each, what each committed.
+//! coordinates each, what each committed. Likewise for the groups of partitions that cannot be read on for a while.
 
 use super::{
     Config,
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     events::SelfMetrics,
     model::{BrokerId, families},
-    snapshot::KAFKA_TARGET,
+    snapshot::{KAFKA_TARGET, partition_for},
     supervise::Stop,
 };
 use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode};
@@ -47,7 +47,7 @@ pub fn run(
     requests: &Arc<Handle>,
     polls: &Polls,
     reader: &reader::Shared,
-    metrics: &SelfMetrics,
+    metrics: &Arc<SelfMetrics>,
     stop: &Stop,
 ) {
     let mut poller = Poller {
@@ -68,12 +68,17 @@ pub fn run(
             continue;
         };
         let began = Instant::now();
-        let pause = if order.offsets {
-            let round = poller.round(requests, &order);
-            polls.lock().round = Some(Arc::new(round));
+        let states_read = reader.lock().offsets.states_read();
+        let pause = if order.offsets || !order.held.is_empty() {
+            let (round, listed) = poller.round(requests, &order, reader);
+            let mut state = polls.lock();
+            state.round = Some(Arc::new(round));
+            if let Some(listed) = listed.filter(|_| !order.offsets) {
+                state.states = Some(Arc::new(States { read_before: states_read, ..listed }));
+            }
+            drop(state);
             config.interval.saturating_sub(began.elapsed()).max(LOOK)
         } else {
-            let states_read = reader.lock().offsets.states_read();
             match poller.list(requests, &order) {
                 Ok((listed, faults)) => {
                     poller.tell(&faults);
@@ -131,7 +136,7 @@ struct Sent {
 
 struct Poller<'a> {
     config: &'a Config,
-    metrics: &'a SelfMetrics,
+    metrics: &'a Arc<SelfMetrics>,
     stop: &'a Stop,
     /// Number of the last call.
     call: usize,
@@ -149,7 +154,8 @@ struct Poller<'a> {
 }
 
 impl Poller<'_> {
-    fn round(&mut self, requests: &Arc<Handle>, order: &Order) -> Round {
+    /// What was found out, and what the list says by itself.
+    fn round(&mut self, requests: &Arc<Handle>, order: &Order, reader: &reader::Shared) -> (Round, Option<States>) {
         let began = Instant::now();
         if order.cluster != self.order.cluster {
             (self.book, self.admin, self.rounds) = (Book::default(), None, 0);
@@ -159,11 +165,13 @@ impl Poller<'_> {
         }
         self.order = order.clone();
         let (listed, faults) = self.list(requests, order).unwrap_or_else(|fault| (Vec::new(), vec![fault]));
+        let states = faults.is_empty().then(|| States::new(&listed, order.cluster, 0, Instant::now()));
         self.tell(&faults);
         let mut error = faults.first().map(|fault| self.not_listed(fault));
         let (all_listed, config) = (faults.is_empty(), self.config);
         // Filtered before anything is asked of a group.
-        self.book.list(listed, all_listed, |group| config.groups.wants(group), began);
+        let wants = |group: &str| config.groups.wants(group) && (order.offsets || is_held(group, order, reader));
+        self.book.list(listed, all_listed, wants, began);
         let mut trouble = false;
         let mut first_fault = None;
         for question in [Question::Describe, Question::Offsets] {
@@ -187,16 +195,19 @@ impl Poller<'_> {
             let text = format!("{} groups cannot be asked for their offsets: {why}", summary.left_out);
             error = Some(ReadError { reason: "groups", text });
         }
-        Round {
+        let round = Round {
             beside: order.beside,
             cluster: order.cluster,
+            whole: order.offsets,
+            held: order.held.clone(),
             groups: summary.groups,
             unobserved: summary.unobserved,
             all_listed,
             error,
             ended: now,
             keep,
-        }
+        };
+        (round, states)
     }
 
     /// All groups, and what became of brokers that did not list theirs.
@@ -238,7 +249,7 @@ impl Poller<'_> {
         let spread = if self.rounds == 0 { Duration::ZERO } else { self.config.interval / 4 };
         let gap = spread.checked_div(count).unwrap_or_default().min(MAX_GAP);
         if self.admin.is_none() {
-            match client::admin(self.config) {
+            match client::admin(self.config, self.metrics) {
                 Ok(handle) => self.admin = AdminHandle::new(Arc::new(handle)),
                 Err(error) => {
                     faults.push(Fault { code: RDKafkaErrorCode::Fail, text: error.with_cause() });
@@ -347,6 +358,13 @@ impl Poller<'_> {
     }
 }
 
+/// Is a group at home in a partition that is held up? Its records tell, or, while it has none, its name.
+fn is_held(group: &str, order: &Order, reader: &reader::Shared) -> bool {
+    let by_name = || u32::try_from(partition_for(group, order.leaders.len())).ok();
+    let home = reader.lock().offsets.partition_of(group).or_else(by_name);
+    home.is_some_and(|partition| order.held.contains(&partition))
+}
+
 fn is_timeout(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
@@ -379,8 +397,8 @@ mod tests {
     fn a_round_against_brokers_that_cannot_list_says_so_and_ends() {
         let mock = MockCluster::new(3).expect("mock cluster");
         let config = config_for_tests(&mock.bootstrap_servers());
-        let requests = Arc::new(client::requests(&config).expect("handle"));
-        let (metrics, stop) = (SelfMetrics::default(), Stop::new());
+        let (metrics, stop) = (Arc::default(), Stop::new());
+        let requests = Arc::new(client::requests(&config, &metrics).expect("handle"));
         let mut poller = Poller {
             config: &config,
             metrics: &metrics,
@@ -394,7 +412,8 @@ mod tests {
             troubled: 0,
         };
         let order = Order { offsets: true, brokers: vec![BrokerId(1)], ..Order::default() };
-        let round = poller.round(&requests, &order);
+        let (round, states) = poller.round(&requests, &order, &reader::Shared::default());
+        assert!(states.is_none());
         assert!(!round.all_listed && round.groups.is_empty());
         assert!(round.error.is_some_and(|error| error.reason == "list_groups"));
         assert!(poller.admin.is_none(), "no group to ask: no handle, and so no offsets topic on a new cluster");

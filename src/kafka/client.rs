@@ -1,11 +1,13 @@
 //! librdkafka handles: how they are set up, and what they say between calls. Two for each agent: one that reads
 //! `__consumer_offsets`, one for requests (a broker answers one request for each connection at a time, so a waiting
-//! Fetch would hold up the others). A third one where groups are asked for one by one: it needs a group of its own.
+//! Fetch would hold up the others). One more where groups are asked for one by one: it needs a group of its own. And one
+//! for last stable offsets where there are transactions: a handle asks for the one kind of end or the other.
 
 use super::Config;
 use crate::{
+    events::SelfMetrics,
     files,
-    model::{BoundedText, Secret},
+    model::{BoundedText, Secret, families},
 };
 use rdkafka::{
     ClientConfig, ClientContext,
@@ -14,7 +16,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -42,8 +44,11 @@ impl ClientError {
 }
 
 /// Keeps the last thing that a handle complained of: the calls themselves only say that they timed out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Context {
+    /// What it is for, as the label `handle` has it.
+    handle: &'static str,
+    metrics: Arc<SelfMetrics>,
     last: Mutex<Option<(Instant, String)>>,
 }
 
@@ -71,6 +76,9 @@ impl ClientContext for Context {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
             return;
         }
+        if is_about_connection(error.rdkafka_error_code()) {
+            self.metrics.count(&families::KAFKA_CONNECTION_ERRORS, &[self.handle]);
+        }
         // What follows counts repetitions and milliseconds, and would make each failure look like another one.
         let reason = reason.split_once(" (after ").map_or(reason, |(what, _)| what);
         let text = BoundedText(reason, MAX_ERROR_TEXT).to_string();
@@ -86,6 +94,18 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {}
+
+fn is_about_connection(code: Option<RDKafkaErrorCode>) -> bool {
+    matches!(
+        code,
+        Some(
+            RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::SSL
+                | RDKafkaErrorCode::Authentication
+        )
+    )
+}
 
 /// A handle of ours.
 pub type Handle = BaseConsumer<Context>;
@@ -129,7 +149,7 @@ pub enum Pace {
 ///
 /// # Errors
 /// When a property cannot be read or is refused.
-pub fn reader(config: &Config, pace: Pace) -> Result<Handle, ClientError> {
+pub fn reader(config: &Config, pace: Pace, metrics: &Arc<SelfMetrics>) -> Result<Handle, ClientError> {
     let mut client = common(config);
     let (wait, least) = match pace {
         Pace::Replay => ("50", "1"),
@@ -148,25 +168,36 @@ pub fn reader(config: &Config, pace: Pace) -> Result<Handle, ClientError> {
         .set("isolation.level", "read_committed")
         .set("fetch.queue.backoff.ms", "10")
         .set("queued.max.messages.kbytes", (MAX_QUEUED_BYTES >> 10).to_string());
-    create(config, &mut client)
+    create(config, &mut client, "reader", metrics)
 }
 
 /// The handle for metadata and offsets.
 ///
 /// # Errors
 /// As [`reader`].
-pub fn requests(config: &Config) -> Result<Handle, ClientError> {
+pub fn requests(config: &Config, metrics: &Arc<SelfMetrics>) -> Result<Handle, ClientError> {
     let mut client = common(config);
     // read_uncommitted: ListOffsets then gives the high watermark, which is what lag is measured from.
     client.set("isolation.level", "read_uncommitted");
-    create(config, &mut client)
+    create(config, &mut client, "requests", metrics)
+}
+
+/// The handle for last stable offsets.
+///
+/// # Errors
+/// As [`reader`].
+pub fn last_stable(config: &Config, metrics: &Arc<SelfMetrics>) -> Result<Handle, ClientError> {
+    let mut client = common(config);
+    // read_committed: ListOffsets then gives the last stable offset as the end.
+    client.set("isolation.level", "read_committed");
+    create(config, &mut client, "last_stable", metrics)
 }
 
 /// The handle that asks for groups one by one.
 ///
 /// # Errors
 /// As [`reader`].
-pub fn admin(config: &Config) -> Result<Handle, ClientError> {
+pub fn admin(config: &Config, metrics: &Arc<SelfMetrics>) -> Result<Handle, ClientError> {
     let mut client = common(config);
     client
         // Nothing is ever subscribed or committed; what needs it is told in `ffi`.
@@ -176,7 +207,7 @@ pub fn admin(config: &Config) -> Result<Handle, ClientError> {
         // For so long after its last use librdkafka trusts what it knows of a group's coordinator, also when the broker
         // has answered that it is none.
         .set("metadata.max.age.ms", "1000");
-    create(config, &mut client)
+    create(config, &mut client, "groups", metrics)
 }
 
 fn common(config: &Config) -> ClientConfig {
@@ -198,7 +229,12 @@ fn common(config: &Config) -> ClientConfig {
 }
 
 /// The user's properties go before our defaults; those that must be ours are refused with the configuration.
-fn create(config: &Config, client: &mut ClientConfig) -> Result<Handle, ClientError> {
+fn create(
+    config: &Config,
+    client: &mut ClientConfig,
+    handle: &'static str,
+    metrics: &Arc<SelfMetrics>,
+) -> Result<Handle, ClientError> {
     for (property, secret) in &config.properties {
         let value = match secret {
             Secret::Inline(value) => value.clone(),
@@ -207,7 +243,8 @@ fn create(config: &Config, client: &mut ClientConfig) -> Result<Handle, ClientEr
         };
         client.set(property, value);
     }
-    client.create_with_context(Context::default()).map_err(|error| ClientError::Refused(without_secrets(config, error)))
+    let context = Context { handle, metrics: Arc::clone(metrics), last: Mutex::default() };
+    client.create_with_context(context).map_err(|error| ClientError::Refused(without_secrets(config, error)))
 }
 
 /// librdkafka repeats the offending value in its message; that may be a secret.

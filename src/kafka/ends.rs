@@ -31,6 +31,8 @@ pub enum Which {
     End,
     /// Log start.
     Start,
+    /// Last stable offset.
+    Stable,
     /// That of the first record with this timestamp or a later one; [`NO_RECORD`] when there is none. A broker that
     /// leaves a partition out of its answer makes it look as if the time itself were the offset.
     At(Timestamp),
@@ -57,6 +59,7 @@ pub struct Answers {
 
 struct Job {
     partitions: Vec<(Which, TopicPartition)>,
+    stable: Option<Arc<Handle>>,
     deadline: Instant,
     answer: SyncSender<(BrokerId, Part)>,
 }
@@ -81,13 +84,15 @@ struct Leader {
 pub struct Leaders {
     tasks: Tasks,
     handle: Arc<Handle>,
+    /// For last stable offsets: without it nobody is asked for these.
+    pub(super) stable: Option<Arc<Handle>>,
     threads: HashMap<BrokerId, Leader>,
 }
 
 impl Leaders {
     /// No thread yet; they come as leaders do.
     pub fn new(tasks: Tasks, handle: Arc<Handle>) -> Self {
-        Self { tasks, handle, threads: HashMap::new() }
+        Self { tasks, handle, stable: None, threads: HashMap::new() }
     }
 
     /// Asks each leader for its partitions and waits until all answered, `timeout` passed, or the tasks were told to
@@ -97,7 +102,7 @@ impl Leaders {
         let deadline = Instant::now() + timeout;
         let mut answers = Answers::default();
         let (answer, answered) = sync_channel(wanted.len().max(1));
-        let mut waiting = Vec::new();
+        let (mut waiting, stable) = (Vec::new(), self.stable.clone());
         for (leader, mut partitions) in wanted {
             partitions.sort_by_key(|(which, _)| *which != Which::End);
             let thread = match self.leader(leader) {
@@ -110,7 +115,7 @@ impl Leaders {
             };
             // Still in an earlier call: the circuit is open until that call ends.
             let free = !thread.busy.swap(true, Ordering::AcqRel);
-            let job = Job { partitions, deadline, answer: answer.clone() };
+            let job = Job { partitions, stable: stable.clone(), deadline, answer: answer.clone() };
             if free && thread.jobs.try_send(job).is_ok() { waiting.push(leader) } else { answers.silent.push(leader) }
         }
         drop(answer);
@@ -179,6 +184,8 @@ fn call_all(leader: BrokerId, handle: &Handle, job: &Job, stop: &Stop) {
         if left.is_zero() || stop.stopped() {
             return;
         }
+        let handle = if *which == Which::Stable { job.stable.as_deref() } else { Some(handle) };
+        let Some(handle) = handle else { continue };
         if job.answer.send((leader, call(handle, *which, chunk, left))).is_err() {
             return;
         }
@@ -190,7 +197,8 @@ fn call(handle: &Handle, which: Which, chunk: &[(Which, TopicPartition)], limit:
     let mut part = Part::default();
     let mut list = TopicPartitionList::with_capacity(chunk.len());
     let offset = match which {
-        Which::End => Offset::End,
+        // What the end is depends on the handle.
+        Which::End | Which::Stable => Offset::End,
         Which::Start => Offset::Beginning,
         Which::At(time) => Offset::Offset(i64::try_from(time.0).unwrap_or(i64::MAX)),
     };

@@ -447,7 +447,8 @@ mod tests {
     fn calls_are_answered_under_their_numbers() {
         let mock = MockCluster::new(1).expect("mock cluster");
         let config = config_for_tests(&mock.bootstrap_servers());
-        let admin = AdminHandle::new(Arc::new(client::admin(&config).expect("handle"))).expect("queue");
+        let admin =
+            AdminHandle::new(Arc::new(client::admin(&config, &Arc::default()).expect("handle"))).expect("queue");
         assert_eq!(admin.next(Duration::ZERO), None);
         // The mock cannot list groups, and says so broker by broker.
         admin.list_groups(7, LIMIT).expect("sent");
@@ -465,7 +466,8 @@ mod tests {
     #[test]
     fn without_a_group_of_its_own_a_handle_asks_for_no_offsets() {
         let config = config_for_tests("127.0.0.1:1");
-        let admin = AdminHandle::new(Arc::new(client::requests(&config).expect("handle"))).expect("queue");
+        let admin =
+            AdminHandle::new(Arc::new(client::requests(&config, &Arc::default()).expect("handle"))).expect("queue");
         assert!(admin.group_offsets(1, "a", LIMIT).expect_err("refused").text.contains("group.id"));
         // Calls that nobody waits for are no harm.
         admin.list_groups(2, LIMIT).expect("sent");

@@ -30,8 +30,8 @@ pub const REFUSED: &str = "authorization";
 /// Longest wait for a last stable offset; reading waits meanwhile.
 const RECHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the reader and the collector share. Only the reader writes `offsets` and
-/// `error`; the collector asks through the rest.
+/// What the reader and the collector share. Only the reader writes `offsets`, `error`, `records` and `bytes`; the
+/// collector asks through the rest.
 #[derive(Debug, Default)]
 pub struct Shared {
     state: Mutex<State>,
@@ -43,6 +43,10 @@ pub struct Shared {
 pub struct State {
     /// What was read.
     pub offsets: Offsets,
+    /// How many records were read.
+    pub records: u64,
+    /// Their keys and values, in bytes.
+    pub bytes: u64,
     /// Partitions of `__consumer_offsets` to follow.
     pub follow: BTreeSet<u32>,
     /// Why reading fails at present.
@@ -81,8 +85,8 @@ impl Shared {
 }
 
 /// Reads until told to stop.
-pub fn run(config: &Config, shared: &Arc<Shared>, metrics: &SelfMetrics, stop: &Stop) {
-    let Some(mut handle) = first_handle(config, shared, stop) else { return };
+pub fn run(config: &Config, shared: &Arc<Shared>, metrics: &Arc<SelfMetrics>, stop: &Stop) {
+    let Some(mut handle) = first_handle(config, shared, metrics, stop) else { return };
     let mut assigned = BTreeSet::new();
     let mut pace = Pace::Replay;
     while !stop.stopped() {
@@ -93,7 +97,7 @@ pub fn run(config: &Config, shared: &Arc<Shared>, metrics: &SelfMetrics, stop: &
         }
         if pace == Pace::Replay && replayed(shared, &assigned) {
             pace = Pace::Steady;
-            match client::reader(config, pace) {
+            match client::reader(config, pace, metrics) {
                 Ok(steady) => {
                     handle = steady;
                     assigned.clear(); // the next turn assigns where this one stopped
@@ -107,25 +111,24 @@ pub fn run(config: &Config, shared: &Arc<Shared>, metrics: &SelfMetrics, stop: &
         match handle.poll(POLL) {
             Some(Ok(message)) => {
                 let Ok(partition) = u32::try_from(message.partition()) else { continue };
+                let size = [message.key(), message.payload()].into_iter().flatten().map(|bytes| count(bytes.len()));
                 let mut state = shared.lock();
                 state.error = None;
+                state.records = state.records.saturating_add(1);
+                state.bytes = size.fold(state.bytes, u64::saturating_add);
                 let applied = match message.key() {
                     Some(key) => state.offsets.apply(partition, message.offset(), key, message.payload()),
                     None => Ok(()),
                 };
                 drop(state);
                 if let Err(error) = applied {
-                    let reason = match error {
-                        super::records::RecordError::Truncated => "truncated",
-                        super::records::RecordError::NotUtf8 => "not_utf8",
-                        super::records::RecordError::UnknownVersion => "unknown_version",
-                    };
+                    let reason = error.reason();
                     if metrics.value(&families::OFFSETS_RECORDS_SKIPPED, &[reason]).is_none() {
                         tracing::warn!(
                             partition,
                             offset = message.offset(),
                             %error,
-                            "a record of {OFFSETS_TOPIC} cannot be read: what it is about is not known; further ones are counted"
+                            "a record of {OFFSETS_TOPIC} is passed by: what it is about is not known; further ones are counted"
                         );
                     }
                     metrics.count(&families::OFFSETS_RECORDS_SKIPPED, &[reason]);
@@ -152,13 +155,13 @@ pub fn run(config: &Config, shared: &Arc<Shared>, metrics: &SelfMetrics, stop: &
 
 /// A handle, once there is something to read; `None` = told to stop. Not earlier: a handle with a group looks for its
 /// coordinator, and the broker of a new cluster makes the offsets topic to answer that.
-fn first_handle(config: &Config, shared: &Shared, stop: &Stop) -> Option<Handle> {
+fn first_handle(config: &Config, shared: &Shared, metrics: &Arc<SelfMetrics>, stop: &Stop) -> Option<Handle> {
     while !stop.stopped() {
         if shared.lock().follow.is_empty() {
             stop.sleep(POLL);
             continue;
         }
-        match client::reader(config, Pace::Replay) {
+        match client::reader(config, Pace::Replay, metrics) {
             Ok(handle) => return Some(handle),
             Err(error) => {
                 shared.lock().error = Some(ReadError { reason: "client", text: error.with_cause() });
@@ -235,6 +238,10 @@ fn recheck(handle: &Handle, shared: &Shared) {
             tracing::debug!(%error, partition, "cannot read again");
         }
     }
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 fn concerns_reading(error: &KafkaError) -> bool {

@@ -88,6 +88,7 @@ const OF_PARTITION: Families<Partition> = &[
     (families::KAFKA_TOPIC_IN_SYNC_REPLICA, |partition, _| {
         known(partition).then(|| Number::Whole(length(partition.in_sync.len())))
     }),
+    (families::KAFKA_TOPIC_LAST_STABLE, |partition, _| partition.last_stable.map(Number::Whole)),
     (families::KAFKA_TOPIC_LEADER, |partition, _| partition.leader.map(|leader| Number::Whole(leader.0.into()))),
     (families::KAFKA_TOPIC_LEADER_IS_PREFERRED, |partition, _| {
         let (leader, preferred) = (partition.leader?, partition.replicas.first()?);

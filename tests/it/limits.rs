@@ -30,6 +30,7 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
             "config::collect::DEFAULT_KAFKA_INTERVAL",
             "config::collect::DEFAULT_KAFKA_TIMEOUT",
             "config::collect::DEFAULT_MAX_SERIES",
+            "config::collect::DEFAULT_REPLAY",
             "config::collect::DEFAULT_PORT",
         ],
         "defaults, in agent.yaml",

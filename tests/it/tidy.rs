@@ -49,6 +49,9 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
 /// Beginnings of paths of files that never read a clock: `now` is an argument there.
 const PURE: &[&str] = &[
     "alerts/",
+    "kafka/held",
+    "kafka/kinds",
+    "kafka/names",
     "kafka/offsets",
     "kafka/polled",
     "kafka/produced",

@@ -17,6 +17,7 @@ const OWN_FAMILIES: &[&str] = &[
     "kafka_consumergroup_info",
     "kafka_consumergroup_lost_records",
     "kafka_consumergroup_state",
+    "kafka_topic_partition_last_stable_offset",
 ];
 
 fn partition(id: u32, log_end: i64) -> Partition {
@@ -27,6 +28,7 @@ fn partition(id: u32, log_end: i64) -> Partition {
         in_sync: vec![BrokerId(1)],
         log_start: Some(0),
         log_end: Some(log_end),
+        last_stable: None,
         ours: true,
     }
 }
@@ -111,6 +113,17 @@ fn every_line_of_kafka_exporter_is_ours_byte_for_byte_and_none_is_made_up() {
         "\nkafka_consumergroup_commit_timestamp_seconds{consumergroup=\"billing\",partition=\"1\",topic=\"orders\"} \
          1.763888400123e+09\n"
     ));
+}
+
+#[test]
+fn last_stable_offsets_stand_where_they_are_told() {
+    let mut view = small_cluster("");
+    assert!(!page(&view, &COMPATIBLE).contains("last_stable"));
+    let partition =
+        view.topics.iter_mut().find(|topic| &*topic.name == "orders").unwrap().partitions.first_mut().unwrap();
+    partition.last_stable = Some(7);
+    let line = "\nkafka_topic_partition_last_stable_offset{partition=\"0\",topic=\"orders\"} 7\n";
+    assert!(page(&view, &COMPATIBLE).contains(line));
 }
 
 #[test]
