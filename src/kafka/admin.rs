@@ -73,6 +73,8 @@ pub fn run(
             polls.lock().round = Some(Arc::new(round));
             config.interval.saturating_sub(began.elapsed()).max(LOOK)
         } else {
+            // Nobody would take its events any more, and it would go on looking for its coordinator.
+            poller.admin = None;
             let states_read = reader.lock().offsets.states_read();
             match poller.list(requests, &order) {
                 Ok((listed, faults)) => {
@@ -158,6 +160,10 @@ impl Poller<'_> {
             self.book.describe_all();
         }
         self.order = order.clone();
+        if let Some(admin) = &self.admin {
+            // Also in a round in which nothing is asked: they would pile up.
+            client::serve_events(admin.handle());
+        }
         let (listed, faults) = self.list(requests, order).unwrap_or_else(|fault| (Vec::new(), vec![fault]));
         self.tell(&faults);
         let mut error = faults.first().map(|fault| self.not_listed(fault));
