@@ -91,8 +91,10 @@ type Script = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
 pub(crate) enum Port {
     /// A broker.
     Serves,
-    /// Takes each connection and closes it at once.
+    /// Takes each connection and closes it at once; others still list that broker.
     Closes,
+    /// The same, and others do not list it any more.
+    Gone,
     /// Something that answers whatever it is told with these bytes, and leaves the connection open.
     Says(&'static [u8]),
 }
@@ -236,7 +238,7 @@ fn accept(
             let mut model = model.lock().unwrap();
             model.accepted += 1;
             let port = model.ports[usize::try_from(broker - 1).unwrap()].clone();
-            if port != Port::Closes {
+            if !matches!(port, Port::Closes | Port::Gone) {
                 model.connections.push((broker, stream.try_clone().unwrap()));
             }
             port
@@ -244,7 +246,7 @@ fn accept(
         let (addresses, model) = (addresses.to_vec(), Arc::clone(model));
         thread::spawn(move || match port {
             Port::Serves => converse(broker, &mut stream, &addresses, &model),
-            Port::Closes => Some(()),
+            Port::Closes | Port::Gone => Some(()),
             Port::Says(bytes) => {
                 stream.read_exact(&mut [0; 4]).ok()?;
                 stream.write_all(bytes).ok()?;
@@ -425,7 +427,7 @@ fn metadata(
     } else {
         (0..asked).filter_map(|_| body.text()).collect()
     };
-    let brokers = (1..).zip(&model.ports).zip(addresses).filter(|((_, port), _)| **port == Port::Serves);
+    let brokers = (1..).zip(&model.ports).zip(addresses).filter(|((_, port), _)| **port != Port::Gone);
     let brokers: Vec<(i32, u16)> = brokers.map(|((id, _), address)| (id, address.port())).collect();
     out.i32(0).i32(i32::try_from(brokers.len()).unwrap());
     for (id, port) in brokers {

@@ -98,7 +98,7 @@ fn groups_move(count: usize) {
     // The old one is gone.
     put(3, 100);
     stub.lock().topic("orders", [(3, 100), (3, 100), (3, 100)]);
-    stub.port(2, &Port::Closes);
+    stub.port(2, &Port::Gone);
     only_until(&agent, &[5.0, 0.0], "all groups, without the old coordinator", |page| all_have(page, 0.0));
     agent.ready(SEEN);
     agent.must_run();
@@ -117,6 +117,31 @@ fn five_groups_move() {
 #[test]
 fn fifty_groups_move() {
     groups_move(50);
+}
+
+/// librdkafka ends the process when a coordinator comes back that a call was waiting for which it has given up.
+#[test]
+fn a_coordinator_that_is_away_for_longer_than_a_request_comes_back() {
+    let stub = three();
+    stub.lock().topic("orders", [(1, 100), (3, 100), (1, 100)]);
+    let names: Vec<_> = (0..12).map(|number| format!("group-{number}")).collect();
+    let commit = |offset| names.iter().for_each(|name| stub.lock().group(name, 2, "orders", offset));
+    commit(97);
+    let mut agent = watch(&stub, "");
+    let all_have = |page: &Page, lag| names.iter().try_for_each(|name| group_has(page, name, lag));
+    only_until(&agent, &[3.0], "all groups", |page| all_have(page, 3.0));
+    for (away, committed) in [(1500, 98), (2500, 99), (3500, 100)] {
+        let lag = f64::from(100 - committed);
+        stub.port(2, &Port::Closes);
+        at_each_page(&agent, Duration::from_millis(away), |page| {
+            assert!(page.all(LAG, &[]).iter().all(|row| [lag, lag + 1.0].contains(&row.value)), "{away}");
+        });
+        commit(i64::from(committed));
+        stub.port(2, &Port::Serves);
+        only_until(&agent, &[lag, lag + 1.0], "all groups again", |page| all_have(page, lag));
+        agent.must_run();
+    }
+    agent.ready(SEEN);
 }
 
 #[test]
