@@ -19,6 +19,7 @@ use crate::{
 use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode};
 use std::{
     collections::{HashMap, VecDeque},
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,14 +32,15 @@ pub const MAX_IN_FLIGHT: usize = 32;
 pub const KEEP_INTERVALS: u32 = 3;
 /// After so many requests without an answer in one round, the groups of that coordinator are not asked in that round.
 pub const SILENT_AFTER: usize = 8;
-/// After so many rounds in a row with trouble about coordinators the handle is made anew: librdkafka remembers the
-/// coordinators of the groups that it was asked for lately, and an answer that one has moved does not make it forget.
+/// After so many rounds in a row with trouble about coordinators (and after each with a call that had no answer in time) the
+/// handle is made anew: librdkafka remembers the coordinators of the groups that it was asked for lately, and an answer that
+/// one has moved does not make it forget.
 const RENEW_AFTER: u32 = 2;
 /// Longest pause between two requests when they are spread over the interval.
 const MAX_GAP: Duration = Duration::from_millis(20);
 /// Longest wait before the thread looks whether it should do something else.
 const LOOK: Duration = Duration::from_millis(100);
-/// librdkafka answers each call by its timeout; this long after it one counts as lost.
+/// librdkafka answers a call for a list by its timeout; this long after it one counts as lost.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Asks until told to stop.
@@ -61,6 +63,7 @@ pub fn run(
         order: Order::default(),
         rounds: 0,
         troubled: 0,
+        abandoned: false,
     };
     while !stop.stopped() {
         let Some(order) = polls.lock().order.clone() else {
@@ -79,6 +82,8 @@ pub fn run(
             drop(state);
             config.interval.saturating_sub(began.elapsed()).max(LOOK)
         } else {
+            // Nobody would take its events any more, and it would go on looking for its coordinator.
+            poller.admin = None;
             match poller.list(requests, &order) {
                 Ok((listed, faults)) => {
                     poller.tell(&faults);
@@ -151,6 +156,8 @@ struct Poller<'a> {
     rounds: u64,
     /// Rounds in a row with trouble about coordinators.
     troubled: u32,
+    /// Calls on the present handle had no answer in time.
+    abandoned: bool,
 }
 
 impl Poller<'_> {
@@ -164,6 +171,10 @@ impl Poller<'_> {
             self.book.describe_all();
         }
         self.order = order.clone();
+        if let Some(admin) = &self.admin {
+            // Also in a round in which nothing is asked: they would pile up.
+            client::serve_events(admin.handle());
+        }
         let (listed, faults) = self.list(requests, order).unwrap_or_else(|fault| (Vec::new(), vec![fault]));
         let states = faults.is_empty().then(|| States::new(&listed, order.cluster, 0, Instant::now()));
         self.tell(&faults);
@@ -256,7 +267,7 @@ impl Poller<'_> {
                 }
             }
         }
-        let (config, metrics, book) = (self.config, self.metrics, &mut self.book);
+        let (config, metrics, book, abandoned) = (self.config, self.metrics, &mut self.book, &mut self.abandoned);
         let Some(admin) = &self.admin else {
             for (group, _) in groups {
                 book.failed(&group, Instant::now());
@@ -279,14 +290,13 @@ impl Poller<'_> {
                 next += gap;
                 self.call = self.call.wrapping_add(1);
                 let sent = match question {
-                    Question::Describe => admin.describe_group(self.call, &group, config.timeout),
-                    Question::Offsets => admin.group_offsets(self.call, &group, config.timeout),
+                    Question::Describe => admin.describe_group(self.call, &group),
+                    Question::Offsets => admin.group_offsets(self.call, &group),
                 };
                 match sent {
                     Ok(()) => {
                         metrics.count(&families::KAFKA_REQUESTS, &[question.request()]);
-                        let deadline = now + config.timeout + GRACE;
-                        waiting.insert(self.call, Sent { group, coordinator, deadline });
+                        waiting.insert(self.call, Sent { group, coordinator, deadline: now + config.timeout });
                     }
                     Err(fault) => {
                         book.failed(&group, now);
@@ -299,32 +309,37 @@ impl Poller<'_> {
             } else {
                 next.saturating_duration_since(now).clamp(Duration::from_millis(1), LOOK)
             };
-            let answer = admin.next(until_next);
-            let now = Instant::now();
-            let Some(Answer { call, found }) = answer else {
-                // None of these should be there: librdkafka answers by itself when a call's time is over.
-                for (_, sent) in waiting.extract_if(|_, sent| sent.deadline <= now) {
-                    book.failed(&sent.group, now);
-                }
-                continue;
-            };
-            let Some(sent) = waiting.remove(&call) else { continue };
-            match found {
-                Ok(Found::Description(description)) => book.described(&sent.group, description, now),
-                Ok(Found::Offsets(offsets)) => {
-                    book.committed(&sent.group, offsets, |topic| config.topics.wants(topic), now);
-                }
-                Ok(Found::Groups(..)) => book.failed(&sent.group, now),
-                Err(fault) => {
-                    tracing::debug!(group = &*sent.group, code = %fault.code, "a group could not be asked");
-                    metrics.count(&families::TARGET_ERRORS, &[question.reason(), KAFKA_TARGET]);
-                    book.failed(&sent.group, now);
-                    if is_timeout(fault.code) {
-                        let count = silent.entry(sent.coordinator).or_default();
-                        *count = count.saturating_add(1);
+            let mut failed = Vec::new();
+            // An answer that is awaited no more comes late.
+            if let Some(Answer { call, found }) = admin.next(until_next)
+                && let Some(sent) = waiting.remove(&call)
+            {
+                let now = Instant::now();
+                match found {
+                    Ok(Found::Description(description)) => book.described(&sent.group, description, now),
+                    Ok(Found::Offsets(offsets)) => {
+                        book.committed(&sent.group, offsets, |topic| config.topics.wants(topic), now);
                     }
-                    faults.push(fault);
+                    Ok(Found::Groups(..)) => book.failed(&sent.group, now),
+                    Err(fault) => failed.push((sent, fault)),
                 }
+            }
+            let now = Instant::now();
+            for (_, sent) in waiting.extract_if(|_, sent| sent.deadline <= now) {
+                *abandoned = true;
+                let said = admin.handle().client().context().complaint();
+                let text = said.unwrap_or_else(|| "no answer in time".to_owned());
+                failed.push((sent, Fault { code: RDKafkaErrorCode::OperationTimedOut, text }));
+            }
+            for (sent, fault) in failed {
+                tracing::debug!(group = &*sent.group, code = %fault.code, "a group could not be asked");
+                metrics.count(&families::TARGET_ERRORS, &[question.reason(), KAFKA_TARGET]);
+                book.failed(&sent.group, now);
+                if is_timeout(fault.code) {
+                    let count = silent.entry(sent.coordinator).or_default();
+                    *count = count.saturating_add(1);
+                }
+                faults.push(fault);
             }
         }
         if faults.is_empty() {
@@ -335,7 +350,9 @@ impl Poller<'_> {
 
     fn renew(&mut self, trouble: bool) {
         self.troubled = if trouble { self.troubled.saturating_add(1) } else { 0 };
-        if self.troubled >= RENEW_AFTER && self.admin.take().is_some() {
+        // Calls that were given up go with their handle, long before librdkafka would give them up.
+        let abandoned = mem::take(&mut self.abandoned);
+        if (abandoned || self.troubled >= RENEW_AFTER) && self.admin.take().is_some() {
             tracing::debug!("a new handle, to find the coordinators of groups anew");
             self.troubled = 0;
         }
@@ -410,6 +427,7 @@ mod tests {
             order: Order::default(),
             rounds: 0,
             troubled: 0,
+            abandoned: false,
         };
         let order = Order { offsets: true, brokers: vec![BrokerId(1)], ..Order::default() };
         let (round, states) = poller.round(&requests, &order, &reader::Shared::default());

@@ -1,14 +1,14 @@
 //! End and start offsets, and offsets by time: batched ListOffsets, one leader apart from the other. A thread for each
 //! leader may hang for as long as its call does; the others, and the cycle, do not notice.
 
-use super::client::Handle;
+use super::{client::Handle, ffi};
 use crate::{
     model::{BrokerId, Timestamp},
     supervise::{Stop, Tasks},
 };
-use rdkafka::{Offset, TopicPartitionList, consumer::Consumer, error::KafkaError};
+use rdkafka::{Offset, TopicPartitionList, error::KafkaError};
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,6 +19,10 @@ use std::{
 
 /// Partitions in one call: fewer calls cost the broker less, but librdkafka merges the answers in quadratic time.
 pub const CHUNK: usize = 1000;
+/// How often chunks of one leader are halved in one cycle, to find the partitions in them that fail.
+pub const MAX_HALVINGS: usize = 64;
+/// Partitions of one leader that are known to fail.
+pub const MAX_FAILING: usize = 1000;
 /// Jobs that may wait for a leader's thread.
 const JOB_CAPACITY: usize = 1;
 /// How often an idle leader thread looks whether it should end.
@@ -156,13 +160,15 @@ impl Leaders {
 }
 
 fn serve(leader: BrokerId, handle: &Handle, jobs: &Receiver<Job>, busy: &AtomicBool, stop: &Stop) {
+    let mut failing = HashSet::new();
     while !stop.stopped() {
         match jobs.recv_timeout(IDLE_LOOK) {
-            Ok(job) => {
-                call_all(leader, handle, &job, stop);
+            Ok(Job { partitions, stable, deadline, answer }) => {
+                let handles = (handle, stable.as_deref());
+                call_all(handles, partitions, deadline, &mut failing, stop, |part| answer.send((leader, part)).is_ok());
                 busy.store(false, Ordering::Release);
                 // Nobody waits for an answer after the deadline.
-                job.answer.send((leader, Part { last: true, ..Part::default() })).ok();
+                answer.send((leader, Part { last: true, ..Part::default() })).ok();
             }
             Err(RecvTimeoutError::Timeout) => {}
             // The collector is gone, and with it the reason to be.
@@ -174,29 +180,69 @@ fn serve(leader: BrokerId, handle: &Handle, jobs: &Receiver<Job>, busy: &AtomicB
 }
 
 /// Asks one leader, chunk by chunk. Each answer is handed over by itself, so that a slow call costs only what it asks
-/// for. A partition that fails costs itself only.
-fn call_all(leader: BrokerId, handle: &Handle, job: &Job, stop: &Stop) {
-    // One list cannot ask twice about a partition: look-ups by timestamp are keyed by partition.
-    let alike = job.partitions.chunk_by(|(one, _), (other, _)| one == other);
-    for chunk in alike.flat_map(|alike| alike.chunks(CHUNK)) {
-        let Some((which, _)) = chunk.first() else { continue };
-        let left = job.deadline.saturating_duration_since(Instant::now());
+/// for. librdkafka gives nothing of a chunk in which one partition fails, nor says which: such a chunk is halved until that
+/// one is alone, and from then on it is asked for apart from the others. So it costs itself only.
+fn call_all(
+    (handle, stable): (&Handle, Option<&Handle>),
+    partitions: Vec<(Which, TopicPartition)>,
+    deadline: Instant,
+    failing: &mut HashSet<TopicPartition>,
+    stop: &Stop,
+    hand_over: impl Fn(Part) -> bool,
+) {
+    let (apart, others): (Vec<_>, Vec<_>) = partitions.into_iter().partition(|(_, asked)| failing.contains(asked));
+    let mut chunks: VecDeque<_> = chunks(&others).chain(chunks(&apart)).collect();
+    let mut halvings = 0;
+    while let Some(chunk) = chunks.pop_front() {
+        let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() || stop.stopped() {
             return;
         }
-        let handle = if *which == Which::Stable { job.stable.as_deref() } else { Some(handle) };
+        let handle =
+            if chunk.first().is_some_and(|(which, _)| *which == Which::Stable) { stable } else { Some(handle) };
         let Some(handle) = handle else { continue };
-        if job.answer.send((leader, call(handle, *which, chunk, left))).is_err() {
+        let (mut part, failure) = call(handle, chunk, left);
+        match (failure, chunk) {
+            (None, _) => chunk.iter().for_each(|(_, well)| {
+                failing.remove(well);
+            }),
+            (Some(failure), [_, _, ..]) if failure.of_partition && halvings < MAX_HALVINGS => {
+                halvings += 1;
+                let (one, other) = chunk.split_at(chunk.len() / 2);
+                chunks.push_front(other);
+                chunks.push_front(one);
+            }
+            (Some(failure), _) => {
+                *part.errors.entry(failure.text).or_default() += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+                if let [(_, alone)] = chunk
+                    && failure.of_partition
+                {
+                    if failing.len() >= MAX_FAILING {
+                        // Some may be somebody else's by now.
+                        failing.clear();
+                    }
+                    failing.insert(alone.clone());
+                }
+            }
+        }
+        if !hand_over(part) {
             return;
         }
     }
 }
 
-/// Asks for `which` of all partitions in a chunk.
-fn call(handle: &Handle, which: Which, chunk: &[(Which, TopicPartition)], limit: Duration) -> Part {
+/// What can be asked for in one call: one list cannot ask twice about a partition, since look-ups by timestamp are keyed by
+/// partition.
+fn chunks(partitions: &[(Which, TopicPartition)]) -> impl Iterator<Item = &[(Which, TopicPartition)]> {
+    partitions.chunk_by(|(one, _), (other, _)| one == other).flat_map(|alike| alike.chunks(CHUNK))
+}
+
+/// Asks for the same of all partitions in a chunk.
+fn call(handle: &Handle, chunk: &[(Which, TopicPartition)], limit: Duration) -> (Part, Option<ffi::NoOffsets>) {
     let mut part = Part::default();
+    let Some((which, _)) = chunk.first() else { return (part, None) };
     let mut list = TopicPartitionList::with_capacity(chunk.len());
-    let offset = match which {
+    let offset = match *which {
         // What the end is depends on the handle.
         Which::End | Which::Stable => Offset::End,
         Which::Start => Offset::Beginning,
@@ -210,14 +256,14 @@ fn call(handle: &Handle, which: Which, chunk: &[(Which, TopicPartition)], limit:
         }
     }
     if list.count() == 0 {
-        return part;
+        return (part, None);
     }
     part.requests = 1;
-    match handle.offsets_for_times(list, limit) {
-        Ok(list) => take(&mut part, which, &list),
-        Err(error) => *part.errors.entry(short(&error)).or_default() += 1,
+    let failure = ffi::offsets_for_times(handle, &mut list, limit).err();
+    if failure.is_none() {
+        take(&mut part, *which, &list);
     }
-    part
+    (part, failure)
 }
 
 fn take(part: &mut Part, which: Which, list: &TopicPartitionList) {

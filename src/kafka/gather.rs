@@ -7,6 +7,7 @@ use super::{
     cluster::{Cluster, OFFSETS_TOPIC},
     collector::{Collector, as_f64},
     ends::{TopicPartition, Which},
+    ffi,
     held::{self, Held},
     offsets::GroupCommits,
     polls::{Order, Round, overlay},
@@ -17,7 +18,7 @@ use crate::{
     model::{BrokerId, families},
     snapshot::Asked,
 };
-use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode, metadata::MetadataTopic};
+use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -208,7 +209,7 @@ impl Collector {
         self.metrics.count(&families::KAFKA_REQUESTS, &["Metadata"]);
         let code = self.requests.fetch_metadata(Some(OFFSETS_TOPIC), left).map(|metadata| {
             let topic = metadata.topics().iter().find(|topic| topic.name() == OFFSETS_TOPIC);
-            topic.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from)
+            topic.and_then(ffi::topic_error)
         });
         let why = match code {
             Ok(Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => return None,

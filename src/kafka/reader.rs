@@ -5,6 +5,7 @@ use super::{
     client::{self, ClientError, Context, Handle, Pace},
     cluster::OFFSETS_TOPIC,
     collector::RETRY_INTERVAL,
+    ffi,
     offsets::Offsets,
 };
 use crate::{events::SelfMetrics, model::families, supervise::Stop};
@@ -219,11 +220,10 @@ fn recheck(handle: &Handle, shared: &Shared) {
         }
     }
     // This handle reads committed records only, so an end is a last stable offset to it.
-    let stable = match handle.offsets_for_times(list, RECHECK_TIMEOUT) {
-        Ok(list) => list,
-        Err(error) => return tracing::debug!(%error, "no last stable offset"),
-    };
-    for element in stable.elements() {
+    if let Err(error) = ffi::offsets_for_times(handle, &mut list, RECHECK_TIMEOUT) {
+        return tracing::debug!(error = error.text, "no last stable offset");
+    }
+    for element in list.elements() {
         let (Ok(()), Offset::Offset(offset), Ok(partition)) =
             (element.error(), element.offset(), u32::try_from(element.partition()))
         else {

@@ -21,4 +21,6 @@ mod signals;
 #[cfg(test)]
 mod startup;
 #[cfg(test)]
+mod stub;
+#[cfg(test)]
 mod tidy;
