@@ -136,11 +136,11 @@ pub fn encode(view: &KafkaView, config: &Config, sizes: &mut Sizes) -> KafkaPart
     let uncommitted = if config.kafka_exporter { Uncommitted::MinusOne } else { Uncommitted::Absent };
     let mut counted = Count { uncommitted, all: 0, rows: 0 };
     if most_series(view) > config.max_series {
-        walk(view, &mut counted);
+        walk(view, &|group| view.shows(group), &mut counted);
     }
     let rows = counted.all <= config.max_series;
     let mut text = Text { uncommitted, rows, series: 0, sizes, families: Vec::new() };
-    walk(view, &mut text);
+    walk(view, &|group| view.shows(group), &mut text);
     text.families.sort_unstable_by_key(|(name, _)| *name);
     KafkaPart {
         text: text.families.into_iter().map(|(_, text)| text.into()).collect(),
@@ -163,10 +163,11 @@ fn most_series(view: &KafkaView) -> u64 {
     u64::try_from(all.into_iter().fold(0, usize::saturating_add)).unwrap_or(u64::MAX)
 }
 
-/// Tells every series that we answer for, or those of the family called `name`: its family, its labels in
-/// alphabetical order, its value. Only what was observed: there is no −1, unknown and uncommitted are absent.
+/// Tells every series of what we answer for and of all groups that we know, also those that are another agent's or are
+/// hidden from the page; or only those of the family called `name`: its family, its labels in alphabetical order, its
+/// value. Only what was observed: there is no −1, unknown and uncommitted are absent.
 pub fn visit(view: &KafkaView, name: Option<&str>, visit: &mut Visit<'_>) {
-    walk(view, &mut Visitor { name, visit });
+    walk(view, &|_| true, &mut Visitor { name, visit });
 }
 
 /// Is told one series.
@@ -185,14 +186,14 @@ trait Sink {
     );
 }
 
-/// Shows a sink all that we answer for.
-fn walk(view: &KafkaView, sink: &mut impl Sink) {
+/// Shows a sink all that we answer for, but of groups those that are `shown`.
+fn walk(view: &KafkaView, shown: &dyn Fn(&Group) -> bool, sink: &mut impl Sink) {
     if view.answers_for_cluster {
         sink.list(OF_CLUSTER, std::iter::once((view, [])));
         let brokers = view.brokers.iter();
         sink.list(OF_BROKER, brokers.map(|b| (b, [Label::Text(&b.address), Label::Number(b.id.0.into())])));
     }
-    let groups = || view.groups.iter().filter(|group| view.shows(group));
+    let groups = || view.groups.iter().filter(|group| shown(group));
     sink.list(OF_GROUP, groups().map(|group| (group, [Label::Text(&group.name)])));
     sink.list(OF_GROUP_STATE, groups().map(|group| (group, [Label::Text(&group.name), Label::Text(group.state)])));
     let info = groups().map(|group| {
@@ -202,7 +203,7 @@ fn walk(view: &KafkaView, sink: &mut impl Sink) {
     sink.list(OF_GROUP_INFO, info);
     if sink.wants(OF_ROW) {
         let rows = view.rows.iter().filter_map(|row| {
-            let group = view.group_of(row.group).filter(|group| view.shows(group))?;
+            let group = view.group_of(row.group).filter(|group| shown(group))?;
             Some((row, [Label::Text(&group.name), Label::Number(row.partition.into()), Label::Text(&row.topic)]))
         });
         sink.list(OF_ROW, rows);
@@ -210,7 +211,7 @@ fn walk(view: &KafkaView, sink: &mut impl Sink) {
     if sink.wants(OF_SUM) {
         let sums = view.topic_lags();
         let ours = sums.iter().filter_map(|sum| {
-            let group = view.group_of(sum.group).filter(|group| view.shows(group))?;
+            let group = view.group_of(sum.group).filter(|group| shown(group))?;
             Some((sum, [Label::Text(&group.name), Label::Text(&sum.topic)]))
         });
         sink.list(OF_SUM, ours);

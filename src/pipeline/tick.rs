@@ -59,7 +59,9 @@ pub struct Ticked {
 
 /// Takes `inputs` in order, then tells again what is due at `now`.
 pub fn tick(book: Book, inputs: Vec<Input>, now: Timestamp) -> Ticked {
-    let active = book.alerts.values().filter(|held| is_active(&held.alert)).count();
+    let active_of =
+        |spoken| book.alerts.values().filter(|held| is_active(&held.alert) && held.spoken == spoken).count();
+    let active = Active { spoken: active_of(true), silent: active_of(false) };
     let mut tick = Tick { done: Ticked { book, ..Ticked::default() }, active, now };
     tick.rewind();
     for input in inputs {
@@ -99,10 +101,23 @@ enum Speaker {
     Agent,
 }
 
+/// Pending and firing alerts in the book. Those that we follow in silence have the same caps as those that we speak for,
+/// and take no place from them.
+#[derive(Clone, Copy)]
+struct Active {
+    spoken: usize,
+    silent: usize,
+}
+
+impl Active {
+    fn of(&mut self, spoken: bool) -> &mut usize {
+        if spoken { &mut self.spoken } else { &mut self.silent }
+    }
+}
+
 struct Tick {
     done: Ticked,
-    /// Pending and firing alerts in the book.
-    active: usize,
+    active: Active,
     now: Timestamp,
 }
 
@@ -189,7 +204,8 @@ impl Tick {
         }
         if let Some(kafka) = &snapshot.kafka {
             book.broker = if kafka.whole_cluster { None } else { kafka.broker_id.or(book.broker) };
-            book.others = !kafka.whole_cluster && kafka.brokers.len() > 1;
+            // Also while they are down: they may be back before we hear of it.
+            book.others = !kafka.whole_cluster && (book.others || kafka.brokers.len() > 1);
         }
         book.latest = Some(Arc::clone(snapshot));
         let all: Vec<_> = book.alerts.values().cloned().collect();
@@ -234,8 +250,11 @@ impl Tick {
         };
         // The snapshot's time, not ours: `for` is about what was observed, and ours jitters with the load.
         let at = snapshot.at.min(self.now);
-        let mut active_of_rule =
-            self.done.book.of_rule(&settings.name).filter(|(_, held)| is_active(&held.alert)).count();
+        let mut active_of_rule = Active { spoken: 0, silent: 0 };
+        for (_, held) in self.done.book.of_rule(&settings.name).filter(|(_, held)| is_active(&held.alert)) {
+            let count = active_of_rule.of(held.spoken);
+            *count = count.saturating_add(1);
+        }
         let mut holding: BTreeSet<AlertKey> = BTreeSet::new();
         for raised in said {
             if speaker == Speaker::Rule && raised.name == RULE_FAILING {
@@ -258,15 +277,16 @@ impl Tick {
             }
             let before = self.done.book.alerts.get(&key).map(|held| Arc::clone(&held.alert));
             if before.as_ref().is_none_or(|before| !is_active(before)) && speaker == Speaker::Rule {
-                if active_of_rule >= MAX_ALERTS_PER_RULE {
+                let of_rule = active_of_rule.of(voice == Voice::Ours);
+                if *of_rule >= MAX_ALERTS_PER_RULE {
                     self.drop_one("rule_limit", &settings.name);
                     continue;
                 }
-                if self.active >= MAX_ALERTS {
+                if *self.active.of(voice == Voice::Ours) >= MAX_ALERTS {
                     self.drop_one("limit", &settings.name);
                     continue;
                 }
-                active_of_rule = active_of_rule.saturating_add(1);
+                *of_rule = of_rule.saturating_add(1);
             }
             let annotations = match speaker {
                 Speaker::Rule => overlaid(raised.annotations, &settings.annotations),
@@ -401,8 +421,14 @@ impl Tick {
             return;
         }
         self.done.changed = true;
-        let (was, is) = (held.as_ref().is_some_and(|held| is_active(&held.alert)), is_active(&now.alert));
-        self.active = self.active.saturating_add(usize::from(is)).saturating_sub(usize::from(was));
+        if let Some(held) = held.as_ref().filter(|held| is_active(&held.alert)) {
+            let count = self.active.of(held.spoken);
+            *count = count.saturating_sub(1);
+        }
+        if is_active(&now.alert) {
+            let count = self.active.of(spoken);
+            *count = count.saturating_add(1);
+        }
         let alert = Arc::clone(&now.alert);
         if spoken && (from != Some(alert.phase) || tells) {
             self.done.transitions.push(Transition { alert: Arc::clone(&alert), from, dropped: false });
@@ -417,7 +443,8 @@ impl Tick {
         self.done.book.alerts.remove(&held.alert.key);
         self.done.changed = true;
         if is_active(&held.alert) {
-            self.active = self.active.saturating_sub(1);
+            let count = self.active.of(held.spoken);
+            *count = count.saturating_sub(1);
             if held.spoken {
                 let (alert, from) = (Arc::clone(&held.alert), Some(held.alert.phase));
                 self.done.transitions.push(Transition { alert, from, dropped: true });
@@ -451,9 +478,13 @@ impl Tick {
     fn forget(&mut self) {
         let (book, now) = (&mut self.done.book, self.now);
         let kept = book.alerts.len();
-        book.alerts.retain(|_, held| held.alert.resolved_at.is_none_or(|at| now.since(at) <= RESOLVED_RETENTION));
+        let kept_for = |held: &Held| held.alert.resolved_at.is_none_or(|at| now.since(at) <= RESOLVED_RETENTION);
+        // We told that it fires, and have not been able to tell that it is over.
+        let owed = |held: &Held| held.told.is_some_and(|told| told.by_us && told.phase == Phase::Firing);
+        book.alerts.retain(|_, held| kept_for(held) || owed(held));
         self.done.changed |= book.alerts.len() < kept;
-        let excess = book.alerts.len().saturating_sub(self.active).saturating_sub(MAX_RESOLVED);
+        let active = self.active.spoken.saturating_add(self.active.silent);
+        let excess = book.alerts.len().saturating_sub(active).saturating_sub(MAX_RESOLVED);
         if excess > 0 {
             let mut resolved: Vec<_> = book
                 .alerts

@@ -5,12 +5,17 @@ use super::{
         snapshot::{LagFilter, Pattern},
         types::Error,
     },
+    deadline::Deadline,
     limits,
 };
 use regex::{Regex, RegexBuilder};
 
-/// Names that a rule wants: all of them when it gave no pattern.
-pub(super) struct Names(Vec<Matcher>);
+/// Names that a rule wants: all of them when it gave no pattern. After the rule's deadline none matches any more, so that
+/// whoever asks comes to an end and sees that it is over.
+pub(super) struct Names {
+    matchers: Vec<Matcher>,
+    deadline: Deadline,
+}
 
 enum Matcher {
     Exact(String),
@@ -20,7 +25,7 @@ enum Matcher {
 
 impl Names {
     /// Checks and prepares patterns.
-    pub(super) fn new(patterns: Vec<Pattern>) -> Result<Self, Error> {
+    pub(super) fn new(patterns: Vec<Pattern>, deadline: Deadline) -> Result<Self, Error> {
         if patterns.len() > limits::MAX_PATTERNS {
             return Err(Error::LimitExceeded(format!("more than {} patterns", limits::MAX_PATTERNS)));
         }
@@ -31,12 +36,13 @@ impl Names {
                 limits::MAX_REGEXES
             )));
         }
-        patterns.into_iter().map(Matcher::new).collect::<Result<_, _>>().map(Self)
+        let matchers = patterns.into_iter().map(Matcher::new).collect::<Result<_, _>>()?;
+        Ok(Self { matchers, deadline })
     }
 
     pub(super) fn matches(&self, name: &str) -> bool {
-        self.0.is_empty()
-            || self.0.iter().any(|matcher| match matcher {
+        self.matchers.is_empty()
+            || self.matchers.iter().take_while(|_| self.deadline.check().is_ok()).any(|matcher| match matcher {
                 Matcher::Exact(wanted) => wanted == name,
                 Matcher::Glob(glob) => glob_matches(glob.as_bytes(), name.as_bytes()),
                 Matcher::Regex(regex) => regex.is_match(name),
@@ -99,9 +105,10 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn new(filter: LagFilter) -> Result<Self, Error> {
+    pub(super) fn new(filter: LagFilter, deadline: Deadline) -> Result<Self, Error> {
         let LagFilter { groups, topics, min_lag, offset, limit } = filter;
-        Ok(Self { groups: Names::new(groups)?, topics: Names::new(topics)?, min_lag, offset, limit })
+        let (groups, topics) = (Names::new(groups, deadline)?, Names::new(topics, deadline)?);
+        Ok(Self { groups, topics, min_lag, offset, limit })
     }
 
     /// The asked-for page of `rows`, or an error where the host's limit would cut it.
@@ -138,9 +145,24 @@ pub(super) fn too_many(most: usize) -> Error {
 mod tests {
     use super::*;
 
+    fn in_time() -> Deadline {
+        Deadline::start(std::time::Duration::from_mins(1))
+    }
+
+    #[test]
+    fn after_the_deadline_nothing_is_looked_at() {
+        let late = Deadline::start(std::time::Duration::ZERO);
+        let many = vec![Pattern::Glob(format!("{}b", "*a".repeat(1_000))); limits::MAX_PATTERNS];
+        let names = Names::new(many, late).unwrap();
+        while late.check().is_ok() {}
+        let start = std::time::Instant::now();
+        assert!((0..500).all(|_| !names.matches(&"a".repeat(200))));
+        assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+
     #[track_caller]
     fn check(pattern: Pattern, name: &str, want: bool) {
-        assert_eq!(Names::new(vec![pattern]).unwrap().matches(name), want, "{name}");
+        assert_eq!(Names::new(vec![pattern], in_time()).unwrap().matches(name), want, "{name}");
     }
 
     #[test]
@@ -154,16 +176,16 @@ mod tests {
         check(Pattern::Glob("*a*a*a*a*b".into()), &"a".repeat(200), false);
         check(Pattern::Regex("a|b".into()), "ab", false);
         check(Pattern::Regex("a|b".into()), "b", true);
-        assert!(Names::new(vec![]).unwrap().matches("anything"));
+        assert!(Names::new(vec![], in_time()).unwrap().matches("anything"));
     }
 
     #[test]
     fn bad_and_big_patterns_are_refused() {
-        let refused = |pattern| Names::new(vec![pattern]).err().unwrap();
+        let refused = |pattern| Names::new(vec![pattern], in_time()).err().unwrap();
         assert!(matches!(refused(Pattern::Regex("(".into())), Error::InvalidArgument(_)));
         assert!(matches!(refused(Pattern::Regex("(\\w{100}){100}".into())), Error::InvalidArgument(_)));
         assert!(matches!(refused(Pattern::Exact("x".repeat(5_000))), Error::LimitExceeded(_)));
-        let many = |count| Names::new(vec![Pattern::Regex("a".into()); count]).err();
+        let many = |count| Names::new(vec![Pattern::Regex("a".into()); count], in_time()).err();
         assert!(many(limits::MAX_REGEXES).is_none());
         assert!(matches!(many(limits::MAX_REGEXES + 1), Some(Error::LimitExceeded(_))));
     }
@@ -171,7 +193,7 @@ mod tests {
     #[test]
     fn pages_are_whole_or_refused() {
         let wanted = |offset, limit| {
-            Wanted::new(LagFilter { groups: vec![], topics: vec![], min_lag: None, offset, limit }).unwrap()
+            Wanted::new(LagFilter { groups: vec![], topics: vec![], min_lag: None, offset, limit }, in_time()).unwrap()
         };
         assert_eq!(wanted(0, 0).page(0..10, 10).unwrap().len(), 10);
         assert!(matches!(wanted(0, 0).page(0..11, 10), Err(Error::LimitExceeded(_))));

@@ -103,12 +103,13 @@ impl Host {
         self.rows_left.min(limits::MAX_ROWS_PER_CALL)
     }
 
-    /// Takes an answer's rows from what is left.
-    fn charged<T>(&mut self, answer: Result<Vec<T>, Error>) -> Result<Vec<T>, Error> {
+    /// Takes an answer's rows from what is left. One that took too long is none: it was not looked for to the end.
+    fn charged<T>(&mut self, answer: Result<Vec<T>, Error>) -> wasmtime::Result<Result<Vec<T>, Error>> {
+        self.deadline.check()?;
         if let Ok(rows) = &answer {
             self.rows_left = self.rows_left.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         }
-        answer
+        Ok(answer)
     }
 
     fn kafka(&self) -> Result<&KafkaView, Error> {
@@ -116,7 +117,7 @@ impl Host {
     }
 
     fn topic_sums(&self, filter: snapshot::LagFilter) -> Result<Vec<snapshot::TopicLag>, Error> {
-        let wanted = Wanted::new(filter)?;
+        let wanted = Wanted::new(filter, self.deadline)?;
         let kafka = self.kafka()?;
         // A name decides the same way for all its sums. They are sorted by group.
         let mut topics: HashMap<Arc<str>, bool> = HashMap::new();
@@ -141,7 +142,7 @@ impl Host {
         filter: snapshot::LagFilter,
         mut turn: impl FnMut(&KafkaView, &LagRow) -> T,
     ) -> Result<Vec<T>, Error> {
-        let wanted = Wanted::new(filter)?;
+        let wanted = Wanted::new(filter, self.deadline)?;
         let kafka = self.kafka()?;
         let filter = LagFilter {
             group: &|name| wanted.groups.matches(name),
@@ -272,14 +273,14 @@ impl types::Host for Host {}
 impl snapshot::Host for Host {
     fn query(&mut self, selector: String) -> wasmtime::Result<Result<Vec<types::Sample>, Error>> {
         self.charge()?;
-        let answer = query::query(&self.snapshot, &selector, self.most_rows());
-        Ok(self.charged(answer))
+        let answer = query::query(&self.snapshot, &selector, self.most_rows(), &self.deadline);
+        self.charged(answer)
     }
 
     fn topic_lags(&mut self, filter: snapshot::LagFilter) -> wasmtime::Result<Result<Vec<snapshot::TopicLag>, Error>> {
         self.charge()?;
         let answer = self.topic_sums(filter);
-        Ok(self.charged(answer))
+        self.charged(answer)
     }
 
     fn partition_lags(
@@ -288,12 +289,13 @@ impl snapshot::Host for Host {
     ) -> wasmtime::Result<Result<Vec<snapshot::PartitionLag>, Error>> {
         self.charge()?;
         let answer = self.rows(filter, partition_lag);
-        Ok(self.charged(answer))
+        self.charged(answer)
     }
 
     fn lag_table(&mut self, filter: snapshot::LagFilter) -> wasmtime::Result<Result<snapshot::LagColumns, Error>> {
         self.charge()?;
         let answer = lag_table(self, filter);
+        self.deadline.check()?;
         if let Ok(table) = &answer {
             self.rows_left = self.rows_left.saturating_sub(u32::try_from(table.group.len()).unwrap_or(u32::MAX));
         }
@@ -312,7 +314,7 @@ impl snapshot::Host for Host {
     fn groups(&mut self, names: Vec<snapshot::Pattern>) -> wasmtime::Result<Result<Vec<snapshot::Group>, Error>> {
         self.charge()?;
         let answer = groups(self, names);
-        Ok(self.charged(answer))
+        self.charged(answer)
     }
 
     fn owns(&mut self, group: String) -> wasmtime::Result<snapshot::Ownership> {
@@ -336,7 +338,7 @@ impl snapshot::Host for Host {
 }
 
 fn lag_table(host: &Host, filter: snapshot::LagFilter) -> Result<snapshot::LagColumns, Error> {
-    let wanted = Wanted::new(filter)?;
+    let wanted = Wanted::new(filter, host.deadline)?;
     let kafka = host.kafka()?;
     let filter = LagFilter {
         group: &|name| wanted.groups.matches(name),
@@ -347,7 +349,7 @@ fn lag_table(host: &Host, filter: snapshot::LagFilter) -> Result<snapshot::LagCo
 }
 
 fn groups(host: &Host, names: Vec<snapshot::Pattern>) -> Result<Vec<snapshot::Group>, Error> {
-    let names = Names::new(names)?;
+    let names = Names::new(names, host.deadline)?;
     let found = host.kafka()?.groups.iter().filter(|group| names.matches(&group.name)).map(|group| snapshot::Group {
         name: group.name.to_string(),
         state: group.state.to_owned(),

@@ -219,8 +219,9 @@ impl Reload {
         match loaded {
             // It changed while it was read; it is looked at again.
             Ok(Prepared::Changed) => seen.looks = 0,
-            // The next look asks again.
-            Ok(Prepared::Compiling) | Err(LoadError::Compile(super::compile::CompileError::Stopped)) => {}
+            // The next look asks again, also where this was a second try.
+            Ok(Prepared::Compiling) => seen.tried = None,
+            Err(LoadError::Compile(super::compile::CompileError::Stopped)) => {}
             Ok(Prepared::Ready(version)) => {
                 seen.tried = Some((prints, one.clone()));
                 let (module, sha256) = (version.module.clone(), version.code.sha256.clone());

@@ -43,6 +43,7 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
         "parts of a format",
     ),
     (&["kafka::produced::ROOM"], "how a buffer grows that has a limit"),
+    (&["rules::query::SERIES_BETWEEN_LOOKS"], "how often a deadline is looked at that has its own row"),
     (&["rules::compile::NICE", "rules::pool::NICE"], "priorities"),
     (
         &[

@@ -140,3 +140,48 @@ fn the_only_agent_goes_on_telling_what_it_cannot_see() {
         assert_eq!(world.in_book(), ["A firing"]);
     }
 }
+
+/// Kafka was away while it ended, for longer than a resolved alert is told again.
+#[test]
+fn an_end_that_nobody_could_tell_is_told_when_somebody_can() {
+    let mut world = World::new(0);
+    world.says(0, Seen::Ours, vec![group_alert("A")]);
+    world.tick(5, vec![Input::Seen(snapshot(5, Seen::Nothing))]);
+    world.tick(10, vec![Input::Removed { rule: "r".into(), generation: 9 }]);
+    world.check(&[], &[]);
+    world.tick(2_000, vec![]);
+    world.check(&[], &[]);
+    world.tick(2_005, vec![Input::Seen(snapshot(2_005, Seen::Ours))]);
+    world.check(&["A resolved>resolved"], &["A resolved until 10"]);
+    world.tick(4_000, vec![]);
+    assert!(world.book.view().alerts.is_empty());
+}
+
+/// The other brokers went first, and come back first.
+#[test]
+fn who_was_one_of_several_is_not_alone_because_the_others_are_down() {
+    let mut world = World::new(0);
+    world.says(0, Seen::Ours, vec![group_alert("A")]);
+    let last = Snapshot::clone(&snapshot(5, Seen::Ours));
+    let kafka =
+        last.kafka.as_ref().map(|kafka| KafkaView { brokers: kafka.brokers[..1].to_vec(), ..KafkaView::clone(kafka) });
+    world.tick(5, vec![Input::Seen(Arc::new(Snapshot { kafka: kafka.map(Arc::new), ..last }))]);
+    world.tick(10, vec![Input::Seen(snapshot(10, Seen::Nothing))]);
+    world.check(&[], &["A firing again until 3610"]);
+    world.tick(120, vec![]);
+    world.check(&[], &[]);
+}
+
+#[test]
+fn alerts_that_are_followed_take_no_place_from_our_own() {
+    let mut world = World::new(0);
+    let many = |subject: fn() -> Subject, prefix: &str, count| -> Vec<RaisedAlert> {
+        (0..count).map(|n| about(subject(), &format!("{prefix}{n}"))).collect()
+    };
+    let group = || Subject::Group("g".into());
+    let mut said = many(group, "F", MAX_ALERTS_PER_RULE + 1);
+    said.extend(many(|| Subject::Agent, "A", MAX_ALERTS_PER_RULE + 1));
+    world.says(0, Seen::Followed, said);
+    assert_eq!(world.dropped(), [("rule_limit", 2)]);
+    assert_eq!(world.book.view().alerts.len(), MAX_ALERTS_PER_RULE);
+}
