@@ -74,10 +74,10 @@ fn ids(brokers: &BTreeSet<BrokerId>) -> String {
 
 /// Looks names up on a thread of its own: the system's resolver takes as long as it likes.
 pub struct Lookup {
-    questions: SyncSender<(u64, Vec<Broker>)>,
-    answers: Receiver<(u64, Evidence)>,
-    /// The number of the newest question.
-    asked: u64,
+    questions: SyncSender<Vec<Broker>>,
+    answers: Receiver<(Vec<Broker>, Evidence)>,
+    /// The brokers of the question that is not answered yet.
+    asked: Option<Vec<Broker>>,
 }
 
 impl Lookup {
@@ -86,15 +86,15 @@ impl Lookup {
     /// # Errors
     /// When the system refuses a thread.
     pub fn start(tasks: &Tasks, bootstrap_servers: String) -> std::io::Result<Self> {
-        let (questions, asked) = sync_channel::<(u64, Vec<Broker>)>(1);
+        let (questions, asked) = sync_channel::<Vec<Broker>>(1);
         let (answer, answers) = sync_channel(1);
         tasks.thread("name-lookup", move |stop| {
             while !stop.stopped() {
                 match asked.recv_timeout(LOOK) {
-                    Ok((number, brokers)) => {
+                    Ok(brokers) => {
                         let evidence = evidence_of_addresses(&brokers, &bootstrap_servers);
-                        // Full while nobody took the last answer, which is about to be out of date.
-                        answer.try_send((number, evidence)).ok();
+                        // There is one question at a time, so there is room; or nobody wants to know any more.
+                        answer.try_send((brokers, evidence)).ok();
                     }
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => {
@@ -103,21 +103,22 @@ impl Lookup {
                 }
             }
         })?;
-        Ok(Self { questions, answers, asked: 0 })
+        Ok(Self { questions, answers, asked: None })
     }
 
-    /// What the addresses of `brokers` say; `None` if that took longer than `limit`, or an earlier look-up still hangs.
+    /// What the addresses of `brokers` say; `None` if that takes longer than `limit`: ask again, the look-up goes on.
     pub fn ask(&mut self, brokers: &[Broker], limit: Duration) -> Option<Evidence> {
-        while self.answers.try_recv().is_ok() {}
-        self.asked = self.asked.wrapping_add(1);
-        self.questions.try_send((self.asked, brokers.to_vec())).ok()?;
         let deadline = Instant::now() + limit;
         loop {
+            if self.asked.is_none() {
+                self.questions.try_send(brokers.to_vec()).ok()?;
+                self.asked = Some(brokers.to_vec());
+            }
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.answers.recv_timeout(left) {
-                Ok((number, evidence)) if number == self.asked => return Some(evidence),
-                Ok(_) => {}
-                Err(_) => return None,
+            let (of, evidence) = self.answers.recv_timeout(left).ok()?;
+            self.asked = None;
+            if of == brokers {
+                return Some(evidence);
             }
         }
     }
@@ -195,10 +196,12 @@ mod tests {
         let (tasks, _ended) = Tasks::new();
         let mut lookup = Lookup::start(&tasks, "localhost:19092".into()).unwrap();
         let brokers = [broker(1, "127.0.0.1:19092"), broker(2, "192.0.2.1:9092")];
+        // An answer that comes late counts for whoever asks the same again, and for nobody else.
         assert_eq!(lookup.ask(&brokers, Duration::ZERO), None, "time is up");
-        // The late answer to the first question is none to the second.
-        let evidence = std::iter::repeat_with(|| lookup.ask(&brokers[..1], Duration::from_secs(10)));
-        let evidence = evidence.flatten().next().unwrap();
+        assert_eq!(lookup.ask(&brokers[1..], Duration::from_secs(10)), Some(Evidence::default()));
+        assert_eq!(lookup.ask(&brokers, Duration::ZERO), None, "time is up");
+        let evidence =
+            std::iter::repeat_with(|| lookup.ask(&brokers, Duration::from_millis(1))).flatten().next().unwrap();
         assert_eq!((evidence.bootstrap, evidence.local), (set(&[1]), set(&[1])));
         assert!(tasks.shut_down(Duration::from_secs(5)).await.is_empty());
     }

@@ -18,6 +18,7 @@ use super::{
     seeds::Seeds,
     source::{Chooser, Source},
     stable::LastStable,
+    vanished::Vanished,
     view,
 };
 use crate::{
@@ -85,8 +86,7 @@ pub(super) struct Collector {
     pub(super) held: BTreeSet<u32>,
     pub(super) produced: Produced,
     pub(super) seeds: Seeds,
-    /// Topics that were listed, are not, and are not known to be gone.
-    pub(super) vanished: BTreeSet<Arc<str>>,
+    pub(super) vanished: Vanished,
     pub(super) view: Option<Arc<KafkaView>>,
     pub(super) ready: bool,
 }
@@ -292,7 +292,7 @@ impl Collector {
             (self.held, self.too_long) = (BTreeSet::new(), BTreeSet::new());
             (self.produced, self.seeds) = (Produced::default(), Seeds::default());
             self.beside = None;
-            self.vanished.clear();
+            self.vanished = Vanished::default();
             self.view = None;
             self.cluster_number = self.cluster_number.saturating_add(1);
             self.shared.lock().reset = true;
@@ -321,7 +321,8 @@ impl Collector {
         let evidence = if configured.is_some() {
             Evidence { configured, ..Evidence::default() }
         } else {
-            let limit = self.config.timeout.saturating_sub(started.elapsed()).max(LEAST_TIMEOUT);
+            // What is left is for the offsets. A late answer counts in the next cycle.
+            let limit = (self.config.timeout / 4).saturating_sub(started.elapsed()).max(LEAST_TIMEOUT);
             let Some(of_addresses) = self.lookup.ask(&cluster.brokers, limit) else {
                 let decided = self.beside.as_ref().map(|decided| decided.id);
                 return decided.ok_or_else(|| {
@@ -410,7 +411,7 @@ pub fn start(
         held: BTreeSet::new(),
         produced: Produced::default(),
         seeds: Seeds::default(),
-        vanished: BTreeSet::new(),
+        vanished: Vanished::default(),
         view: None,
         ready: false,
     };

@@ -7,8 +7,9 @@ use crate::{
     pipeline::{Input, RulesView, Verdict},
     rules::{
         Config, Limits, Module, Overlay, RuleConfig,
-        compile::{Compiling, in_child},
+        compile::{CompileError, Compiling, in_child},
         evaluate::Finished,
+        limits,
         load::{Compile, Loader},
         pool::Shared,
         registry::{Registry, Version},
@@ -138,6 +139,35 @@ fn a_module_that_takes_long_to_compile_holds_up_no_other_and_is_given_up_when_no
     looks.settle();
     assert_eq!(looks.heard().len(), 1, "the version that compiles is not live");
     assert!(!Path::new("/proc").join(child.trim()).exists(), "the compiler runs on");
+}
+
+/// Out of memory at first; then it takes long.
+fn killed_then_slow(compiler: &Path, bytes: &[u8]) -> Compiling {
+    let killed_before = compiler.with_file_name("killed");
+    if killed_before.exists() {
+        return in_child(compiler, bytes);
+    }
+    fs::write(killed_before, b"").unwrap();
+    Compiling::Done(Err(CompileError::Killed("signal 9".into())))
+}
+
+#[test]
+fn a_second_try_that_takes_long_is_waited_for() {
+    let mut looks = Looks::with(killed_then_slow);
+    let (script, ran) = (looks.dir.path().join(".compiler"), looks.dir.path().join("ran"));
+    fs::write(&script, format!("#!/bin/sh\necho $$ >>{}\nexec sleep 600\n", ran.display())).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    looks.write("a.wasm", &version_b());
+    looks.settle();
+    assert!(looks.load_error("a").unwrap().contains("signal 9"));
+    let later = Instant::now() + limits::LOAD_RETRY;
+    looks.reload.look(later);
+    let child = fs::read_to_string(&ran).unwrap();
+    for _ in 0..3 {
+        looks.reload.look(later);
+    }
+    assert!(Path::new("/proc").join(child.trim()).exists(), "the second try was given up");
+    assert_eq!(fs::read_to_string(&ran).unwrap(), child, "it was begun again");
 }
 
 #[test]
