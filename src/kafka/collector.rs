@@ -9,7 +9,7 @@ use super::{
     cluster::{Cluster, OFFSETS_TOPIC},
     ends::{Leaders, TopicPartition},
     freshness::Freshness,
-    gather::Gathered,
+    gather::{Gathered, is_ours},
     offsets::GroupCommits,
     phases::Phases,
     polls::Polls,
@@ -219,6 +219,9 @@ impl Collector {
         let mut unseen: BTreeSet<u32> = stale.into_iter().chain(full.iter().copied()).chain(long).collect();
         unseen.retain(|partition| !held.asked.contains(partition));
         let left_out: BTreeSet<u32> = unseen.union(&held.partly).copied().collect();
+        // What another agent answers for costs us nothing but that we do not follow it.
+        let of_ours = |partition: &&u32| is_ours(&cluster, beside, **partition);
+        let ours_left_out: BTreeSet<u32> = left_out.iter().filter(of_ours).copied().collect();
         // A group of a partition that has no leader just now, or cannot be read, is unknown; it is not somebody else's.
         groups.retain(|group| {
             group.offsets_partition.is_none_or(|partition| led.contains(&partition) && !unseen.contains(&partition))
@@ -229,7 +232,7 @@ impl Collector {
         self.ask_before_our_time(&cluster, groups.iter().filter(is_current), &offsets, started);
         phases.ended("offsets");
         // An error of the reader matters while there is something that it has not read.
-        let reader_has_all = !led.is_empty() && replaying.is_none() && left_out.is_empty();
+        let reader_has_all = !led.is_empty() && replaying.is_none() && ours_left_out.is_empty();
         let error = error.filter(|_| !reader_has_all);
         let all_listed = asked.as_ref().is_none_or(|asked| asked.all_listed);
         let by_topic = asked.is_none();
@@ -245,7 +248,7 @@ impl Collector {
             asked,
             hide_inactive: self.config.hide_inactive,
             replaying: replaying.is_some(),
-            incomplete: error.is_some() || !left_out.is_empty() || !all_listed,
+            incomplete: error.is_some() || !ours_left_out.is_empty() || !all_listed,
             wants_topic: &|topic| self.config.topics.wants(topic),
             offsets: &offsets,
             produced: &self.produced,
@@ -255,7 +258,7 @@ impl Collector {
             self.metrics.count(&families::TARGET_ERRORS, &[error.reason, KAFKA_TARGET]);
             return Ok(Cycle::Partial(Some(view), error.text));
         }
-        if let Some((reason, text)) = bounds::why_left_out(&left_out, &full, led.len()) {
+        if let Some((reason, text)) = bounds::why_left_out(&ours_left_out, &full, led.len()) {
             self.metrics.count(&families::TARGET_ERRORS, &[reason, KAFKA_TARGET]);
             return Ok(Cycle::Partial(Some(view), text));
         }

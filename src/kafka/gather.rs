@@ -104,9 +104,11 @@ impl Collector {
                 error = error.or_else(|| Some(reader::hidden()));
             }
         }
-        let unread = led.difference(&gathered.caught_up).count();
+        // What another agent answers for keeps nobody waiting.
+        let ours = || led.iter().filter(|partition| is_ours(cluster, beside, **partition));
+        let unread = ours().filter(|partition| !gathered.caught_up.contains(*partition)).count();
         let replaying = (unread > 0).then(|| {
-            format!("reading {OFFSETS_TOPIC}: {unread} of {} partitions not read to their end yet", led.len())
+            format!("reading {OFFSETS_TOPIC}: {unread} of {} partitions not read to their end yet", ours().count())
         });
         gathered.led = led.union(&gathered.long).copied().collect();
         gathered.caught_up.extend(&gathered.held.asked);
