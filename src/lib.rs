@@ -13,6 +13,8 @@
 
 pub mod alerts;
 pub mod app;
+#[doc(hidden)]
+pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod config;

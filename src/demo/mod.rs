@@ -3,7 +3,7 @@
 
 mod cluster;
 mod jvm;
-mod records;
+pub(crate) mod records;
 mod schedule;
 mod scratch;
 mod simulation;

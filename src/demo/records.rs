@@ -16,7 +16,7 @@ pub(super) struct Member<'a> {
 }
 
 /// Key of a commit (version 1).
-pub(super) fn offset_key(group: &str, topic: &str, partition: i32) -> Vec<u8> {
+pub fn offset_key(group: &str, topic: &str, partition: i32) -> Vec<u8> {
     let mut key = 1i16.to_be_bytes().to_vec();
     string(&mut key, group);
     string(&mut key, topic);
@@ -25,7 +25,7 @@ pub(super) fn offset_key(group: &str, topic: &str, partition: i32) -> Vec<u8> {
 }
 
 /// Value of a commit (version 3).
-pub(super) fn offset_value(offset: i64, at: Timestamp) -> Vec<u8> {
+pub fn offset_value(offset: i64, at: Timestamp) -> Vec<u8> {
     let mut value = 3i16.to_be_bytes().to_vec();
     value.extend(offset.to_be_bytes());
     let no_leader_epoch = -1i32;

@@ -2,6 +2,8 @@
 //! may not be read), offsets by batched ListOffsets.
 
 mod admin;
+#[doc(hidden)]
+pub mod bench;
 mod beside;
 mod bounds;
 mod client;

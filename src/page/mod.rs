@@ -1,6 +1,8 @@
 //! Makes the `/metrics` page out of snapshots: encoded when a part changed, never when it is asked for.
 //! The parts are Kafka's families, the JMX pages' and our own; no family is in two of them.
 
+#[doc(hidden)]
+pub mod bench;
 pub mod encode;
 pub mod foreign;
 pub mod kafka;

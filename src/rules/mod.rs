@@ -1,5 +1,7 @@
 //! Hosts the user's rules: WebAssembly components, each evaluated on snapshots, isolated from each other and from us.
 
+#[doc(hidden)]
+pub mod bench;
 mod bindings;
 pub mod builtin;
 mod cache;

@@ -1,7 +1,8 @@
 //! Real Kafka from the jars that tests/run fetched: one broker with the JMX exporter as its Java agent, or several
-//! (`fleet`).
+//! (`fleet`), or for benchmarks (`measured`).
 
 pub(crate) mod fleet;
+mod measured;
 
 use super::{client::Client, free_port, http, is_free, local, process::Process, temp_dir, within};
 use std::{
@@ -41,12 +42,17 @@ pub(crate) enum Version {
 }
 
 impl Version {
-    /// The folder of its jars, by what tests/run says.
+    /// The folder of its jars: where tests/run says, or where it puts them unless told otherwise.
     fn jars(self) -> PathBuf {
-        let name = if self == Self::ZooKeeper { "kafka-3.9.1" } else { "kafka-4.1.1" };
-        let all = std::env::var_os("BROKERWARDEN_TEST_KAFKA")
-            .expect("these tests need a Kafka: start them by tests/run, which fetches one");
-        Path::new(&all).join(name)
+        let cache = || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-cache");
+        let jars = std::env::var_os("BROKERWARDEN_TEST_KAFKA").map_or_else(cache, PathBuf::from).join(self.name());
+        assert!(jars.is_dir(), "no Kafka in {}: tests/run fetches one", jars.display());
+        jars
+    }
+
+    /// The name of that folder.
+    pub(crate) fn name(self) -> &'static str {
+        if self == Self::ZooKeeper { "kafka-3.9.1" } else { "kafka-4.1.1" }
     }
 }
 
@@ -234,25 +240,23 @@ impl Cluster {
     /// Starts the broker and waits until it listens, nothing more.
     #[track_caller]
     fn launch(&self) {
+        let mut command = self.java(HEAP);
+        // The -javaagent option must stand before the class, and `java` takes it after -cp as well.
+        command.arg(self.jmx_exporter(1)).arg("kafka.Kafka").arg(self.path(&properties_of(1)));
+        self.spawn(1, &mut command);
+        self.await_listening(1);
+    }
+
+    /// The option of `java` that gives a broker its JMX exporter.
+    fn jmx_exporter(&self, id: usize) -> String {
         let jars = self.version.jars();
         let agent = fs::read_dir(&jars)
             .unwrap_or_else(|error| panic!("{}: {error}", jars.display()))
             .map(|entry| entry.unwrap().path())
             .find(|path| path.to_string_lossy().contains("jmx_prometheus_javaagent"))
             .expect("a JMX exporter among the jars");
-        let mut command = self.java(HEAP);
-        // The -javaagent option must stand before the class, and `java` takes it after -cp as well.
-        command
-            .arg(format!(
-                "-javaagent:{}=127.0.0.1:{}:{}",
-                agent.display(),
-                self.ports().jmx,
-                self.path("jmx.yml").display()
-            ))
-            .arg("kafka.Kafka")
-            .arg(self.path(&properties_of(1)));
-        self.spawn(1, &mut command);
-        self.await_listening(1);
+        let (port, config) = (self.node(id).ports.jmx, self.path("jmx.yml"));
+        format!("-javaagent:{}=127.0.0.1:{port}:{}", agent.display(), config.display())
     }
 
     /// Starts the process of a broker.

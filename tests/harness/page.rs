@@ -49,7 +49,7 @@ impl Page {
                 let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
                 if block.name != name {
                     block.close(&mut closed);
-                    block.name = name.to_owned();
+                    name.clone_into(&mut block.name);
                     if closed.contains(name) {
                         return Err(fault("a family in pieces"));
                     }

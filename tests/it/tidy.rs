@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["lib"],
     &["cli"],
-    &["app"],
+    &["app", "bench"],
     &["config"],
     &["deliver", "demo", "http", "jmx", "kafka", "rules"],
     &["page", "pipeline"],

@@ -18,10 +18,16 @@ impl Cluster {
     /// A running cluster of that many brokers for one test. With KRaft each is a controller as well.
     #[track_caller]
     pub(crate) fn of(version: Version, brokers: usize) -> Self {
+        Self::assemble(version, brokers, "", Self::spawn_in_fleet)
+    }
+
+    /// The same with further properties, which go before, and another way to start a broker.
+    #[track_caller]
+    pub(super) fn assemble(version: Version, brokers: usize, properties: &str, spawn: fn(&Self, usize)) -> Self {
         let nodes = (0..brokers).map(|_| Node::new(free_port(), free_port())).collect();
         let mut cluster = Self::empty(version, nodes, false);
         for id in cluster.ids() {
-            cluster.configure(id, &cluster.properties_in_fleet(id));
+            cluster.configure(id, &(cluster.properties_in_fleet(id) + properties));
         }
         match version {
             Version::ZooKeeper => cluster.zookeeper = Some(cluster.start_zookeeper()),
@@ -36,7 +42,7 @@ impl Cluster {
         }
         // All of them before any is waited for: none works before there is a quorum.
         for id in cluster.ids() {
-            cluster.spawn_in_fleet(id);
+            spawn(&cluster, id);
         }
         for id in cluster.ids() {
             cluster.await_listening(id);
