@@ -13,7 +13,7 @@ impl Gzip {
     ///
     /// # Errors
     /// None that the library documents for this use.
-    pub fn compress(&mut self, part: Bytes) -> Result<usize, CompressError> {
-        Ok(self.0.segment(part, 0)?.deflated.len())
+    pub fn compress(&mut self, part: &[Bytes]) -> Result<usize, CompressError> {
+        Ok(self.0.segment(part.to_vec(), 0)?.deflated.len())
     }
 }

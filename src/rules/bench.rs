@@ -35,11 +35,12 @@ impl Rule {
         let engine = engine::for_running(1).map_err(wasm)?;
         let linker = host::linker(&engine).map_err(wasm)?;
         let machine_code = compile::compile_bytes(module).map_err(|error| error.to_string())?;
-        let code = Code::load(&linker, &machine_code, "").map_err(|error| error.to_string())?;
+        let ticking = Arc::default();
+        let code = Code::load(&linker, &ticking, &machine_code, "").map_err(|error| error.to_string())?;
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(io)?;
         let (tasks, ended) = Tasks::new();
         let alive = engine::token();
-        engine::tick(&tasks, &engine, Arc::downgrade(&alive)).map_err(io)?;
+        engine::tick(&tasks, &engine, ticking, Arc::downgrade(&alive)).map_err(io)?;
         let none = Overlay::default();
         let job = Job {
             code: Arc::new(code),

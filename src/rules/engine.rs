@@ -83,7 +83,9 @@ impl Ticking {
     pub(super) fn begin(self: &Arc<Self>) -> Evaluating {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         *running = running.saturating_add(1);
-        self.bell.notify_all();
+        if *running == 1 {
+            self.bell.notify_all();
+        }
         Evaluating(Arc::clone(self))
     }
 
