@@ -3,9 +3,9 @@
 //! coordinates each, what each committed.
 
 use super::{
-    Config,
-    client::{self, Handle},
+    Config, client,
     ffi::{AdminHandle, Answer, Fault, Found, Listed},
+    handles::Handles,
     polled::{Book, ToAsk},
     polls::{Order, Polls, Round, States},
     reader::{self, ReadError},
@@ -44,7 +44,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Asks until told to stop.
 pub fn run(
     config: &Config,
-    requests: &Arc<Handle>,
+    handles: &Handles,
     polls: &Polls,
     reader: &reader::Shared,
     metrics: &SelfMetrics,
@@ -52,9 +52,11 @@ pub fn run(
 ) {
     let mut poller = Poller {
         config,
+        handles,
         metrics,
         stop,
         call: 0,
+        generation: handles.generation(),
         lister: None,
         admin: None,
         book: Book::default(),
@@ -68,13 +70,14 @@ pub fn run(
             continue;
         };
         let began = Instant::now();
+        poller.keep_up();
         let pause = if order.offsets {
-            let round = poller.round(requests, &order);
+            let round = poller.round(&order);
             polls.lock().round = Some(Arc::new(round));
             config.interval.saturating_sub(began.elapsed()).max(LOOK)
         } else {
             let states_read = reader.lock().offsets.states_read();
-            match poller.list(requests, &order) {
+            match poller.list(&order) {
                 Ok((listed, faults)) => {
                     poller.tell(&faults);
                     let states = States::new(&listed, order.cluster, states_read, Instant::now());
@@ -131,10 +134,13 @@ struct Sent {
 
 struct Poller<'a> {
     config: &'a Config,
+    handles: &'a Handles,
     metrics: &'a SelfMetrics,
     stop: &'a Stop,
     /// Number of the last call.
     call: usize,
+    /// Of the handles below.
+    generation: u64,
     /// Lists groups, on the handle for requests: that needs no group of ours, so it makes no offsets topic on a new
     /// cluster either.
     lister: Option<AdminHandle>,
@@ -149,7 +155,15 @@ struct Poller<'a> {
 }
 
 impl Poller<'_> {
-    fn round(&mut self, requests: &Arc<Handle>, order: &Order) -> Round {
+    /// Lets go of handles that were made of other secrets than there are now.
+    fn keep_up(&mut self) {
+        let generation = self.handles.generation();
+        if generation != self.generation {
+            (self.lister, self.admin, self.generation) = (None, None, generation);
+        }
+    }
+
+    fn round(&mut self, order: &Order) -> Round {
         let began = Instant::now();
         if order.cluster != self.order.cluster {
             (self.book, self.admin, self.rounds) = (Book::default(), None, 0);
@@ -158,7 +172,7 @@ impl Poller<'_> {
             self.book.describe_all();
         }
         self.order = order.clone();
-        let (listed, faults) = self.list(requests, order).unwrap_or_else(|fault| (Vec::new(), vec![fault]));
+        let (listed, faults) = self.list(order).unwrap_or_else(|fault| (Vec::new(), vec![fault]));
         self.tell(&faults);
         let mut error = faults.first().map(|fault| self.not_listed(fault));
         let (all_listed, config) = (faults.is_empty(), self.config);
@@ -200,9 +214,9 @@ impl Poller<'_> {
     }
 
     /// All groups, and what became of brokers that did not list theirs.
-    fn list(&mut self, requests: &Arc<Handle>, order: &Order) -> Result<(Vec<Listed>, Vec<Fault>), Fault> {
+    fn list(&mut self, order: &Order) -> Result<(Vec<Listed>, Vec<Fault>), Fault> {
         if self.lister.is_none() {
-            self.lister = AdminHandle::new(Arc::clone(requests));
+            self.lister = AdminHandle::new(self.handles.requests());
         }
         let lost = |text: &str| Fault { code: RDKafkaErrorCode::OperationTimedOut, text: text.to_owned() };
         let Some(lister) = &self.lister else { return Err(lost("no memory for a queue")) };
@@ -238,8 +252,8 @@ impl Poller<'_> {
         let spread = if self.rounds == 0 { Duration::ZERO } else { self.config.interval / 4 };
         let gap = spread.checked_div(count).unwrap_or_default().min(MAX_GAP);
         if self.admin.is_none() {
-            match client::admin(self.config) {
-                Ok(handle) => self.admin = AdminHandle::new(Arc::new(handle)),
+            match self.handles.admin() {
+                Ok(handle) => self.admin = AdminHandle::new(handle),
                 Err(error) => {
                     faults.push(Fault { code: RDKafkaErrorCode::Fail, text: error.with_cause() });
                 }
@@ -379,13 +393,15 @@ mod tests {
     fn a_round_against_brokers_that_cannot_list_says_so_and_ends() {
         let mock = MockCluster::new(3).expect("mock cluster");
         let config = config_for_tests(&mock.bootstrap_servers());
-        let requests = Arc::new(client::requests(&config).expect("handle"));
+        let handles = Handles::new(config.clone()).expect("handles");
         let (metrics, stop) = (SelfMetrics::default(), Stop::new());
         let mut poller = Poller {
             config: &config,
+            handles: &handles,
             metrics: &metrics,
             stop: &stop,
             call: 0,
+            generation: 0,
             lister: None,
             admin: None,
             book: Book::default(),
@@ -394,7 +410,7 @@ mod tests {
             troubled: 0,
         };
         let order = Order { offsets: true, brokers: vec![BrokerId(1)], ..Order::default() };
-        let round = poller.round(&requests, &order);
+        let round = poller.round(&order);
         assert!(!round.all_listed && round.groups.is_empty());
         assert!(round.error.is_some_and(|error| error.reason == "list_groups"));
         assert!(poller.admin.is_none(), "no group to ask: no handle, and so no offsets topic on a new cluster");

@@ -1,8 +1,8 @@
-//! librdkafka handles: how they are set up, and what they say between calls. Two for each agent: one that reads
+//! librdkafka handles: how they are set up, and what they say between calls (`handles` keeps them). Two for each agent: one that reads
 //! `__consumer_offsets`, one for requests (a broker answers one request for each connection at a time, so a waiting
 //! Fetch would hold up the others). A third one where groups are asked for one by one: it needs a group of its own.
 
-use super::Config;
+use super::{Config, hints, oauth};
 use crate::{
     files,
     model::{BoundedText, Secret},
@@ -73,7 +73,7 @@ impl ClientContext for Context {
         }
         // What follows counts repetitions and milliseconds, and would make each failure look like another one.
         let reason = reason.split_once(" (after ").map_or(reason, |(what, _)| what);
-        let text = BoundedText(reason, MAX_ERROR_TEXT).to_string();
+        let text = hints::with_hint(&BoundedText(reason, MAX_ERROR_TEXT).to_string());
         tracing::debug!(target: "librdkafka", error = %text);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // "All brokers down" follows the reason and says less.
@@ -111,9 +111,22 @@ pub enum ClientError {
         /// Why.
         source: std::io::Error,
     },
+    /// A property that is ours to act on makes no sense.
+    #[error("kafka.properties.{property}: {problem}")]
+    Property {
+        /// The property.
+        property: String,
+        /// Why.
+        problem: &'static str,
+    },
     /// librdkafka refuses the properties.
-    #[error("librdkafka refuses the kafka configuration")]
-    Refused(#[source] KafkaError),
+    #[error("librdkafka refuses the kafka configuration{hint}")]
+    Refused {
+        /// Nothing, or `: ` and what to do about it.
+        hint: String,
+        /// Why.
+        source: KafkaError,
+    },
 }
 
 /// How the reader's Fetch requests are tuned.
@@ -197,32 +210,99 @@ fn common(config: &Config) -> ClientConfig {
     client
 }
 
+/// The value of a property, if it is there; from its file, if it is in one.
+///
+/// # Errors
+/// When that file cannot be read.
+pub fn property(config: &Config, name: &str) -> Result<Option<String>, ClientError> {
+    config.properties.get(name).map(|secret| value(name, secret)).transpose()
+}
+
+fn value(property: &str, secret: &Secret) -> Result<String, ClientError> {
+    match secret {
+        Secret::Inline(value) => Ok(value.clone()),
+        Secret::File(path) => files::read_secret(path, MAX_SECRET_FILE)
+            .map_err(|source| ClientError::Secret { property: property.to_owned(), source }),
+    }
+}
+
 /// The user's properties go before our defaults; those that must be ours are refused with the configuration.
 fn create(config: &Config, client: &mut ClientConfig) -> Result<Handle, ClientError> {
+    let mut values = Vec::new();
     for (property, secret) in &config.properties {
-        let value = match secret {
-            Secret::Inline(value) => value.clone(),
-            Secret::File(path) => files::read_secret(path, MAX_SECRET_FILE)
-                .map_err(|source| ClientError::Secret { property: property.clone(), source })?,
-        };
-        client.set(property, value);
+        if oauth::PROPERTIES.contains(&property.as_str()) {
+            continue;
+        }
+        let value = value(property, secret)?;
+        client.set(property, &value);
+        values.push(value);
     }
-    client.create_with_context(Context::default()).map_err(|error| ClientError::Refused(without_secrets(config, error)))
+    client.create_with_context(Context::default()).map_err(|error| {
+        let source = without_values(&values, error);
+        let hint = hints::hint(&source.to_string()).map(|hint| format!(": {hint}")).unwrap_or_default();
+        ClientError::Refused { hint, source }
+    })
 }
 
 /// librdkafka repeats the offending value in its message; that may be a secret.
-fn without_secrets(config: &Config, error: KafkaError) -> KafkaError {
+fn without_values(values: &[String], error: KafkaError) -> KafkaError {
     match error {
         KafkaError::ClientConfig(result, mut text, key, _) => {
-            for secret in config.properties.values() {
-                if let Secret::Inline(value) = secret
-                    && !value.is_empty()
-                {
-                    text = text.replace(value, "***");
-                }
+            for value in values.iter().filter(|value| !value.is_empty()) {
+                text = text.replace(value, "***");
             }
             KafkaError::ClientConfig(result, text, key, "***".to_owned())
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::config_for_tests;
+
+    #[track_caller]
+    fn refused(properties: &[(&str, Secret)]) -> String {
+        let mut config = config_for_tests("127.0.0.1:1");
+        config.properties = properties.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        requests(&config).map(drop).expect_err("refused").with_cause()
+    }
+
+    #[test]
+    fn a_refused_value_is_not_repeated() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("value");
+        let missing = refused(&[("sasl.password", Secret::File(path.clone()))]);
+        assert!(missing.contains("kafka.properties.sasl.password") && missing.contains("No such file"), "{missing}");
+        std::fs::write(&path, "hunter2\n").unwrap();
+        for secret in [Secret::Inline("hunter2".to_owned()), Secret::File(path)] {
+            let said = refused(&[("security.protocol", secret)]);
+            assert!(said.contains("security.protocol") && !said.contains("hunter2"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_what_to_mend() {
+        let text = |text: &str| Secret::Inline(text.to_owned());
+        if !cfg!(feature = "kerberos") {
+            let said = refused(&[("security.protocol", text("SASL_SSL"))]);
+            assert!(said.contains("set sasl.mechanism"), "{said}");
+        }
+        let said = refused(&[("security.protocol", text("SSL")), ("ssl.ca.location", text("/nowhere/ca.pem"))]);
+        assert!(said.contains("ssl.ca.location"), "{said}");
+    }
+
+    #[test]
+    fn a_handle_keeps_what_it_complained_of_with_a_hint() {
+        let context = Context::default();
+        let code = KafkaError::Global(RDKafkaErrorCode::Authentication);
+        context.error(code, "sasl_ssl://a:1/bootstrap: SASL authentication error: wrong (after 3ms in state AUTH_REQ)");
+        let said = context.complaint().expect("a complaint");
+        assert!(said.starts_with("wrong user name or password") && !said.contains("3ms"), "{said}");
+        context.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+        assert_eq!(context.complaint(), Some(said));
+        context.all_well();
+        assert_eq!(context.complaint(), None);
     }
 }

@@ -56,6 +56,8 @@ pub struct Answers {
 }
 
 struct Job {
+    /// Not the thread's own: another one may take its place.
+    handle: Arc<Handle>,
     partitions: Vec<(Which, TopicPartition)>,
     deadline: Instant,
     answer: SyncSender<(BrokerId, Part)>,
@@ -90,10 +92,15 @@ impl Leaders {
         Self { tasks, handle, threads: HashMap::new() }
     }
 
+    /// Asks with another handle from now on.
+    pub fn use_handle(&mut self, handle: Arc<Handle>) {
+        self.handle = handle;
+    }
+
     /// Asks each leader for its partitions and waits until all answered, `timeout` passed, or the tasks were told to
     /// stop. Ends come first, since lag needs them; then all is asked in order, neighbours that ask for the same at once.
     pub fn ask(&mut self, wanted: HashMap<BrokerId, Vec<(Which, TopicPartition)>>, timeout: Duration) -> Answers {
-        let stop = self.tasks.stop();
+        let (stop, handle) = (self.tasks.stop(), Arc::clone(&self.handle));
         let deadline = Instant::now() + timeout;
         let mut answers = Answers::default();
         let (answer, answered) = sync_channel(wanted.len().max(1));
@@ -110,7 +117,7 @@ impl Leaders {
             };
             // Still in an earlier call: the circuit is open until that call ends.
             let free = !thread.busy.swap(true, Ordering::AcqRel);
-            let job = Job { partitions, deadline, answer: answer.clone() };
+            let job = Job { handle: Arc::clone(&handle), partitions, deadline, answer: answer.clone() };
             if free && thread.jobs.try_send(job).is_ok() { waiting.push(leader) } else { answers.silent.push(leader) }
         }
         drop(answer);
@@ -142,19 +149,19 @@ impl Leaders {
             Entry::Vacant(place) => {
                 let (jobs, receiver) = sync_channel(JOB_CAPACITY);
                 let busy = Arc::new(AtomicBool::new(false));
-                let (handle, flag) = (Arc::clone(&self.handle), Arc::clone(&busy));
-                self.tasks.thread(&format!("ends-{id}"), move |stop| serve(id, &handle, &receiver, &flag, &stop))?;
+                let flag = Arc::clone(&busy);
+                self.tasks.thread(&format!("ends-{id}"), move |stop| serve(id, &receiver, &flag, &stop))?;
                 Ok(place.insert(Leader { jobs, busy }))
             }
         }
     }
 }
 
-fn serve(leader: BrokerId, handle: &Handle, jobs: &Receiver<Job>, busy: &AtomicBool, stop: &Stop) {
+fn serve(leader: BrokerId, jobs: &Receiver<Job>, busy: &AtomicBool, stop: &Stop) {
     while !stop.stopped() {
         match jobs.recv_timeout(IDLE_LOOK) {
             Ok(job) => {
-                call_all(leader, handle, &job, stop);
+                call_all(leader, &job, stop);
                 busy.store(false, Ordering::Release);
                 // Nobody waits for an answer after the deadline.
                 job.answer.send((leader, Part { last: true, ..Part::default() })).ok();
@@ -170,7 +177,7 @@ fn serve(leader: BrokerId, handle: &Handle, jobs: &Receiver<Job>, busy: &AtomicB
 
 /// Asks one leader, chunk by chunk. Each answer is handed over by itself, so that a slow call costs only what it asks
 /// for. A partition that fails costs itself only.
-fn call_all(leader: BrokerId, handle: &Handle, job: &Job, stop: &Stop) {
+fn call_all(leader: BrokerId, job: &Job, stop: &Stop) {
     // One list cannot ask twice about a partition: look-ups by timestamp are keyed by partition.
     let alike = job.partitions.chunk_by(|(one, _), (other, _)| one == other);
     for chunk in alike.flat_map(|alike| alike.chunks(CHUNK)) {
@@ -179,7 +186,7 @@ fn call_all(leader: BrokerId, handle: &Handle, job: &Job, stop: &Stop) {
         if left.is_zero() || stop.stopped() {
             return;
         }
-        if job.answer.send((leader, call(handle, *which, chunk, left))).is_err() {
+        if job.answer.send((leader, call(&job.handle, *which, chunk, left))).is_err() {
             return;
         }
     }

@@ -1,13 +1,13 @@
-//! The admin calls about groups, which rdkafka does not wrap: list all, describe one, ask for what one committed. The only
-//! unsafe code of the collector, and all that leaves it is owned and safe.
+//! The admin calls about groups, which rdkafka does not wrap: list all, describe one, ask for what one committed. And the
+//! token of a handle. The only unsafe code of the collector, and all that leaves it is owned and safe.
 //!
 //! A call is sent off and returns at once. Its answer comes to a queue of our own, with the number that the call was
 //! given, at the latest when its timeout is over. The handle is an ordinary one of rdkafka's: whoever uses it must poll
 //! it now and then, since its log, its errors and requests for tokens come that way.
 
-#![expect(unsafe_code, reason = "librdkafka's admin calls about groups have no safe wrapper in rdkafka")]
+#![expect(unsafe_code, reason = "these calls have no safe wrapper in rdkafka, or none that takes all that they do")]
 
-use super::client::Handle;
+use super::{client::Handle, oauth::Token};
 use crate::{model::BrokerId, snapshot::GroupKind};
 use rdkafka::{bindings as sys, consumer::Consumer, error::RDKafkaErrorCode};
 use std::{
@@ -197,6 +197,41 @@ impl Drop for AdminHandle {
         // SAFETY: the queue is ours, and is not used again. Answers that come later are thrown away by librdkafka. The
         // handle goes after this.
         unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) };
+    }
+}
+
+/// Gives a handle the token that it logs in with from now on. rdkafka's own way is a callback, which a handle only makes
+/// while somebody polls it, and which takes no extensions.
+///
+/// # Errors
+/// When librdkafka does not take it. The error says nothing of the token.
+pub fn set_token(handle: &Handle, token: &Token, expires: i64) -> Result<(), Fault> {
+    let unusable = |_| refused("there is a NUL in the token, its principal or its extensions");
+    let text = |text: &str| CString::new(text).map_err(unusable);
+    let (value, principal) = (text(&token.value)?, text(&token.principal)?);
+    let pairs = token.extensions.iter().flat_map(|(name, value)| [name, value]);
+    let extensions = pairs.map(|part| text(part)).collect::<Result<Vec<_>, _>>()?;
+    let mut pointers: Vec<_> = extensions.iter().map(|part| part.as_ptr()).collect();
+    // SAFETY: the client is alive, since `handle` is. The texts end with NUL and live until this returns; librdkafka
+    // copies them, of which there are as many as it is told. Into a buffer of no bytes nothing is written: what would be
+    // written may repeat the token.
+    let code = unsafe {
+        sys::rd_kafka_oauthbearer_set_token(
+            handle.client().native_ptr(),
+            value.as_ptr(),
+            expires,
+            principal.as_ptr(),
+            pointers.as_mut_ptr(),
+            pointers.len(),
+            ptr::null_mut(),
+            0,
+        )
+    };
+    let code = RDKafkaErrorCode::from(code);
+    if code == RDKafkaErrorCode::NoError {
+        Ok(())
+    } else {
+        Err(Fault { code, text: format!("librdkafka does not take the token: {code}") })
     }
 }
 

@@ -54,6 +54,8 @@ families! {
     HTTP_CONNECTIONS Gauge "brokerwarden_http_connections" [] "Open connections to our HTTP server.";
     HTTP_REJECTED Counter "brokerwarden_http_connections_rejected_total" ["reason"] "Connections refused or cut off by our HTTP server, by reason.";
     KAFKA_REQUESTS Counter "brokerwarden_kafka_requests_total" ["request"] "Requests that this agent asked of brokers, by kind (Fetch and connection upkeep not counted).";
+    KAFKA_SECRETS_RELOADS Counter "brokerwarden_kafka_secrets_reloads_total" ["outcome"] "Changes of a file with a secret or certificate for Kafka, by outcome: loaded (connections were made anew), refused.";
+    KAFKA_TOKENS Counter "brokerwarden_kafka_tokens_total" ["outcome"] "Tokens asked of the token endpoint to log in to Kafka with, by outcome: fetched, failed.";
     NOTIFICATIONS Counter "brokerwarden_notifications_total" ["notifier", "outcome"] "Alerts told (sent), not told (failed, dropped) or told again later (retried), by notifier.";
     OFFSETS_PARTITIONS Gauge "brokerwarden_offsets_partitions" [] "Partitions of __consumer_offsets in the cluster.";
     OFFSETS_PARTITIONS_OWNED Gauge "brokerwarden_offsets_partitions_owned" [] "Partitions of __consumer_offsets that this agent answers for.";

@@ -49,9 +49,12 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
 /// Beginnings of paths of files that never read a clock: `now` is an argument there.
 const PURE: &[&str] = &[
     "alerts/",
+    "kafka/hints",
+    "kafka/oauth",
     "kafka/offsets",
     "kafka/polled",
     "kafka/produced",
+    "kafka/properties",
     "kafka/records",
     "kafka/source",
     "kafka/view",
