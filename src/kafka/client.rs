@@ -2,7 +2,7 @@
 //! `__consumer_offsets`, one for requests (a broker answers one request for each connection at a time, so a waiting
 //! Fetch would hold up the others). A third one where groups are asked for one by one: it needs a group of its own.
 
-use super::{Config, hints, oauth};
+use super::{Config, ffi, hints, oauth};
 use crate::{
     files,
     model::{BoundedText, Secret},
@@ -14,7 +14,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -41,29 +41,59 @@ impl ClientError {
     }
 }
 
-/// Keeps the last thing that a handle complained of: the calls themselves only say that they timed out.
+/// Keeps the last things that a handle complained of: the calls themselves only say that they timed out.
 #[derive(Debug, Default)]
 pub struct Context {
-    last: Mutex<Option<(Instant, String)>>,
+    complaints: Mutex<Complaints>,
+}
+
+#[derive(Debug, Default)]
+struct Complaints {
+    error: Option<(Instant, String)>,
+    /// A connection that was closed, which librdkafka does not call an error: it may be one, or say why there is one.
+    closed: Option<(Instant, String)>,
+}
+
+impl Complaints {
+    fn most_telling(&self) -> Option<&str> {
+        let recent = |complaint: &&(Instant, String)| complaint.0.elapsed() < ERROR_MEMORY;
+        let error = self.error.as_ref().filter(recent);
+        error.or_else(|| self.closed.as_ref().filter(recent)).map(|(_, text)| text.as_str())
+    }
 }
 
 impl Context {
     /// What the handle last complained of, if that was lately.
     pub fn complaint(&self) -> Option<String> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|(at, _)| at.elapsed() < ERROR_MEMORY).map(|(_, text)| text.clone())
+        self.lock().most_telling().map(str::to_owned)
     }
 
     /// Forgets it, after something succeeded.
     pub fn all_well(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock() = Complaints::default();
     }
+
+    fn lock(&self) -> MutexGuard<'_, Complaints> {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A complaint for people, with a hint.
+fn complaint(text: &str) -> (Instant, String) {
+    // What follows counts repetitions and milliseconds, and would make each failure look like another one.
+    let text = text.split_once(" (after ").map_or(text, |(what, _)| what);
+    (Instant::now(), hints::with_hint(&BoundedText(text, MAX_ERROR_TEXT).to_string()))
 }
 
 impl ClientContext for Context {
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // What matters comes as errors too; the rest is for those who look for it.
+        // What matters comes as errors too, or is kept here; the rest is for those who look for it.
         tracing::debug!(target: "librdkafka", facility, message = %BoundedText(message, MAX_ERROR_TEXT));
+        if facility == "FAIL" {
+            // Behind the name of a thread.
+            let message = message.split_once("]: ").map_or(message, |(_, text)| text);
+            self.lock().closed = Some(complaint(message));
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -71,16 +101,16 @@ impl ClientContext for Context {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
             return;
         }
-        // What follows counts repetitions and milliseconds, and would make each failure look like another one.
-        let reason = reason.split_once(" (after ").map_or(reason, |(what, _)| what);
-        let text = hints::with_hint(&BoundedText(reason, MAX_ERROR_TEXT).to_string());
+        let (at, text) = complaint(reason);
         tracing::debug!(target: "librdkafka", error = %text);
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        // "All brokers down" follows the reason and says less.
-        let keep = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown)
-            && last.as_ref().is_some_and(|(at, _)| at.elapsed() < ERROR_MEMORY);
-        if !keep {
-            *last = Some((Instant::now(), text));
+        let mut complaints = self.lock();
+        // Both follow a reason, or come between two of the same, and say less.
+        let all_down = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
+        let closed = reason.contains(": Disconnected") && !reason.contains("handshake failed");
+        if !all_down && !closed {
+            complaints.error = Some((at, text));
+        } else if !all_down || complaints.most_telling().is_none() {
+            complaints.closed = Some((at, text));
         }
     }
 }
@@ -92,8 +122,8 @@ pub type Handle = BaseConsumer<Context>;
 
 /// Takes the events of a handle that delivers no messages: its log, its errors, requests for tokens.
 pub fn serve_events(handle: &Handle) {
-    while let Some(event) = handle.poll(Duration::ZERO) {
-        if let Err(error) = event {
+    for _ in 0..ffi::waiting(handle) {
+        if let Some(Err(error)) = handle.poll(Duration::ZERO) {
             tracing::debug!(%error, "librdkafka");
         }
     }
@@ -201,7 +231,8 @@ fn common(config: &Config) -> ClientConfig {
         .set("ssl.ca.location", "probe")
         .set("allow.auto.create.topics", "false")
         .set("enable.metrics.push", "false")
-        .set("log.connection.close", "false")
+        // Why a connection was closed may be all that is known of a failure; idle ones are not told of.
+        .set("log.connection.close", "true")
         .set("reconnect.backoff.ms", FIRST_RECONNECT.as_millis().to_string())
         .set("reconnect.backoff.max.ms", LONGEST_RECONNECT.as_millis().to_string())
         .set("socket.connection.setup.timeout.ms", CONNECT_TIMEOUT.as_millis().to_string())
@@ -237,6 +268,9 @@ fn create(config: &Config, client: &mut ClientConfig) -> Result<Handle, ClientEr
         client.set(property, &value);
         values.push(value);
     }
+    // Not what our own log takes: `Context` looks at some lines, too.
+    let debug = config.properties.contains_key("debug");
+    client.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
     client.create_with_context(Context::default()).map_err(|error| {
         let source = without_values(&values, error);
         let hint = hints::hint(&source.to_string()).map(|hint| format!(": {hint}")).unwrap_or_default();
@@ -300,9 +334,23 @@ mod tests {
         context.error(code, "sasl_ssl://a:1/bootstrap: SASL authentication error: wrong (after 3ms in state AUTH_REQ)");
         let said = context.complaint().expect("a complaint");
         assert!(said.starts_with("wrong user name or password") && !said.contains("3ms"), "{said}");
-        context.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+        let down = || KafkaError::Global(RDKafkaErrorCode::AllBrokersDown);
+        context.error(down(), "1/1 brokers are down");
+        let transport = KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure);
+        context.error(transport, "sasl_ssl://a:1/bootstrap: Disconnected: connection reset by peer");
+        let closed = "[thrd:a:1/bootstrap]: a:1/bootstrap: Disconnected: might be caused by incorrect security.protocol \
+                      configuration (connecting to a SSL listener?) (after 3ms in state APIVERSION_QUERY)";
+        context.log(RDKafkaLogLevel::Info, "FAIL", closed);
         assert_eq!(context.complaint(), Some(said));
         context.all_well();
         assert_eq!(context.complaint(), None);
+        context.error(down(), "1/1 brokers are down");
+        assert_eq!(context.complaint().as_deref(), Some("1/1 brokers are down"));
+        context.log(RDKafkaLogLevel::Info, "OTHER", "a:1/bootstrap: something else");
+        context.log(RDKafkaLogLevel::Info, "FAIL", closed);
+        context.error(down(), "1/1 brokers are down");
+        let said = context.complaint().expect("a complaint");
+        assert!(said.starts_with("the broker speaks TLS") && said.contains("(a:1/bootstrap: "), "{said}");
+        assert!(!said.contains("3ms"), "{said}");
     }
 }

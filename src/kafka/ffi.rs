@@ -1,5 +1,5 @@
 //! The admin calls about groups, which rdkafka does not wrap: list all, describe one, ask for what one committed. And the
-//! token of a handle. The only unsafe code of the collector, and all that leaves it is owned and safe.
+//! token of a handle, and how much of what it says waits to be heard. The only unsafe code of the collector, and all that leaves it is owned and safe.
 //!
 //! A call is sent off and returns at once. Its answer comes to a queue of our own, with the number that the call was
 //! given, at the latest when its timeout is over. The handle is an ordinary one of rdkafka's: whoever uses it must poll
@@ -233,6 +233,13 @@ pub fn set_token(handle: &Handle, token: &Token, expires: i64) -> Result<(), Fau
     } else {
         Err(Fault { code, text: format!("librdkafka does not take the token: {code}") })
     }
+}
+
+/// How many events wait to be polled: rdkafka's poll says the same of an empty queue and of a log line that it took.
+pub fn waiting(handle: &Handle) -> usize {
+    // SAFETY: the client is alive, since `handle` is.
+    let count = unsafe { sys::rd_kafka_outq_len(handle.client().native_ptr()) };
+    usize::try_from(count).unwrap_or(0)
 }
 
 /// Options of one call.

@@ -41,11 +41,7 @@ const HINTS: &[(&[&str], &str)] = &[
         "the broker has not enabled this mechanism: mend sasl.mechanism in kafka.properties, or the broker's \
          sasl.enabled.mechanisms",
     ),
-    (
-        &["might require SASL authentication"],
-        "the broker may want TLS or a password: set security.protocol (SSL, SASL_SSL or SASL_PLAINTEXT), and sasl.mechanism, \
-         in kafka.properties",
-    ),
+    (&["might require SASL authentication"], CLOSED),
     (&["invalid_token"], BAD_TOKEN),
     (&["OAUTHBEARER authentication failed"], BAD_TOKEN),
     (&["SASL authentication error"], PASSWORD),
@@ -59,13 +55,17 @@ const HINTS: &[(&[&str], &str)] = &[
         &["No provider for SASL mechanism GSSAPI"],
         "set sasl.mechanism in kafka.properties; its default, GSSAPI, needs a build with the feature kerberos",
     ),
-    (&["Private key check failed"], "ssl.key.location in kafka.properties is not the key of ssl.certificate.location"),
+    (&["key values mismatch"], "ssl.key.location in kafka.properties is not the key of ssl.certificate.location"),
+    // Before anything was asked; brokers that were learned of have a number in place of this word.
+    (&["/bootstrap: Disconnected"], CLOSED),
 ];
 
 /// What librdkafka says of every certificate that it does not take, whatever is wrong with it.
 const NOT_VERIFIED: &str = "certificate verify failed";
 const NO_CERTIFICATE: &str = "the broker wants a certificate of ours that it trusts: mend ssl.certificate.location and \
     ssl.key.location in kafka.properties, or the broker's ssl.truststore";
+const CLOSED: &str = "the broker closes the connection: it may want TLS or a password on this port, or none: mend \
+    security.protocol and sasl.mechanism in kafka.properties";
 const NO_TLS: &str = "the broker does not speak TLS on this port: mend security.protocol (PLAINTEXT or SASL_PLAINTEXT) \
     in kafka.properties, or kafka.bootstrap_servers";
 const TLS: &str = "the broker speaks TLS on this port: mend security.protocol (SSL or SASL_SSL) in kafka.properties, or \
@@ -151,6 +151,11 @@ mod tests {
                 "sasl.password",
             ),
             ("sasl_ssl://a:1/1: SASL authentication error: {\"status\":\"invalid_token\"}", "sasl.oauthbearer.scope"),
+            ("a:1/bootstrap: Disconnected: connection closed by peer: receive 0 after POLLIN", "security.protocol"),
+            (
+                "Client creation error: ssl.key.location failed: error:05800074:x509: key values mismatch",
+                "is not the key of",
+            ),
             ("Failed to resolve 'kafka.invalid:9092': Name or service not known", "kafka.bootstrap_servers"),
             ("No provider for SASL mechanism GSSAPI: recompile librdkafka with libsasl2", "sasl.mechanism"),
         ] {
@@ -159,6 +164,8 @@ mod tests {
         }
         let refused = "a:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused";
         assert_eq!(with_hint(refused), refused);
+        let restarted = "a:1/1: Disconnected: connection closed by peer: receive 0 after POLLIN";
+        assert_eq!(with_hint(restarted), restarted);
     }
 
     #[test]
