@@ -123,7 +123,8 @@ pub struct LagRow<'a> {
     pub log_start: Option<i64>,
     /// Offset after the last record in the log.
     pub log_end: Option<i64>,
-    /// Offset after the last record that a transactional reader may see.
+    /// Offset after the last record that a reader of committed records may see, where an open transaction keeps that
+    /// below `log_end`.
     pub last_stable: Option<i64>,
     /// Messages still to read; `None` while unknown.
     pub lag: Option<i64>,

@@ -28,6 +28,8 @@ pub const JMX_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=
 pub const JMX_SIZES: RangeInclusive<u64> = 1024..=1 << 30;
 /// Allowed values of `metrics.max_series`.
 pub const SERIES: RangeInclusive<u64> = 1000..=100_000_000;
+/// Allowed values of `kafka.replay_max_records`.
+pub const REPLAYS: RangeInclusive<u64> = 1000..=1_000_000_000_000;
 /// Most bytes of `kafka.bootstrap_servers`.
 pub const MAX_BOOTSTRAP_BYTES: usize = 8192;
 /// Longest name of a librdkafka property, in bytes.
@@ -42,6 +44,7 @@ const DEFAULT_JMX_INTERVAL: Duration = Duration::from_secs(15);
 const DEFAULT_JMX_TIMEOUT: Duration = Duration::from_mins(1);
 const DEFAULT_JMX_SIZE: u64 = 64 << 20;
 const DEFAULT_MAX_SERIES: u64 = 2_000_000;
+const DEFAULT_REPLAY: u64 = 50_000_000;
 const DEFAULT_PORT: u16 = 9308;
 
 /// librdkafka properties that are ours to set, and why.
@@ -102,6 +105,7 @@ pub(super) fn kafka(reader: &mut Reader<'_>, field: Field) -> Option<kafka::Conf
     let scope = section.take("scope").and_then(|field| reader.choice(&field, &["broker", "cluster"], &[]));
     let broker_id = section.take("broker_id").and_then(|field| broker_id(reader, &field));
     let offsets = section.take("offsets").and_then(|field| reader.choice(&field, &["admin", "auto", "topic"], &[]));
+    let replay = section.take("replay_max_records").and_then(|field| reader.integer(&field, REPLAYS, ""));
     let (interval, timeout) = kafka_times(reader, &mut section);
     let groups = name_filter(reader, section.take("groups"));
     let topics = name_filter(reader, section.take("topics"));
@@ -117,6 +121,7 @@ pub(super) fn kafka(reader: &mut Reader<'_>, field: Field) -> Option<kafka::Conf
             Some("topic") => kafka::OffsetsSource::Topic,
             _ => kafka::OffsetsSource::Auto,
         },
+        replay_max_records: replay.unwrap_or(DEFAULT_REPLAY),
         interval,
         timeout,
         groups,

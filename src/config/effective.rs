@@ -52,6 +52,7 @@ fn kafka(config: &kafka::Config) -> Value {
         ("scope", text(scope)),
         ("broker_id", config.broker_id.map_or_else(|| text("auto"), Value::from)),
         ("offsets", text(offsets)),
+        ("replay_max_records", config.replay_max_records.into()),
         ("interval", duration(config.interval)),
         ("timeout", duration(config.timeout)),
         ("groups", name_filter(&config.groups)),

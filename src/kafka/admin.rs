@@ -1,6 +1,6 @@
 //! The thread that asks brokers about groups. Where the offsets topic is read, it only lists groups now and then, for the
 //! states that the topic does not carry. Otherwise it asks for everything, round by round: which groups there are, who
-//! coordinates each, what each committed.
+//! coordinates each, what each committed. Likewise for the groups of partitions that cannot be read on for a while.
 
 use super::{
     Config, client,
@@ -13,12 +13,13 @@ use super::{
 use crate::{
     events::SelfMetrics,
     model::{BrokerId, families},
-    snapshot::KAFKA_TARGET,
+    snapshot::{KAFKA_TARGET, partition_for},
     supervise::Stop,
 };
 use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode};
 use std::{
     collections::{HashMap, VecDeque},
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,14 +32,15 @@ pub const MAX_IN_FLIGHT: usize = 32;
 pub const KEEP_INTERVALS: u32 = 3;
 /// After so many requests without an answer in one round, the groups of that coordinator are not asked in that round.
 pub const SILENT_AFTER: usize = 8;
-/// After so many rounds in a row with trouble about coordinators the handle is made anew: librdkafka remembers the
-/// coordinators of the groups that it was asked for lately, and an answer that one has moved does not make it forget.
+/// After so many rounds in a row with trouble about coordinators (and after each with a call that had no answer in time) the
+/// handle is made anew: librdkafka remembers the coordinators of the groups that it was asked for lately, and an answer that
+/// one has moved does not make it forget.
 const RENEW_AFTER: u32 = 2;
 /// Longest pause between two requests when they are spread over the interval.
 const MAX_GAP: Duration = Duration::from_millis(20);
 /// Longest wait before the thread looks whether it should do something else.
 const LOOK: Duration = Duration::from_millis(100);
-/// librdkafka answers each call by its timeout; this long after it one counts as lost.
+/// librdkafka answers a call for a list by its timeout; this long after it one counts as lost.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Asks until told to stop.
@@ -63,6 +65,7 @@ pub fn run(
         order: Order::default(),
         rounds: 0,
         troubled: 0,
+        abandoned: false,
     };
     while !stop.stopped() {
         let Some(order) = polls.lock().order.clone() else {
@@ -71,12 +74,19 @@ pub fn run(
         };
         let began = Instant::now();
         poller.keep_up();
-        let pause = if order.offsets {
-            let round = poller.round(&order);
-            polls.lock().round = Some(Arc::new(round));
+        let states_read = reader.lock().offsets.states_read();
+        let pause = if order.offsets || !order.held.is_empty() {
+            let (round, listed) = poller.round(&order, reader);
+            let mut state = polls.lock();
+            state.round = Some(Arc::new(round));
+            if let Some(listed) = listed.filter(|_| !order.offsets) {
+                state.states = Some(Arc::new(States { read_before: states_read, ..listed }));
+            }
+            drop(state);
             config.interval.saturating_sub(began.elapsed()).max(LOOK)
         } else {
-            let states_read = reader.lock().offsets.states_read();
+            // Nobody would take its events any more, and it would go on looking for its coordinator.
+            poller.admin = None;
             match poller.list(&order) {
                 Ok((listed, faults)) => {
                     poller.tell(&faults);
@@ -152,6 +162,8 @@ struct Poller<'a> {
     rounds: u64,
     /// Rounds in a row with trouble about coordinators.
     troubled: u32,
+    /// Calls on the present handle had no answer in time.
+    abandoned: bool,
 }
 
 impl Poller<'_> {
@@ -163,7 +175,8 @@ impl Poller<'_> {
         }
     }
 
-    fn round(&mut self, order: &Order) -> Round {
+    /// What was found out, and what the list says by itself.
+    fn round(&mut self, order: &Order, reader: &reader::Shared) -> (Round, Option<States>) {
         let began = Instant::now();
         if order.cluster != self.order.cluster {
             (self.book, self.admin, self.rounds) = (Book::default(), None, 0);
@@ -172,12 +185,18 @@ impl Poller<'_> {
             self.book.describe_all();
         }
         self.order = order.clone();
+        if let Some(admin) = &self.admin {
+            // Also in a round in which nothing is asked: they would pile up.
+            client::serve_events(admin.handle());
+        }
         let (listed, faults) = self.list(order).unwrap_or_else(|fault| (Vec::new(), vec![fault]));
+        let states = faults.is_empty().then(|| States::new(&listed, order.cluster, 0, Instant::now()));
         self.tell(&faults);
         let mut error = faults.first().map(|fault| self.not_listed(fault));
         let (all_listed, config) = (faults.is_empty(), self.config);
         // Filtered before anything is asked of a group.
-        self.book.list(listed, all_listed, |group| config.groups.wants(group), began);
+        let wants = |group: &str| config.groups.wants(group) && (order.offsets || is_held(group, order, reader));
+        self.book.list(listed, all_listed, wants, began);
         let mut trouble = false;
         let mut first_fault = None;
         for question in [Question::Describe, Question::Offsets] {
@@ -201,16 +220,19 @@ impl Poller<'_> {
             let text = format!("{} groups cannot be asked for their offsets: {why}", summary.left_out);
             error = Some(ReadError { reason: "groups", text });
         }
-        Round {
+        let round = Round {
             beside: order.beside,
             cluster: order.cluster,
+            whole: order.offsets,
+            held: order.held.clone(),
             groups: summary.groups,
             unobserved: summary.unobserved,
             all_listed,
             error,
             ended: now,
             keep,
-        }
+        };
+        (round, states)
     }
 
     /// All groups, and what became of brokers that did not list theirs.
@@ -259,7 +281,7 @@ impl Poller<'_> {
                 }
             }
         }
-        let (config, metrics, book) = (self.config, self.metrics, &mut self.book);
+        let (config, metrics, book, abandoned) = (self.config, self.metrics, &mut self.book, &mut self.abandoned);
         let Some(admin) = &self.admin else {
             for (group, _) in groups {
                 book.failed(&group, Instant::now());
@@ -282,14 +304,13 @@ impl Poller<'_> {
                 next += gap;
                 self.call = self.call.wrapping_add(1);
                 let sent = match question {
-                    Question::Describe => admin.describe_group(self.call, &group, config.timeout),
-                    Question::Offsets => admin.group_offsets(self.call, &group, config.timeout),
+                    Question::Describe => admin.describe_group(self.call, &group),
+                    Question::Offsets => admin.group_offsets(self.call, &group),
                 };
                 match sent {
                     Ok(()) => {
                         metrics.count(&families::KAFKA_REQUESTS, &[question.request()]);
-                        let deadline = now + config.timeout + GRACE;
-                        waiting.insert(self.call, Sent { group, coordinator, deadline });
+                        waiting.insert(self.call, Sent { group, coordinator, deadline: now + config.timeout });
                     }
                     Err(fault) => {
                         book.failed(&group, now);
@@ -302,32 +323,37 @@ impl Poller<'_> {
             } else {
                 next.saturating_duration_since(now).clamp(Duration::from_millis(1), LOOK)
             };
-            let answer = admin.next(until_next);
-            let now = Instant::now();
-            let Some(Answer { call, found }) = answer else {
-                // None of these should be there: librdkafka answers by itself when a call's time is over.
-                for (_, sent) in waiting.extract_if(|_, sent| sent.deadline <= now) {
-                    book.failed(&sent.group, now);
-                }
-                continue;
-            };
-            let Some(sent) = waiting.remove(&call) else { continue };
-            match found {
-                Ok(Found::Description(description)) => book.described(&sent.group, description, now),
-                Ok(Found::Offsets(offsets)) => {
-                    book.committed(&sent.group, offsets, |topic| config.topics.wants(topic), now);
-                }
-                Ok(Found::Groups(..)) => book.failed(&sent.group, now),
-                Err(fault) => {
-                    tracing::debug!(group = &*sent.group, code = %fault.code, "a group could not be asked");
-                    metrics.count(&families::TARGET_ERRORS, &[question.reason(), KAFKA_TARGET]);
-                    book.failed(&sent.group, now);
-                    if is_timeout(fault.code) {
-                        let count = silent.entry(sent.coordinator).or_default();
-                        *count = count.saturating_add(1);
+            let mut failed = Vec::new();
+            // An answer that is awaited no more comes late.
+            if let Some(Answer { call, found }) = admin.next(until_next)
+                && let Some(sent) = waiting.remove(&call)
+            {
+                let now = Instant::now();
+                match found {
+                    Ok(Found::Description(description)) => book.described(&sent.group, description, now),
+                    Ok(Found::Offsets(offsets)) => {
+                        book.committed(&sent.group, offsets, |topic| config.topics.wants(topic), now);
                     }
-                    faults.push(fault);
+                    Ok(Found::Groups(..)) => book.failed(&sent.group, now),
+                    Err(fault) => failed.push((sent, fault)),
                 }
+            }
+            let now = Instant::now();
+            for (_, sent) in waiting.extract_if(|_, sent| sent.deadline <= now) {
+                *abandoned = true;
+                let said = admin.handle().client().context().complaint();
+                let text = said.unwrap_or_else(|| "no answer in time".to_owned());
+                failed.push((sent, Fault { code: RDKafkaErrorCode::OperationTimedOut, text }));
+            }
+            for (sent, fault) in failed {
+                tracing::debug!(group = &*sent.group, code = %fault.code, "a group could not be asked");
+                metrics.count(&families::TARGET_ERRORS, &[question.reason(), KAFKA_TARGET]);
+                book.failed(&sent.group, now);
+                if is_timeout(fault.code) {
+                    let count = silent.entry(sent.coordinator).or_default();
+                    *count = count.saturating_add(1);
+                }
+                faults.push(fault);
             }
         }
         if faults.is_empty() {
@@ -338,7 +364,9 @@ impl Poller<'_> {
 
     fn renew(&mut self, trouble: bool) {
         self.troubled = if trouble { self.troubled.saturating_add(1) } else { 0 };
-        if self.troubled >= RENEW_AFTER && self.admin.take().is_some() {
+        // Calls that were given up go with their handle, long before librdkafka would give them up.
+        let abandoned = mem::take(&mut self.abandoned);
+        if (abandoned || self.troubled >= RENEW_AFTER) && self.admin.take().is_some() {
             tracing::debug!("a new handle, to find the coordinators of groups anew");
             self.troubled = 0;
         }
@@ -359,6 +387,13 @@ impl Poller<'_> {
         let why = complaint.filter(|_| is_timeout(fault.code)).unwrap_or_else(|| fault.text.clone());
         ReadError { reason: "list_groups", text: format!("not all brokers listed their groups: {why}") }
     }
+}
+
+/// Is a group at home in a partition that is held up? Its records tell, or, while it has none, its name.
+fn is_held(group: &str, order: &Order, reader: &reader::Shared) -> bool {
+    let by_name = || u32::try_from(partition_for(group, order.leaders.len())).ok();
+    let home = reader.lock().offsets.partition_of(group).or_else(by_name);
+    home.is_some_and(|partition| order.held.contains(&partition))
 }
 
 fn is_timeout(code: RDKafkaErrorCode) -> bool {
@@ -393,8 +428,8 @@ mod tests {
     fn a_round_against_brokers_that_cannot_list_says_so_and_ends() {
         let mock = MockCluster::new(3).expect("mock cluster");
         let config = config_for_tests(&mock.bootstrap_servers());
-        let handles = Handles::new(config.clone()).expect("handles");
-        let (metrics, stop) = (SelfMetrics::default(), Stop::new());
+        let (metrics, stop) = (Arc::default(), Stop::new());
+        let handles = Handles::new(config.clone(), Arc::clone(&metrics)).expect("handles");
         let mut poller = Poller {
             config: &config,
             handles: &handles,
@@ -408,9 +443,11 @@ mod tests {
             order: Order::default(),
             rounds: 0,
             troubled: 0,
+            abandoned: false,
         };
         let order = Order { offsets: true, brokers: vec![BrokerId(1)], ..Order::default() };
-        let round = poller.round(&order);
+        let (round, states) = poller.round(&order, &reader::Shared::default());
+        assert!(states.is_none());
         assert!(!round.all_listed && round.groups.is_empty());
         assert!(round.error.is_some_and(|error| error.reason == "list_groups"));
         assert!(poller.admin.is_none(), "no group to ask: no handle, and so no offsets topic on a new cluster");

@@ -1,9 +1,11 @@
 //! The part of the cycle that asks leaders for the ends of their logs, and compares the reader with them.
 
 use super::{
+    MAX_ENTRIES,
     cluster::{Cluster, OFFSETS_TOPIC},
     collector::{Collector, as_f64},
     ends::{TopicPartition, Which},
+    gather::is_ours,
     offsets::GroupCommits,
     view,
 };
@@ -23,6 +25,9 @@ pub const START_INTERVAL: Duration = Duration::from_secs(30);
 /// A partition of `__consumer_offsets` whose reader is short of what is known to be there for this many intervals
 /// (and at least [`READER_STALE_LEAST`]) counts as not observed: its groups are left out.
 pub const READER_STALE_INTERVALS: u32 = 3;
+/// For so long one of our partitions of `__consumer_offsets` may be held up (by an open transaction, or a broker that does
+/// not answer Fetch) before its groups are asked for one by one.
+pub const HELD_UP: Duration = Duration::from_secs(10);
 /// Long enough for the reader to be helped over transaction markers at the end.
 pub const READER_STALE_LEAST: Duration = Duration::from_secs(15);
 /// What a request gets at least, when what went before it has used up `kafka.timeout`.
@@ -43,12 +48,15 @@ impl Collector {
         for (leader, partitions) in needed {
             let starts = partitions.iter().filter(|partition| all_starts || !self.starts.contains_key(*partition));
             let mut asked: Vec<_> = starts.map(|partition| (Which::Start, partition.clone())).collect();
+            let stable = partitions.iter().filter(|partition| self.last_stable.wants(partition));
+            asked.extend(stable.map(|partition| (Which::Stable, partition.clone())));
             asked.extend(partitions.into_iter().map(|partition| (Which::End, partition)));
             wanted.insert(leader, asked);
         }
         let timeout = self.config.timeout.saturating_sub(started.elapsed()).max(LEAST_TIMEOUT);
         let mut answers = self.leaders.ask(wanted, timeout);
         self.count(&answers.errors, answers.requests, &answers.silent);
+        self.last_stable.keep(cluster, &mut answers.offsets);
         self.ask_outside(cluster, groups, &mut answers.offsets, started);
         if all_starts {
             self.starts_asked = Some(Instant::now());
@@ -116,18 +124,21 @@ impl Collector {
         }
     }
 
-    /// Partitions that were read to their end once, and have grown past the reader since.
+    /// Partitions that were read to their end once, and have grown past the reader since. Those of ours that are held up
+    /// already, hold more than is kept, or are too long to be read, have their groups asked for one by one.
     pub(super) fn stale(
         &mut self,
-        caught_up: &BTreeSet<u32>,
+        cluster: &Cluster,
+        beside: Option<BrokerId>,
+        (caught_up, full): (&BTreeSet<u32>, &BTreeSet<u32>),
         offsets: &HashMap<(Which, TopicPartition), i64>,
     ) -> BTreeSet<u32> {
         let (topic, now): (Arc<str>, _) = (OFFSETS_TOPIC.into(), Instant::now());
         let limit = self.config.interval.saturating_mul(READER_STALE_INTERVALS).max(READER_STALE_LEAST);
         self.freshness.keep(caught_up);
         let mut state = self.shared.lock();
-        let mut stale = BTreeSet::new();
-        for partition in caught_up {
+        let (mut stale, mut held) = (BTreeSet::new(), BTreeSet::new());
+        for partition in caught_up.difference(&self.too_long) {
             let mark = offsets.get(&(Which::End, (Arc::clone(&topic), *partition))).copied();
             let short = self.freshness.see(*partition, state.offsets.progress(*partition), mark, now);
             if let Some(end) = self.freshness.recheck(*partition, now) {
@@ -136,7 +147,57 @@ impl Collector {
             if short > limit {
                 stale.insert(*partition);
             }
+            if short >= HELD_UP || full.contains(partition) {
+                held.insert(*partition);
+            }
+        }
+        drop(state);
+        held.extend(&self.too_long);
+        held.retain(|partition| is_ours(cluster, beside, *partition));
+        if self.held != held {
+            tracing::debug!(?held, "partitions of {OFFSETS_TOPIC} whose groups are asked for one by one");
+            self.held = held;
+            self.order(cluster, beside);
         }
         stale
     }
+}
+
+/// Why groups of some partitions of `__consumer_offsets` are left out, if they are: a short reason for a label, and one
+/// for people.
+pub(super) fn why_left_out(
+    left_out: &BTreeSet<u32>,
+    full: &BTreeSet<u32>,
+    of: usize,
+) -> Option<(&'static str, String)> {
+    let too_much = full.intersection(left_out).count();
+    if too_much > 0 {
+        let text = format!(
+            "{too_much} of {of} partitions of {OFFSETS_TOPIC} hold more than this agent keeps ({MAX_ENTRIES} groups, \
+             members and commits in all): those of their groups that cannot be asked for one by one are left out until \
+             its next start. Give it less to follow (kafka.scope: broker), or delete groups that nobody needs"
+        );
+        return Some(("offsets_limit", text));
+    }
+    (!left_out.is_empty()).then(|| {
+        let text = format!(
+            "{} of {of} partitions of {OFFSETS_TOPIC} have records that cannot be read for a while (an open transaction, \
+             a broker that does not answer Fetch), or more than kafka.replay_max_records: those of their groups that \
+             cannot be asked for one by one either are left out",
+            left_out.len()
+        );
+        ("offsets_reader", text)
+    })
+}
+
+/// What is to be said where all groups of such partitions could be asked for.
+pub(super) fn why_asked(asked: &BTreeSet<u32>) -> Option<String> {
+    (!asked.is_empty()).then(|| {
+        format!(
+            "groups of {} partitions of {OFFSETS_TOPIC} are asked one by one: these cannot be read for a while (an open \
+             transaction, a broker that does not answer Fetch), hold more than is kept, or more than \
+             kafka.replay_max_records",
+            asked.len()
+        )
+    })
 }

@@ -1,11 +1,13 @@
-//! librdkafka handles: how they are set up, and what they say between calls (`handles` keeps them). Two for each agent: one that reads
-//! `__consumer_offsets`, one for requests (a broker answers one request for each connection at a time, so a waiting
-//! Fetch would hold up the others). A third one where groups are asked for one by one: it needs a group of its own.
+//! librdkafka handles: how they are set up, and what they say between calls (`handles` keeps them). Two for each agent:
+//! one that reads `__consumer_offsets`, one for requests (a broker answers one request for each connection at a time, so
+//! a waiting Fetch would hold up the others). One more where groups are asked for one by one: it needs a group of its
+//! own. And one for last stable offsets where there are transactions: a handle asks for the one kind of end or the other.
 
 use super::{Config, ffi, hints, oauth};
 use crate::{
+    events::SelfMetrics,
     files,
-    model::{BoundedText, Secret},
+    model::{BoundedText, Secret, families},
 };
 use rdkafka::{
     ClientConfig, ClientContext,
@@ -14,7 +16,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -42,8 +44,11 @@ impl ClientError {
 }
 
 /// Keeps the last things that a handle complained of: the calls themselves only say that they timed out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Context {
+    /// What it is for, as the label `handle` has it.
+    handle: &'static str,
+    metrics: Arc<SelfMetrics>,
     complaints: Mutex<Complaints>,
 }
 
@@ -63,6 +68,10 @@ impl Complaints {
 }
 
 impl Context {
+    fn new(handle: &'static str, metrics: &Arc<SelfMetrics>) -> Self {
+        Self { handle, metrics: Arc::clone(metrics), complaints: Mutex::default() }
+    }
+
     /// What the handle last complained of, if that was lately.
     pub fn complaint(&self) -> Option<String> {
         self.lock().most_telling().map(str::to_owned)
@@ -101,6 +110,9 @@ impl ClientContext for Context {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
             return;
         }
+        if is_about_connection(error.rdkafka_error_code()) {
+            self.metrics.count(&families::KAFKA_CONNECTION_ERRORS, &[self.handle]);
+        }
         let (at, text) = complaint(reason);
         tracing::debug!(target: "librdkafka", error = %text);
         let mut complaints = self.lock();
@@ -116,6 +128,18 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {}
+
+fn is_about_connection(code: Option<RDKafkaErrorCode>) -> bool {
+    matches!(
+        code,
+        Some(
+            RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::SSL
+                | RDKafkaErrorCode::Authentication
+        )
+    )
+}
 
 /// A handle of ours.
 pub type Handle = BaseConsumer<Context>;
@@ -172,7 +196,7 @@ pub enum Pace {
 ///
 /// # Errors
 /// When a property cannot be read or is refused.
-pub fn reader(config: &Config, pace: Pace) -> Result<Handle, ClientError> {
+pub fn reader(config: &Config, pace: Pace, metrics: &Arc<SelfMetrics>) -> Result<Handle, ClientError> {
     let mut client = common(config);
     let (wait, least) = match pace {
         Pace::Replay => ("50", "1"),
@@ -191,25 +215,36 @@ pub fn reader(config: &Config, pace: Pace) -> Result<Handle, ClientError> {
         .set("isolation.level", "read_committed")
         .set("fetch.queue.backoff.ms", "10")
         .set("queued.max.messages.kbytes", (MAX_QUEUED_BYTES >> 10).to_string());
-    create(config, &mut client)
+    create(config, &mut client, "reader", metrics)
 }
 
 /// The handle for metadata and offsets.
 ///
 /// # Errors
 /// As [`reader`].
-pub fn requests(config: &Config) -> Result<Handle, ClientError> {
+pub fn requests(config: &Config, metrics: &Arc<SelfMetrics>) -> Result<Handle, ClientError> {
     let mut client = common(config);
     // read_uncommitted: ListOffsets then gives the high watermark, which is what lag is measured from.
     client.set("isolation.level", "read_uncommitted");
-    create(config, &mut client)
+    create(config, &mut client, "requests", metrics)
+}
+
+/// The handle for last stable offsets.
+///
+/// # Errors
+/// As [`reader`].
+pub fn last_stable(config: &Config, metrics: &Arc<SelfMetrics>) -> Result<Handle, ClientError> {
+    let mut client = common(config);
+    // read_committed: ListOffsets then gives the last stable offset as the end.
+    client.set("isolation.level", "read_committed");
+    create(config, &mut client, "last_stable", metrics)
 }
 
 /// The handle that asks for groups one by one.
 ///
 /// # Errors
 /// As [`reader`].
-pub fn admin(config: &Config) -> Result<Handle, ClientError> {
+pub fn admin(config: &Config, metrics: &Arc<SelfMetrics>) -> Result<Handle, ClientError> {
     let mut client = common(config);
     client
         // Nothing is ever subscribed or committed; what needs it is told in `ffi`.
@@ -219,7 +254,7 @@ pub fn admin(config: &Config) -> Result<Handle, ClientError> {
         // For so long after its last use librdkafka trusts what it knows of a group's coordinator, also when the broker
         // has answered that it is none.
         .set("metadata.max.age.ms", "1000");
-    create(config, &mut client)
+    create(config, &mut client, "groups", metrics)
 }
 
 fn common(config: &Config) -> ClientConfig {
@@ -258,7 +293,12 @@ fn value(property: &str, secret: &Secret) -> Result<String, ClientError> {
 }
 
 /// The user's properties go before our defaults; those that must be ours are refused with the configuration.
-fn create(config: &Config, client: &mut ClientConfig) -> Result<Handle, ClientError> {
+fn create(
+    config: &Config,
+    client: &mut ClientConfig,
+    handle: &'static str,
+    metrics: &Arc<SelfMetrics>,
+) -> Result<Handle, ClientError> {
     let mut values = Vec::new();
     for (property, secret) in &config.properties {
         if oauth::PROPERTIES.contains(&property.as_str()) {
@@ -271,7 +311,7 @@ fn create(config: &Config, client: &mut ClientConfig) -> Result<Handle, ClientEr
     // Not what our own log takes: `Context` looks at some lines, too.
     let debug = config.properties.contains_key("debug");
     client.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
-    client.create_with_context(Context::default()).map_err(|error| {
+    client.create_with_context(Context::new(handle, metrics)).map_err(|error| {
         let source = without_values(&values, error);
         let hint = hints::hint(&source.to_string()).map(|hint| format!(": {hint}")).unwrap_or_default();
         ClientError::Refused { hint, source }
@@ -300,7 +340,7 @@ mod tests {
     fn refused(properties: &[(&str, Secret)]) -> String {
         let mut config = config_for_tests("127.0.0.1:1");
         config.properties = properties.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        requests(&config).map(drop).expect_err("refused").with_cause()
+        requests(&config, &Arc::default()).map(drop).expect_err("refused").with_cause()
     }
 
     #[test]
@@ -329,7 +369,8 @@ mod tests {
 
     #[test]
     fn a_handle_keeps_what_it_complained_of_with_a_hint() {
-        let context = Context::default();
+        let metrics = Arc::default();
+        let context = Context::new("reader", &metrics);
         let code = KafkaError::Global(RDKafkaErrorCode::Authentication);
         context.error(code, "sasl_ssl://a:1/bootstrap: SASL authentication error: wrong (after 3ms in state AUTH_REQ)");
         let said = context.complaint().expect("a complaint");
@@ -352,5 +393,7 @@ mod tests {
         let said = context.complaint().expect("a complaint");
         assert!(said.starts_with("the broker speaks TLS") && said.contains("(a:1/bootstrap: "), "{said}");
         assert!(!said.contains("3ms"), "{said}");
+        // The login and the lost connection; what is only logged was told as an error, or was none.
+        assert_eq!(metrics.value(&families::KAFKA_CONNECTION_ERRORS, &["reader"]), Some(2.0));
     }
 }

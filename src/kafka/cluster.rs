@@ -1,5 +1,6 @@
 //! The cluster as its metadata describes it. Pure but for the conversion from librdkafka's structure.
 
+use super::ffi;
 use crate::{model::BrokerId, snapshot::Broker};
 use rdkafka::metadata::Metadata;
 use std::{collections::BTreeMap, sync::Arc};
@@ -45,7 +46,7 @@ impl Cluster {
         let topics = metadata
             .topics()
             .iter()
-            .filter(|topic| topic.error().is_none())
+            .filter(|topic| ffi::topic_error(topic).is_none())
             .map(|topic| {
                 let partitions = topic.partitions().iter().filter_map(|partition| {
                     let leader = (partition.leader() >= 0).then(|| BrokerId(partition.leader()));
@@ -59,7 +60,7 @@ impl Cluster {
                 (topic.name().into(), partitions.collect())
             })
             .collect();
-        let failed = metadata.topics().iter().filter(|topic| topic.error().is_some());
+        let failed = metadata.topics().iter().filter(|topic| ffi::topic_error(topic).is_some());
         Self { brokers, topics, failed_topics: failed.map(|topic| topic.name().into()).collect() }
     }
 

@@ -4,7 +4,7 @@
 use super::{
     Config, Scope, admin,
     beside::{self, Evidence, Lookup},
-    bounds::LEAST_TIMEOUT,
+    bounds::{self, LEAST_TIMEOUT},
     client::{self, Handle},
     cluster::{Cluster, OFFSETS_TOPIC},
     ends::{Leaders, TopicPartition},
@@ -12,11 +12,13 @@ use super::{
     gather::Gathered,
     handles::Handles,
     offsets::GroupCommits,
+    phases::Phases,
     polls::Polls,
     produced::Produced,
     reader::{self, Shared},
     seeds::Seeds,
     source::{Chooser, Source},
+    stable::LastStable,
     view,
 };
 use crate::{
@@ -72,12 +74,17 @@ pub(super) struct Collector {
     pub(super) beside: Option<Beside>,
     pub(super) starts: HashMap<TopicPartition, i64>,
     pub(super) starts_asked: Option<Instant>,
+    pub(super) last_stable: LastStable,
     pub(super) cluster_id: Option<String>,
     /// Counts clusters; there is a second one if the first was made anew.
     pub(super) cluster_number: u64,
     pub(super) chooser: Chooser,
     pub(super) polls: Arc<Polls>,
     pub(super) freshness: Freshness,
+    /// Partitions of the offsets topic that are too long to be read.
+    pub(super) too_long: BTreeSet<u32>,
+    /// Those whose groups are asked for one by one.
+    pub(super) held: BTreeSet<u32>,
     pub(super) produced: Produced,
     pub(super) seeds: Seeds,
     /// Topics that were listed, are not, and are not known to be gone.
@@ -112,6 +119,7 @@ impl Collector {
                     if replaying {
                         self.await_replay(stop);
                     } else {
+                        self.prepare_last_stable();
                         stop.sleep(self.config.interval.saturating_sub(started.elapsed()));
                     }
                 }
@@ -185,7 +193,9 @@ impl Collector {
 
     fn cycle(&mut self, stop: &Stop) -> Result<Cycle, Failure> {
         let started = Instant::now();
+        let mut phases = Phases::new(&self.metrics, started);
         let cluster = self.metadata(started)?;
+        phases.ended("metadata");
         let beside = match self.config.scope {
             Scope::Cluster => None,
             Scope::Broker => match self.decide(&cluster, started) {
@@ -198,7 +208,8 @@ impl Collector {
             },
         };
         let gathered = self.gather(&cluster, beside, started);
-        let Gathered { mut groups, led, caught_up, asked, replaying, error, note } = gathered;
+        let Gathered { mut groups, led, caught_up, full, long, held, asked, replaying, error, note } = gathered;
+        phases.ended("commits");
         let at = clock::now();
         let offsets = self.offsets(&cluster, beside, &groups, started);
         if stop.stopped() {
@@ -206,17 +217,21 @@ impl Collector {
         }
         self.self_report(&cluster, beside, &led, &caught_up, &offsets);
         self.observe_ends(&groups, &offsets, at);
-        let stale = self.stale(&caught_up, &offsets);
+        let stale = self.stale(&cluster, beside, (&caught_up, &full), &offsets);
+        let mut unseen: BTreeSet<u32> = stale.into_iter().chain(full.iter().copied()).chain(long).collect();
+        unseen.retain(|partition| !held.asked.contains(partition));
+        let left_out: BTreeSet<u32> = unseen.union(&held.partly).copied().collect();
         // A group of a partition that has no leader just now, or cannot be read, is unknown; it is not somebody else's.
         groups.retain(|group| {
-            group.offsets_partition.is_none_or(|partition| led.contains(&partition) && !stale.contains(&partition))
+            group.offsets_partition.is_none_or(|partition| led.contains(&partition) && !unseen.contains(&partition))
         });
         // A commit that is read on the way to the end is not the newest.
         let is_current =
             |group: &&GroupCommits| group.offsets_partition.is_none_or(|partition| caught_up.contains(&partition));
         self.ask_before_our_time(&cluster, groups.iter().filter(is_current), &offsets, started);
+        phases.ended("offsets");
         // An error of the reader matters while there is something that it has not read.
-        let reader_has_all = !led.is_empty() && replaying.is_none() && stale.is_empty();
+        let reader_has_all = !led.is_empty() && replaying.is_none() && left_out.is_empty();
         let error = error.filter(|_| !reader_has_all);
         let all_listed = asked.as_ref().is_none_or(|asked| asked.all_listed);
         let by_topic = asked.is_none();
@@ -227,37 +242,32 @@ impl Collector {
             cluster: &cluster,
             groups,
             caught_up: &|partition| {
-                if by_topic { caught_up.contains(&partition) && !stale.contains(&partition) } else { all_listed }
+                if by_topic { caught_up.contains(&partition) && !left_out.contains(&partition) } else { all_listed }
             },
             asked,
             hide_inactive: self.config.hide_inactive,
             replaying: replaying.is_some(),
-            incomplete: error.is_some() || !stale.is_empty() || !all_listed,
+            incomplete: error.is_some() || !left_out.is_empty() || !all_listed,
             wants_topic: &|topic| self.config.topics.wants(topic),
             offsets: &offsets,
             produced: &self.produced,
         }));
+        phases.ended("view");
         if let Some(error) = error {
             self.metrics.count(&families::TARGET_ERRORS, &[error.reason, KAFKA_TARGET]);
             return Ok(Cycle::Partial(Some(view), error.text));
         }
-        if !stale.is_empty() {
-            self.metrics.count(&families::TARGET_ERRORS, &["offsets_reader", KAFKA_TARGET]);
-            let reason = format!(
-                "{} of {} partitions of {OFFSETS_TOPIC} have records that cannot be read for a while (an open transaction, \
-                 or a broker that does not answer Fetch): their groups are left out",
-                stale.len(),
-                led.len()
-            );
-            return Ok(Cycle::Partial(Some(view), reason));
+        if let Some((reason, text)) = bounds::why_left_out(&left_out, &full, led.len()) {
+            self.metrics.count(&families::TARGET_ERRORS, &[reason, KAFKA_TARGET]);
+            return Ok(Cycle::Partial(Some(view), text));
         }
         if let Some(reason) = replaying {
             return Ok(Cycle::Replaying(view, reason));
         }
         let no_groups = by_topic && view.offsets_partitions.is_empty();
         let no_groups = no_groups.then(|| format!("no groups yet: {OFFSETS_TOPIC} does not exist"));
-        let note = self.handles.trouble().or(note).or_else(|| self.vanished_note()).or(no_groups);
-        Ok(Cycle::Whole(view, note))
+        let note = self.handles.trouble().or(note).or_else(|| bounds::why_asked(&held.asked));
+        Ok(Cycle::Whole(view, note.or_else(|| self.vanished_note()).or(no_groups)))
     }
 
     /// Metadata of the whole cluster; also keeps librdkafka's own idea of leaders fresh.
@@ -285,6 +295,8 @@ impl Collector {
         if self.cluster_id.is_some() && cluster_id.is_some() && self.cluster_id != cluster_id {
             tracing::warn!(old = ?self.cluster_id, new = ?cluster_id, "this is another cluster; starting anew");
             self.starts.clear();
+            (self.last_stable, self.leaders.stable) = (LastStable::default(), None);
+            (self.held, self.too_long) = (BTreeSet::new(), BTreeSet::new());
             (self.produced, self.seeds) = (Produced::default(), Seeds::default());
             self.beside = None;
             self.vanished.clear();
@@ -360,7 +372,7 @@ pub fn start(
     jmx_broker_id: watch::Receiver<Option<i32>>,
     metrics: Arc<SelfMetrics>,
 ) -> Result<watch::Receiver<Arc<KafkaObservation>>, StartError> {
-    let handles = Arc::new(Handles::new(config.clone())?);
+    let handles = Arc::new(Handles::new(config.clone(), Arc::clone(&metrics))?);
     let requests = handles.requests();
     let shared = Arc::new(Shared::default());
     let target = TargetState {
@@ -377,8 +389,8 @@ pub fn start(
         reader::run(&handles_of_reader, &shared_by_reader, &metrics_of_reader, &stop);
     })?;
     if handles.need_care() {
-        let (handles, metrics) = (Arc::clone(&handles), Arc::clone(&metrics));
-        tasks.thread("kafka-secrets", move |stop| handles.care(&metrics, &stop))?;
+        let handles = Arc::clone(&handles);
+        tasks.thread("kafka-secrets", move |stop| handles.care(&stop))?;
     }
     let (chooser, polls) = (Chooser::new(config.offsets), Arc::new(Polls::default()));
     let (polls_of_poller, read, handles_of_poller) = (Arc::clone(&polls), Arc::clone(&shared), Arc::clone(&handles));
@@ -401,11 +413,14 @@ pub fn start(
         beside: None,
         starts: HashMap::new(),
         starts_asked: None,
+        last_stable: LastStable::default(),
         cluster_id: None,
         cluster_number: 0,
         chooser,
         polls,
         freshness: Freshness::default(),
+        too_long: BTreeSet::new(),
+        held: BTreeSet::new(),
         produced: Produced::default(),
         seeds: Seeds::default(),
         vanished: BTreeSet::new(),

@@ -1,14 +1,14 @@
 //! End and start offsets, and offsets by time: batched ListOffsets, one leader apart from the other. A thread for each
 //! leader may hang for as long as its call does; the others, and the cycle, do not notice.
 
-use super::client::Handle;
+use super::{client::Handle, ffi};
 use crate::{
     model::{BrokerId, Timestamp},
     supervise::{Stop, Tasks},
 };
-use rdkafka::{Offset, TopicPartitionList, consumer::Consumer, error::KafkaError};
+use rdkafka::{Offset, TopicPartitionList, error::KafkaError};
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,6 +19,10 @@ use std::{
 
 /// Partitions in one call: fewer calls cost the broker less, but librdkafka merges the answers in quadratic time.
 pub const CHUNK: usize = 1000;
+/// How often chunks of one leader are halved in one cycle, to find the partitions in them that fail.
+pub const MAX_HALVINGS: usize = 64;
+/// Partitions of one leader that are known to fail.
+pub const MAX_FAILING: usize = 1000;
 /// Jobs that may wait for a leader's thread.
 const JOB_CAPACITY: usize = 1;
 /// How often an idle leader thread looks whether it should end.
@@ -31,6 +35,8 @@ pub enum Which {
     End,
     /// Log start.
     Start,
+    /// Last stable offset.
+    Stable,
     /// That of the first record with this timestamp or a later one; [`NO_RECORD`] when there is none. A broker that
     /// leaves a partition out of its answer makes it look as if the time itself were the offset.
     At(Timestamp),
@@ -59,6 +65,7 @@ struct Job {
     /// Not the thread's own: another one may take its place.
     handle: Arc<Handle>,
     partitions: Vec<(Which, TopicPartition)>,
+    stable: Option<Arc<Handle>>,
     deadline: Instant,
     answer: SyncSender<(BrokerId, Part)>,
 }
@@ -83,13 +90,15 @@ struct Leader {
 pub struct Leaders {
     tasks: Tasks,
     handle: Arc<Handle>,
+    /// For last stable offsets: without it nobody is asked for these.
+    pub(super) stable: Option<Arc<Handle>>,
     threads: HashMap<BrokerId, Leader>,
 }
 
 impl Leaders {
     /// No thread yet; they come as leaders do.
     pub fn new(tasks: Tasks, handle: Arc<Handle>) -> Self {
-        Self { tasks, handle, threads: HashMap::new() }
+        Self { tasks, handle, stable: None, threads: HashMap::new() }
     }
 
     /// Asks with another handle from now on.
@@ -104,7 +113,7 @@ impl Leaders {
         let deadline = Instant::now() + timeout;
         let mut answers = Answers::default();
         let (answer, answered) = sync_channel(wanted.len().max(1));
-        let mut waiting = Vec::new();
+        let (mut waiting, stable) = (Vec::new(), self.stable.clone());
         for (leader, mut partitions) in wanted {
             partitions.sort_by_key(|(which, _)| *which != Which::End);
             let thread = match self.leader(leader) {
@@ -117,7 +126,8 @@ impl Leaders {
             };
             // Still in an earlier call: the circuit is open until that call ends.
             let free = !thread.busy.swap(true, Ordering::AcqRel);
-            let job = Job { handle: Arc::clone(&handle), partitions, deadline, answer: answer.clone() };
+            let (handle, stable) = (Arc::clone(&handle), stable.clone());
+            let job = Job { handle, partitions, stable, deadline, answer: answer.clone() };
             if free && thread.jobs.try_send(job).is_ok() { waiting.push(leader) } else { answers.silent.push(leader) }
         }
         drop(answer);
@@ -158,13 +168,15 @@ impl Leaders {
 }
 
 fn serve(leader: BrokerId, jobs: &Receiver<Job>, busy: &AtomicBool, stop: &Stop) {
+    let mut failing = HashSet::new();
     while !stop.stopped() {
         match jobs.recv_timeout(IDLE_LOOK) {
-            Ok(job) => {
-                call_all(leader, &job, stop);
+            Ok(Job { handle, partitions, stable, deadline, answer }) => {
+                let handles = (&*handle, stable.as_deref());
+                call_all(handles, partitions, deadline, &mut failing, stop, |part| answer.send((leader, part)).is_ok());
                 busy.store(false, Ordering::Release);
                 // Nobody waits for an answer after the deadline.
-                job.answer.send((leader, Part { last: true, ..Part::default() })).ok();
+                answer.send((leader, Part { last: true, ..Part::default() })).ok();
             }
             Err(RecvTimeoutError::Timeout) => {}
             // The collector is gone, and with it the reason to be.
@@ -176,46 +188,90 @@ fn serve(leader: BrokerId, jobs: &Receiver<Job>, busy: &AtomicBool, stop: &Stop)
 }
 
 /// Asks one leader, chunk by chunk. Each answer is handed over by itself, so that a slow call costs only what it asks
-/// for. A partition that fails costs itself only.
-fn call_all(leader: BrokerId, job: &Job, stop: &Stop) {
-    // One list cannot ask twice about a partition: look-ups by timestamp are keyed by partition.
-    let alike = job.partitions.chunk_by(|(one, _), (other, _)| one == other);
-    for chunk in alike.flat_map(|alike| alike.chunks(CHUNK)) {
-        let Some((which, _)) = chunk.first() else { continue };
-        let left = job.deadline.saturating_duration_since(Instant::now());
+/// for. librdkafka gives nothing of a chunk in which one partition fails, nor says which: such a chunk is halved until that
+/// one is alone, and from then on it is asked for apart from the others. So it costs itself only.
+fn call_all(
+    (handle, stable): (&Handle, Option<&Handle>),
+    partitions: Vec<(Which, TopicPartition)>,
+    deadline: Instant,
+    failing: &mut HashSet<TopicPartition>,
+    stop: &Stop,
+    hand_over: impl Fn(Part) -> bool,
+) {
+    let (apart, others): (Vec<_>, Vec<_>) = partitions.into_iter().partition(|(_, asked)| failing.contains(asked));
+    let mut chunks: VecDeque<_> = chunks(&others).chain(chunks(&apart)).collect();
+    let mut halvings = 0;
+    while let Some(chunk) = chunks.pop_front() {
+        let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() || stop.stopped() {
             return;
         }
-        if job.answer.send((leader, call(&job.handle, *which, chunk, left))).is_err() {
+        let handle =
+            if chunk.first().is_some_and(|(which, _)| *which == Which::Stable) { stable } else { Some(handle) };
+        let Some(handle) = handle else { continue };
+        let (mut part, failure) = call(handle, chunk, left);
+        match (failure, chunk) {
+            (None, _) => chunk.iter().for_each(|(_, well)| {
+                failing.remove(well);
+            }),
+            (Some(failure), [_, _, ..]) if failure.of_partition && halvings < MAX_HALVINGS => {
+                halvings += 1;
+                let (one, other) = chunk.split_at(chunk.len() / 2);
+                chunks.push_front(other);
+                chunks.push_front(one);
+            }
+            (Some(failure), _) => {
+                *part.errors.entry(failure.text).or_default() += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+                if let [(_, alone)] = chunk
+                    && failure.of_partition
+                {
+                    if failing.len() >= MAX_FAILING {
+                        // Some may be somebody else's by now.
+                        failing.clear();
+                    }
+                    failing.insert(alone.clone());
+                }
+            }
+        }
+        if !hand_over(part) {
             return;
         }
     }
 }
 
-/// Asks for `which` of all partitions in a chunk.
-fn call(handle: &Handle, which: Which, chunk: &[(Which, TopicPartition)], limit: Duration) -> Part {
+/// What can be asked for in one call: one list cannot ask twice about a partition, since look-ups by timestamp are keyed by
+/// partition.
+fn chunks(partitions: &[(Which, TopicPartition)]) -> impl Iterator<Item = &[(Which, TopicPartition)]> {
+    partitions.chunk_by(|(one, _), (other, _)| one == other).flat_map(|alike| alike.chunks(CHUNK))
+}
+
+/// Asks for the same of all partitions in a chunk.
+fn call(handle: &Handle, chunk: &[(Which, TopicPartition)], limit: Duration) -> (Part, Option<ffi::NoOffsets>) {
     let mut part = Part::default();
+    let Some((which, _)) = chunk.first() else { return (part, None) };
     let mut list = TopicPartitionList::with_capacity(chunk.len());
-    let offset = match which {
-        Which::End => Offset::End,
+    let offset = match *which {
+        // What the end is depends on the handle.
+        Which::End | Which::Stable => Offset::End,
         Which::Start => Offset::Beginning,
         Which::At(time) => Offset::Offset(i64::try_from(time.0).unwrap_or(i64::MAX)),
     };
     for (_, (topic, partition)) in chunk {
         let Ok(partition) = i32::try_from(*partition) else { continue };
-        if let Err(error) = list.add_partition_offset(topic, partition, offset) {
+        // Not `add_partition_offset`, which looks for what it has just added, from the first one on.
+        if let Err(error) = list.add_partition(topic, partition).set_offset(offset) {
             *part.errors.entry(error.to_string()).or_default() += 1;
         }
     }
     if list.count() == 0 {
-        return part;
+        return (part, None);
     }
     part.requests = 1;
-    match handle.offsets_for_times(list, limit) {
-        Ok(list) => take(&mut part, which, &list),
-        Err(error) => *part.errors.entry(short(&error)).or_default() += 1,
+    let failure = ffi::offsets_for_times(handle, &mut list, limit).err();
+    if failure.is_none() {
+        take(&mut part, *which, &list);
     }
-    part
+    (part, failure)
 }
 
 fn take(part: &mut Part, which: Which, list: &TopicPartitionList) {

@@ -1,19 +1,32 @@
-//! The admin calls about groups, which rdkafka does not wrap: list all, describe one, ask for what one committed. And the
-//! token of a handle, and how much of what it says waits to be heard. The only unsafe code of the collector, and all that leaves it is owned and safe.
+//! The admin calls about groups, which rdkafka does not wrap: list all, describe one, ask for what one committed (`event`
+//! reads the answers). And the token of a handle, and how much of what it says waits to be heard. The only unsafe code of
+//! the collector, and all that leaves it is owned and safe.
 //!
-//! A call is sent off and returns at once. Its answer comes to a queue of our own, with the number that the call was
-//! given, at the latest when its timeout is over. The handle is an ordinary one of rdkafka's: whoever uses it must poll
-//! it now and then, since its log, its errors and requests for tokens come that way.
+//! A call is sent off and returns at once. Its answer comes to a queue of our own, with the number that the call was given.
+//! The handle is an ordinary one of rdkafka's: whoever uses it must poll it now and then, since its log, its errors and
+//! requests for tokens come that way.
+//!
+//! librdkafka passes on the error codes of brokers as they are, and rdkafka takes them for values of an enum: one that it
+//! does not know, from a later Kafka or from something else, is undefined behaviour there (printing it ends the process).
+//! So what brokers can put a code into is called, and read, from here, as a number.
 
-#![expect(unsafe_code, reason = "these calls have no safe wrapper in rdkafka, or none that takes all that they do")]
+#![expect(
+    unsafe_code,
+    reason = "calls that rdkafka does not wrap, or wraps with less than they do or with an enum where any number may come"
+)]
 
+mod event;
+
+use self::event::Event;
 use super::{client::Handle, oauth::Token};
 use crate::{model::BrokerId, snapshot::GroupKind};
-use rdkafka::{bindings as sys, consumer::Consumer, error::RDKafkaErrorCode};
+use rdkafka::{
+    TopicPartitionList, bindings as sys, consumer::Consumer, error::RDKafkaErrorCode, metadata::MetadataTopic,
+};
 use std::{
-    ffi::{CStr, CString, c_char},
+    ffi::{CString, c_int},
+    hint,
     ptr::{self, NonNull},
-    slice,
     sync::Arc,
     time::Duration,
 };
@@ -22,6 +35,21 @@ use std::{
 const MAX_TIMEOUT: i32 = 3_600_000;
 
 const NO_ERROR: sys::rd_kafka_resp_err_t = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+
+/// As in [`sys`], but with codes as the numbers that they are in C.
+mod raw {
+    use super::{c_int, sys};
+
+    unsafe extern "C" {
+        pub fn rd_kafka_event_error(event: *mut sys::rd_kafka_event_t) -> c_int;
+        pub fn rd_kafka_error_code(error: *const sys::rd_kafka_error_t) -> c_int;
+        pub fn rd_kafka_offsets_for_times(
+            client: *mut sys::rd_kafka_t,
+            list: *mut sys::rd_kafka_topic_partition_list_t,
+            timeout: c_int,
+        ) -> c_int;
+    }
+}
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +102,48 @@ pub struct Answer {
     pub found: Result<Found, Fault>,
 }
 
+/// Why a list of offsets did not come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoOffsets {
+    /// A broker gave this code for one of the partitions. librdkafka does not say for which, and keeps back the rest.
+    pub of_partition: bool,
+    /// For people.
+    pub text: String,
+}
+
+/// Asks leaders for offsets by time, or for ends or starts, as [`Consumer::offsets_for_times`] does.
+///
+/// # Errors
+/// When a single one of them is not to be had.
+pub fn offsets_for_times(handle: &Handle, list: &mut TopicPartitionList, timeout: Duration) -> Result<(), NoOffsets> {
+    let client = handle.client().native_ptr();
+    // SAFETY: client and list are alive for as long as the call lasts, and the list is nobody else's meanwhile.
+    let code = unsafe { raw::rd_kafka_offsets_for_times(client, list.ptr(), milliseconds(timeout)) };
+    // SAFETY: the list is alive.
+    let partitions = unsafe { list.ptr().as_ref() }.map(elements);
+    for element in partitions.into_iter().flatten() {
+        // SAFETY: the element lives as long as the list.
+        let code = unsafe { code_in(element) };
+        if known(code) == RDKafkaErrorCode::Unknown {
+            // SAFETY: as above; nobody else reads it now.
+            unsafe { (*element).err = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN };
+        }
+    }
+    // Codes of brokers are positive, librdkafka's own are not.
+    if code == 0 { Ok(()) } else { Err(NoOffsets { of_partition: code > 0, text: said(code) }) }
+}
+
+/// The error of a topic in metadata, if it has one.
+pub fn topic_error(topic: &MetadataTopic) -> Option<RDKafkaErrorCode> {
+    const { assert!(size_of::<MetadataTopic>() == size_of::<sys::rd_kafka_metadata_topic>()) };
+    let topic = ptr::from_ref(topic).cast::<sys::rd_kafka_metadata_topic>();
+    // SAFETY: rdkafka makes its topic from librdkafka's by a cast, and it lives as long as this reference.
+    let code = unsafe { &raw const (*topic).err };
+    // SAFETY: as above; an enum of C is an int.
+    let code = unsafe { code.cast::<c_int>().read() };
+    (code != 0).then(|| known(code))
+}
+
 /// A handle, and the queue that its answers come to. Stays on the thread that made it.
 pub struct AdminHandle {
     queue: NonNull<sys::rd_kafka_queue_t>,
@@ -108,12 +178,14 @@ impl AdminHandle {
         Ok(())
     }
 
-    /// Asks a group's coordinator about it.
+    /// Asks a group's coordinator about it. There may be no answer: when librdkafka 2.12 gives up a call for whose
+    /// coordinator it still waits, it ends the process later, once that coordinator is there (its issue 4605: an assertion
+    /// about `eonce->refcnt`). So it is told to wait for longer than the handle lives.
     ///
     /// # Errors
     /// As [`AdminHandle::list_groups`].
-    pub fn describe_group(&self, call: usize, group: &str, timeout: Duration) -> Result<(), Fault> {
-        let (options, name) = (self.options(call, timeout)?, c_text(group)?);
+    pub fn describe_group(&self, call: usize, group: &str) -> Result<(), Fault> {
+        let (options, name) = (self.options(call, Duration::MAX)?, c_text(group)?);
         let mut names = [name.as_ptr()];
         // SAFETY: as for a list; librdkafka copies the names, of which there are as many as it is told.
         unsafe {
@@ -128,16 +200,17 @@ impl AdminHandle {
         Ok(())
     }
 
-    /// Asks a group's coordinator for all that the group committed. Needs a handle with a `group.id`: without one,
-    /// librdkafka 2.12 (and 2.15) follows a null pointer when the broker is not, or no longer, the coordinator.
+    /// Asks a group's coordinator for all that the group committed; as above, there may be no answer. Needs a handle with a
+    /// `group.id`: without one, librdkafka 2.12 (and 2.15) follows a null pointer when the broker is not, or no longer, the
+    /// coordinator.
     ///
     /// # Errors
     /// As [`AdminHandle::list_groups`], and for a handle without a group.
-    pub fn group_offsets(&self, call: usize, group: &str, timeout: Duration) -> Result<(), Fault> {
+    pub fn group_offsets(&self, call: usize, group: &str) -> Result<(), Fault> {
         if !self.has_group {
             return Err(refused("the handle has no group.id"));
         }
-        let (options, name) = (self.options(call, timeout)?, c_text(group)?);
+        let (options, name) = (self.options(call, Duration::MAX)?, c_text(group)?);
         // SAFETY: the name ends with NUL, and librdkafka copies it; no partitions stand for all that were committed.
         let request = unsafe { sys::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), ptr::null()) };
         let request = OffsetsRequest(NonNull::new(request).ok_or_else(|| refused("out of memory"))?);
@@ -262,200 +335,36 @@ impl Drop for OffsetsRequest {
     }
 }
 
-/// An answer as librdkafka keeps it. What is read from it lives as long as it does, so all is copied out.
-struct Event(NonNull<sys::rd_kafka_event_t>);
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        // SAFETY: it is ours, and nothing borrowed from it is left.
-        unsafe { sys::rd_kafka_event_destroy(self.0.as_ptr()) };
-    }
+/// The elements of a list, in which codes may be anything.
+fn elements(list: &sys::rd_kafka_topic_partition_list_t) -> impl Iterator<Item = *mut sys::rd_kafka_topic_partition_t> {
+    let count = if list.elems.is_null() { 0 } else { usize::try_from(list.cnt).unwrap_or(0) };
+    let first = list.elems;
+    (0..count).map(move |index| first.wrapping_add(index))
 }
 
-impl Event {
-    fn found(&self) -> Result<Found, Fault> {
-        let event = self.0.as_ptr();
-        // SAFETY: the event is ours.
-        let code = unsafe { sys::rd_kafka_event_error(event) };
-        if code != NO_ERROR {
-            // SAFETY: the event is ours.
-            let text = unsafe { sys::rd_kafka_event_error_string(event) };
-            // SAFETY: librdkafka's texts end with NUL; this one lives as long as the event.
-            let text = unsafe { text_of(text) };
-            return Err(Fault { code: code.into(), text });
-        }
-        // SAFETY: the event is ours.
-        match unsafe { sys::rd_kafka_event_type(event) } {
-            sys::RD_KAFKA_EVENT_LISTCONSUMERGROUPS_RESULT => Ok(self.groups()),
-            sys::RD_KAFKA_EVENT_DESCRIBECONSUMERGROUPS_RESULT => self.description().map(Found::Description),
-            sys::RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT => self.offsets().map(Found::Offsets),
-            _ => Err(refused("an answer to no call of ours")),
-        }
-    }
-
-    /// Of a list of groups.
-    fn groups(&self) -> Found {
-        // SAFETY: the event is of this type and without an error, so it has a result.
-        let result = unsafe { sys::rd_kafka_event_ListConsumerGroups_result(self.0.as_ptr()) };
-        let mut count = 0;
-        // SAFETY: the result lives as long as the event; the count is written.
-        let first = unsafe { sys::rd_kafka_ListConsumerGroups_result_valid(result, &raw mut count) };
-        // SAFETY: librdkafka counted them.
-        let listed = unsafe { Self::array(self, first, count) };
-        let groups = listed.iter().map(|group| {
-            // SAFETY: the element lives as long as the event.
-            let name = unsafe { sys::rd_kafka_ConsumerGroupListing_group_id(*group) };
-            // SAFETY: as above.
-            let state = unsafe { sys::rd_kafka_ConsumerGroupListing_state(*group) };
-            // SAFETY: as above.
-            let kind = unsafe { sys::rd_kafka_ConsumerGroupListing_type(*group) };
-            // SAFETY: as above.
-            let simple = unsafe { sys::rd_kafka_ConsumerGroupListing_is_simple_consumer_group(*group) };
-            // SAFETY: the name ends with NUL and lives as long as the event.
-            let group = unsafe { text_of(name) };
-            let kind = match kind {
-                sys::rd_kafka_consumer_group_type_t::RD_KAFKA_CONSUMER_GROUP_TYPE_CONSUMER => GroupKind::Consumer,
-                _ => GroupKind::Classic,
-            };
-            Listed { group, kind, simple: simple != 0, state: state_name(state) }
-        });
-        let groups = groups.collect();
-        // SAFETY: the result lives as long as the event; the count is written.
-        let first = unsafe { sys::rd_kafka_ListConsumerGroups_result_errors(result, &raw mut count) };
-        // SAFETY: librdkafka counted them.
-        let errors = unsafe { Self::array(self, first, count) };
-        // SAFETY: each error lives as long as the event.
-        let faults = errors.iter().filter_map(|error| unsafe { fault_of(*error) }).collect();
-        Found::Groups(groups, faults)
-    }
-
-    /// Of one described group.
-    fn description(&self) -> Result<Description, Fault> {
-        // SAFETY: the event is of this type and without an error, so it has a result.
-        let result = unsafe { sys::rd_kafka_event_DescribeConsumerGroups_result(self.0.as_ptr()) };
-        let mut count = 0;
-        // SAFETY: the result lives as long as the event; the count is written.
-        let first = unsafe { sys::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count) };
-        // SAFETY: librdkafka counted them.
-        let described = unsafe { Self::array(self, first, count) };
-        let group = *described.first().ok_or_else(|| refused("nothing was described"))?;
-        // SAFETY: the element lives as long as the event.
-        let error = unsafe { sys::rd_kafka_ConsumerGroupDescription_error(group) };
-        // SAFETY: as above.
-        if let Some(fault) = unsafe { fault_of(error) } {
-            return Err(fault);
-        }
-        // SAFETY: as above.
-        let members = unsafe { sys::rd_kafka_ConsumerGroupDescription_member_count(group) };
-        // SAFETY: as above.
-        let node = unsafe { sys::rd_kafka_ConsumerGroupDescription_coordinator(group) };
-        let coordinator = if node.is_null() {
-            None
-        } else {
-            // SAFETY: it is not null, and lives as long as the event.
-            Some(unsafe { sys::rd_kafka_Node_id(node) })
-        };
-        Ok(Description {
-            members: u32::try_from(members).unwrap_or(u32::MAX),
-            coordinator: coordinator.filter(|id| *id >= 0).map(BrokerId),
-        })
-    }
-
-    /// Of one group's offsets. Only what is not negative is an offset; a partition with an error spoils the answer, since
-    /// it would look like one that was never committed.
-    fn offsets(&self) -> Result<Vec<(String, u32, i64)>, Fault> {
-        // SAFETY: the event is of this type and without an error, so it has a result.
-        let result = unsafe { sys::rd_kafka_event_ListConsumerGroupOffsets_result(self.0.as_ptr()) };
-        let mut count = 0;
-        // SAFETY: the result lives as long as the event; the count is written.
-        let first = unsafe { sys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count) };
-        // SAFETY: librdkafka counted them.
-        let groups = unsafe { Self::array(self, first, count) };
-        let group = *groups.first().ok_or_else(|| refused("no group came back"))?;
-        // SAFETY: the element lives as long as the event.
-        let error = unsafe { sys::rd_kafka_group_result_error(group) };
-        // SAFETY: as above.
-        if let Some(fault) = unsafe { fault_of(error) } {
-            return Err(fault);
-        }
-        // SAFETY: as above.
-        let list = unsafe { sys::rd_kafka_group_result_partitions(group) };
-        // SAFETY: it is null, or points to a list that lives as long as the event.
-        let Some(list) = (unsafe { list.as_ref() }) else { return Ok(Vec::new()) };
-        let count = usize::try_from(list.cnt).unwrap_or(0);
-        if count == 0 || list.elems.is_null() {
-            return Ok(Vec::new());
-        }
-        // SAFETY: a list has that many elements.
-        let elements = unsafe { slice::from_raw_parts(list.elems, count) };
-        let mut offsets = Vec::with_capacity(count);
-        for element in elements {
-            if element.err != NO_ERROR {
-                let code = RDKafkaErrorCode::from(element.err);
-                return Err(Fault { code, text: format!("a partition's offset cannot be had: {code}") });
-            }
-            let Ok(partition) = u32::try_from(element.partition) else { continue };
-            if element.offset >= 0 {
-                // SAFETY: the topic's name ends with NUL and lives as long as the event.
-                let topic = unsafe { text_of(element.topic) };
-                offsets.push((topic, partition, element.offset));
-            }
-        }
-        Ok(offsets)
-    }
-
-    /// An array of pointers inside this event.
-    ///
-    /// # Safety
-    /// `first` is null, or there are `count` elements, which live as long as the event.
-    unsafe fn array<T>(_event: &Self, first: *mut *const T, count: usize) -> &[*const T] {
-        if first.is_null() || count == 0 {
-            return &[];
-        }
-        // SAFETY: see above.
-        unsafe { slice::from_raw_parts(first.cast_const(), count) }
-    }
-}
-
-/// A copy of one of librdkafka's texts.
+/// The code in an element of a list.
 ///
 /// # Safety
-/// `text` is null, or ends with NUL and lives until this returns.
-unsafe fn text_of(text: *const c_char) -> String {
-    if text.is_null() {
-        return String::new();
-    }
+/// The element is alive.
+unsafe fn code_in(element: *const sys::rd_kafka_topic_partition_t) -> c_int {
     // SAFETY: see above.
-    let text = unsafe { CStr::from_ptr(text) };
-    text.to_string_lossy().into_owned()
+    let code = unsafe { &raw const (*element).err };
+    // SAFETY: see above; an enum of C is an int.
+    unsafe { code.cast::<c_int>().read() }
 }
 
-/// A copy of one of librdkafka's errors, if it is one.
-///
-/// # Safety
-/// `error` is null, or lives until this returns.
-unsafe fn fault_of(error: *const sys::rd_kafka_error_t) -> Option<Fault> {
-    if error.is_null() {
-        return None;
-    }
-    // SAFETY: see above.
-    let code = unsafe { sys::rd_kafka_error_code(error) };
-    // SAFETY: see above.
-    let text = unsafe { sys::rd_kafka_error_string(error) };
-    // SAFETY: the text ends with NUL and lives as long as the error.
-    let text = unsafe { text_of(text) };
-    (code != NO_ERROR).then(|| Fault { code: code.into(), text })
+/// A code as rdkafka has it; `Unknown` where it has none.
+fn known(code: c_int) -> RDKafkaErrorCode {
+    // rdkafka declares the same functions with an enum: not to let an optimizer conclude that there is nothing else.
+    let code = hint::black_box(code);
+    sys::rd_kafka_resp_err_t::try_from(code).map_or(RDKafkaErrorCode::Unknown, RDKafkaErrorCode::from)
 }
 
-fn state_name(state: sys::rd_kafka_consumer_group_state_t) -> &'static str {
-    use sys::rd_kafka_consumer_group_state_t as State;
-    match state {
-        State::RD_KAFKA_CONSUMER_GROUP_STATE_PREPARING_REBALANCE => "PreparingRebalance",
-        State::RD_KAFKA_CONSUMER_GROUP_STATE_COMPLETING_REBALANCE => "CompletingRebalance",
-        State::RD_KAFKA_CONSUMER_GROUP_STATE_STABLE => "Stable",
-        State::RD_KAFKA_CONSUMER_GROUP_STATE_DEAD => "Dead",
-        State::RD_KAFKA_CONSUMER_GROUP_STATE_EMPTY => "Empty",
-        _ => "Unknown",
+/// A code for people.
+fn said(code: c_int) -> String {
+    match known(code) {
+        RDKafkaErrorCode::Unknown => format!("error {code}, which librdkafka does not know"),
+        known => known.to_string(),
     }
 }
 
@@ -489,7 +398,8 @@ mod tests {
     fn calls_are_answered_under_their_numbers() {
         let mock = MockCluster::new(1).expect("mock cluster");
         let config = config_for_tests(&mock.bootstrap_servers());
-        let admin = AdminHandle::new(Arc::new(client::admin(&config).expect("handle"))).expect("queue");
+        let admin =
+            AdminHandle::new(Arc::new(client::admin(&config, &Arc::default()).expect("handle"))).expect("queue");
         assert_eq!(admin.next(Duration::ZERO), None);
         // The mock cannot list groups, and says so broker by broker.
         admin.list_groups(7, LIMIT).expect("sent");
@@ -497,18 +407,29 @@ mod tests {
         assert!(groups.is_empty());
         assert_eq!(faults.iter().map(|fault| fault.code).collect::<Vec<_>>(), [RDKafkaErrorCode::UnsupportedFeature]);
         // Nor describe one.
-        admin.describe_group(8, "a", LIMIT).expect("sent");
+        admin.describe_group(8, "a").expect("sent");
         assert!(answer(&admin, 8).is_err());
-        admin.group_offsets(usize::MAX, "a", LIMIT).expect("sent");
+        admin.group_offsets(usize::MAX, "a").expect("sent");
         assert_eq!(answer(&admin, usize::MAX), Ok(Found::Offsets(Vec::new())));
-        assert!(admin.group_offsets(9, "a\0b", LIMIT).is_err());
+        assert!(admin.group_offsets(9, "a\0b").is_err());
+    }
+
+    #[test]
+    fn a_code_that_nobody_knows_is_unknown() {
+        for code in [999, 10_000, i32::from(i16::MIN), c_int::MAX, c_int::MIN, -201, 131, 120] {
+            assert_eq!(known(code), RDKafkaErrorCode::Unknown, "{code}");
+            assert!(said(code).contains(&code.to_string()));
+        }
+        assert_eq!((known(16), known(-185)), (RDKafkaErrorCode::NotCoordinator, RDKafkaErrorCode::OperationTimedOut));
+        assert!(said(16).contains("NotCoordinator"));
     }
 
     #[test]
     fn without_a_group_of_its_own_a_handle_asks_for_no_offsets() {
         let config = config_for_tests("127.0.0.1:1");
-        let admin = AdminHandle::new(Arc::new(client::requests(&config).expect("handle"))).expect("queue");
-        assert!(admin.group_offsets(1, "a", LIMIT).expect_err("refused").text.contains("group.id"));
+        let admin =
+            AdminHandle::new(Arc::new(client::requests(&config, &Arc::default()).expect("handle"))).expect("queue");
+        assert!(admin.group_offsets(1, "a").expect_err("refused").text.contains("group.id"));
         // Calls that nobody waits for are no harm.
         admin.list_groups(2, LIMIT).expect("sent");
     }

@@ -7,8 +7,10 @@ use super::{
     cluster::{Cluster, OFFSETS_TOPIC},
     collector::{Collector, as_f64},
     ends::{TopicPartition, Which},
+    ffi,
+    held::{self, Held},
     offsets::GroupCommits,
-    polls::{Order, overlay},
+    polls::{Order, Round, overlay},
     reader::{self, ReadError},
     source::{Seen, Source},
 };
@@ -16,7 +18,7 @@ use crate::{
     model::{BrokerId, families},
     snapshot::Asked,
 };
-use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode, metadata::MetadataTopic};
+use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -32,6 +34,12 @@ pub(super) struct Gathered {
     pub(super) led: BTreeSet<u32>,
     /// Those of them that were read to their end.
     pub(super) caught_up: BTreeSet<u32>,
+    /// Those of them that hold more than is kept.
+    pub(super) full: BTreeSet<u32>,
+    /// Partitions of ours that are too long to be read.
+    pub(super) long: BTreeSet<u32>,
+    /// Partitions that could not be read on, and whose groups were asked for instead.
+    pub(super) held: Held,
     /// Where groups were asked one by one: what is not known of them.
     pub(super) asked: Option<Asked>,
     /// Why groups are missing until the first whole round or the end of the replay.
@@ -48,6 +56,7 @@ impl Collector {
         let now = Instant::now();
         let from_topic = self.chooser.tries_topic(now).then(|| self.read_topic(cluster, beside, started));
         if let Some(gathered) = &from_topic {
+            self.leave_too_long(&gathered.led);
             let seen = self.seen(cluster, gathered);
             if self.chooser.saw(seen, now) {
                 if let (Source::Admin, Some(error)) = (self.chooser.source(), &gathered.error) {
@@ -75,28 +84,51 @@ impl Collector {
 
     fn read_topic(&self, cluster: &Cluster, beside: Option<BrokerId>, started: Instant) -> Gathered {
         let missing = self.why_no_offsets_topic(cluster, started);
-        let followed = followed(cluster, beside);
+        let (long, followed): (BTreeSet<u32>, BTreeSet<u32>) =
+            followed(cluster, beside).into_iter().partition(|partition| self.too_long.contains(partition));
+        let long = long.into_iter().filter(|partition| is_ours(cluster, beside, *partition)).collect();
         // What was read of a partition is kept while it has no leader, and says nothing meanwhile.
         let has_leader = |partition: &u32| cluster.leader(OFFSETS_TOPIC, *partition).is_some();
         let led: BTreeSet<u32> = followed.iter().copied().filter(has_leader).collect();
-        let (mut groups, caught_up, error) = self.commits(&followed, &led);
-        let mut error = missing.or(error);
+        let mut gathered = Gathered { long, ..self.commits(&followed, &led) };
+        self.ask_held(cluster, beside, &mut gathered);
+        let mut error = missing.or(gathered.error.take());
         let states = self.polls.lock().states.clone();
         if let Some(states) = states.filter(|states| states.cluster == self.cluster_number) {
             // One list may fail.
             if states.at.elapsed() < LIST_INTERVAL * 2 {
-                overlay(&mut groups, &states);
+                overlay(&mut gathered.groups, &states);
             }
             // A topic that came into being after the list would be in this cycle's metadata.
             if states.any && states.at < started && !cluster.topics.contains_key(OFFSETS_TOPIC) {
                 error = error.or_else(|| Some(reader::hidden()));
             }
         }
-        let unread = led.difference(&caught_up).count();
+        let unread = led.difference(&gathered.caught_up).count();
         let replaying = (unread > 0).then(|| {
             format!("reading {OFFSETS_TOPIC}: {unread} of {} partitions not read to their end yet", led.len())
         });
-        Gathered { groups, led, caught_up, replaying, error, ..Gathered::default() }
+        gathered.led = led.union(&gathered.long).copied().collect();
+        gathered.caught_up.extend(&gathered.held.asked);
+        Gathered { replaying, error, ..gathered }
+    }
+
+    /// What takes too many records to be read to its end is left, for good: it would not be shorter next time.
+    fn leave_too_long(&mut self, led: &BTreeSet<u32>) {
+        let most = self.config.replay_max_records;
+        let state = self.shared.lock();
+        let long: Vec<u32> =
+            led.iter().copied().filter(|partition| state.offsets.is_longer(*partition, most)).collect();
+        drop(state);
+        for partition in long {
+            if self.too_long.insert(partition) {
+                tracing::warn!(
+                    partition,
+                    "this partition of {OFFSETS_TOPIC} has more than {most} records (kafka.replay_max_records): it is not \
+                     read, and its groups are asked for one by one"
+                );
+            }
+        }
     }
 
     /// What came of trying to read the topic?
@@ -113,11 +145,27 @@ impl Collector {
         }
     }
 
+    /// Takes what groups of held up partitions said, as far as they were asked.
+    fn ask_held(&self, cluster: &Cluster, beside: Option<BrokerId>, gathered: &mut Gathered) {
+        if let Some(round) = self.round(beside).filter(|round| round.ended.elapsed() <= round.keep) {
+            let partitions = cluster.topics.get(OFFSETS_TOPIC).map_or(0, BTreeMap::len);
+            gathered.held = held::merge(&mut gathered.groups, &self.held, partitions, &round);
+        }
+    }
+
+    /// What the poller found out last, if that is about what we answer for.
+    fn round(&self, beside: Option<BrokerId>) -> Option<Arc<Round>> {
+        let round = self.polls.lock().round.clone();
+        round.filter(|round| round.beside == beside && round.cluster == self.cluster_number)
+    }
+
     /// Tells the poller what is wanted of it.
-    fn order(&self, cluster: &Cluster, beside: Option<BrokerId>) {
+    pub(super) fn order(&self, cluster: &Cluster, beside: Option<BrokerId>) {
         let partitions = cluster.topics.get(OFFSETS_TOPIC).into_iter().flatten();
+        let offsets = self.chooser.source() == Source::Admin;
         let order = Order {
-            offsets: self.chooser.source() == Source::Admin,
+            offsets,
+            held: if offsets { BTreeSet::new() } else { self.held.clone() },
             beside,
             brokers: cluster.brokers.iter().map(|broker| broker.id).collect(),
             leaders: partitions.map(|(_, partition)| partition.leader).collect(),
@@ -132,8 +180,7 @@ impl Collector {
     fn take_round(&self, beside: Option<BrokerId>) -> Gathered {
         let note = (self.config.offsets == OffsetsSource::Auto)
             .then(|| format!("groups are asked one by one, since this agent is {}", reader::unreadable().text));
-        let round = self.polls.lock().round.clone();
-        let Some(round) = round.filter(|round| round.beside == beside && round.cluster == self.cluster_number) else {
+        let Some(round) = self.round(beside).filter(|round| round.whole) else {
             let replaying = Some("asking for groups and what they committed".to_owned());
             return Gathered { asked: Some(Asked::default()), replaying, note, ..Gathered::default() };
         };
@@ -162,7 +209,7 @@ impl Collector {
         self.metrics.count(&families::KAFKA_REQUESTS, &["Metadata"]);
         let code = self.requests.fetch_metadata(Some(OFFSETS_TOPIC), left).map(|metadata| {
             let topic = metadata.topics().iter().find(|topic| topic.name() == OFFSETS_TOPIC);
-            topic.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from)
+            topic.and_then(ffi::topic_error)
         });
         let why = match code {
             Ok(Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => return None,
@@ -176,24 +223,25 @@ impl Collector {
     }
 
     /// Tells the reader what to follow, and copies out what it has read. Of the partitions that have a leader: those
-    /// that were read to their end.
-    fn commits(
-        &self,
-        followed: &BTreeSet<u32>,
-        led: &BTreeSet<u32>,
-    ) -> (Vec<GroupCommits>, BTreeSet<u32>, Option<ReadError>) {
+    /// that were read to their end, and those that hold too much.
+    fn commits(&self, followed: &BTreeSet<u32>, led: &BTreeSet<u32>) -> Gathered {
         let mut state = self.shared.lock();
         if state.follow != *followed {
             state.follow.clone_from(followed);
         }
         if state.reset {
             // What was read is another cluster's, until the reader has thrown it away.
-            return (Vec::new(), BTreeSet::new(), None);
+            return Gathered::default();
         }
         let groups =
             state.offsets.groups(|group| self.config.groups.wants(group), |topic| self.config.topics.wants(topic));
-        let caught_up = led.iter().copied().filter(|partition| state.offsets.caught_up(*partition)).collect();
-        (groups, caught_up, state.error.clone().filter(|_| !led.is_empty()))
+        Gathered {
+            groups,
+            caught_up: led.iter().copied().filter(|partition| state.offsets.caught_up(*partition)).collect(),
+            full: led.iter().copied().filter(|partition| state.offsets.overflowed(*partition)).collect(),
+            error: state.error.clone().filter(|_| !led.is_empty()),
+            ..Gathered::default()
+        }
     }
 
     pub(super) fn self_report(
@@ -216,14 +264,22 @@ impl Collector {
         let topic: Arc<str> = OFFSETS_TOPIC.into();
         let behind: i64 = led
             .iter()
-            .filter(|partition| !state.offsets.at_end(**partition))
+            .filter(|partition| !state.offsets.at_end(**partition) && !self.too_long.contains(*partition))
             .filter_map(|partition| {
                 let end = offsets.get(&(Which::End, (Arc::clone(&topic), *partition)))?;
                 Some(end.saturating_sub(state.offsets.position(*partition).unwrap_or(0)).max(0))
             })
             .fold(0, i64::saturating_add);
         self.metrics.set(&families::OFFSETS_READER_BEHIND, &[], as_f64(behind));
+        self.metrics.set(&families::OFFSETS_RECORDS_READ, &[], as_f64(state.records));
+        self.metrics.set(&families::OFFSETS_BYTES_READ, &[], as_f64(state.bytes));
     }
+}
+
+/// Does our broker lead that partition of `__consumer_offsets`, or do we answer for all that are led?
+pub(super) fn is_ours(cluster: &Cluster, beside: Option<BrokerId>, partition: u32) -> bool {
+    let leader = cluster.leader(OFFSETS_TOPIC, partition);
+    leader.is_some() && (beside.is_none() || leader == beside)
 }
 
 /// The partitions of `__consumer_offsets` that our broker replicates; without a broker of ours, all. One that has no

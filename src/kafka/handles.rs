@@ -37,6 +37,7 @@ const LOCATIONS: [&str; 5] =
 /// See the module.
 pub struct Handles {
     config: Config,
+    metrics: Arc<SelfMetrics>,
     /// `None`: no token is needed.
     tokens: Option<Keeper>,
     /// Files that handles were made of.
@@ -61,7 +62,7 @@ impl Handles {
     ///
     /// # Errors
     /// When a property cannot be read or is refused.
-    pub fn new(config: Config) -> Result<Self, ClientError> {
+    pub fn new(config: Config, metrics: Arc<SelfMetrics>) -> Result<Self, ClientError> {
         let value = |name: &str| client::property(&config, name);
         let protocol = value("security.protocol")?.unwrap_or_default().to_ascii_lowercase();
         let mechanism = value("sasl.mechanisms")?.map_or_else(|| value("sasl.mechanism"), |value| Ok(Some(value)))?;
@@ -74,7 +75,7 @@ impl Handles {
         let files = files_of(&config);
         // Before the handle is made: of a change in between comes a handle too many, and not one too few.
         let changes = Mutex::new(Changes::new(look(&files)));
-        let requests = Arc::new(client::requests(&config)?);
+        let requests = Arc::new(client::requests(&config, &metrics)?);
         if let Some(tokens) = &tokens {
             tokens.adopt(&requests);
         }
@@ -86,6 +87,7 @@ impl Handles {
             generation: AtomicU64::new(0),
             diagnosis: protocol.ends_with("ssl").then(Mutex::default),
             config,
+            metrics,
         })
     }
 
@@ -104,7 +106,7 @@ impl Handles {
     /// # Errors
     /// As [`Handles::new`].
     pub fn reader(&self, pace: Pace) -> Result<Arc<Handle>, ClientError> {
-        client::reader(&self.config, pace).map(|handle| self.adopted(handle))
+        client::reader(&self.config, pace, &self.metrics).map(|handle| self.adopted(handle))
     }
 
     /// A handle that asks for groups one by one.
@@ -112,7 +114,15 @@ impl Handles {
     /// # Errors
     /// As [`Handles::new`].
     pub fn admin(&self) -> Result<Arc<Handle>, ClientError> {
-        client::admin(&self.config).map(|handle| self.adopted(handle))
+        client::admin(&self.config, &self.metrics).map(|handle| self.adopted(handle))
+    }
+
+    /// A handle for last stable offsets.
+    ///
+    /// # Errors
+    /// As [`Handles::new`].
+    pub fn last_stable(&self) -> Result<Arc<Handle>, ClientError> {
+        client::last_stable(&self.config, &self.metrics).map(|handle| self.adopted(handle))
     }
 
     fn adopted(&self, handle: Handle) -> Arc<Handle> {
@@ -154,12 +164,12 @@ impl Handles {
     }
 
     /// The thread: takes care of all this until told to stop.
-    pub fn care(&self, metrics: &SelfMetrics, stop: &Stop) {
+    pub fn care(&self, stop: &Stop) {
         let mut look_at = Instant::now() + LOOK_INTERVAL;
         while !stop.stopped() {
-            let token_in = self.tokens.as_ref().map(|tokens| tokens.turn(&self.config, metrics, stop));
+            let token_in = self.tokens.as_ref().map(|tokens| tokens.turn(&self.config, &self.metrics, stop));
             if Instant::now() >= look_at {
-                self.look_at_files(metrics);
+                self.look_at_files();
                 self.look_at_certificate();
                 look_at = Instant::now() + LOOK_INTERVAL;
             }
@@ -168,24 +178,24 @@ impl Handles {
         }
     }
 
-    fn look_at_files(&self, metrics: &SelfMetrics) {
+    fn look_at_files(&self) {
         if !locked(&self.changes).see(look(&self.files)) {
             return;
         }
-        let renewed = client::requests(&self.config).map(|handle| self.adopted(handle));
+        let renewed = client::requests(&self.config, &self.metrics).map(|handle| self.adopted(handle));
         let mut changes = locked(&self.changes);
         match renewed {
             Ok(handle) => {
                 *locked(&self.requests) = handle;
                 self.generation.fetch_add(1, Ordering::AcqRel);
                 changes.used();
-                metrics.count(&families::KAFKA_SECRETS_RELOADS, &["loaded"]);
+                self.metrics.count(&families::KAFKA_SECRETS_RELOADS, &["loaded"]);
                 tracing::info!("a file with a secret or certificate changed: connections to Kafka are made anew");
             }
             // The old connections stand as long as brokers let them.
             Err(error) => {
                 if changes.refused() {
-                    metrics.count(&families::KAFKA_SECRETS_RELOADS, &["refused"]);
+                    self.metrics.count(&families::KAFKA_SECRETS_RELOADS, &["refused"]);
                     let error = error.with_cause();
                     tracing::warn!(
                         %error,
@@ -281,7 +291,7 @@ mod tests {
     fn handles(properties: &[(&str, Secret)]) -> Handles {
         let mut config = config_for_tests("127.0.0.1:1");
         config.properties = properties.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        Handles::new(config).expect("handles")
+        Handles::new(config, Arc::default()).expect("handles")
     }
 
     fn inline(text: &str) -> Secret {
@@ -312,7 +322,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let password = dir.path().join("password");
         fs::write(&password, "first").unwrap();
-        let metrics = SelfMetrics::default();
         let handles = handles(&[
             ("security.protocol", inline("SASL_PLAINTEXT")),
             ("sasl.mechanism", inline("PLAIN")),
@@ -321,19 +330,19 @@ mod tests {
         ]);
         assert!(handles.need_care());
         let first = handles.requests();
-        handles.look_at_files(&metrics);
+        handles.look_at_files();
         assert_eq!(handles.generation(), 0);
         fs::write(&password, "second").unwrap();
-        handles.look_at_files(&metrics);
+        handles.look_at_files();
         assert_eq!(handles.generation(), 0, "seen once only");
-        handles.look_at_files(&metrics);
+        handles.look_at_files();
         assert_eq!(handles.generation(), 1);
         assert!(!Arc::ptr_eq(&first, &handles.requests()));
-        assert_eq!(metrics.value(&families::KAFKA_SECRETS_RELOADS, &["loaded"]), Some(1.0));
+        assert_eq!(handles.metrics.value(&families::KAFKA_SECRETS_RELOADS, &["loaded"]), Some(1.0));
         // A file that is too large cannot be read: it counts as gone, and the handles of before go on.
         fs::write(&password, vec![b'x'; 1 << 20]).unwrap();
-        handles.look_at_files(&metrics);
-        handles.look_at_files(&metrics);
+        handles.look_at_files();
+        handles.look_at_files();
         assert_eq!(handles.generation(), 1);
     }
 
@@ -342,17 +351,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ca = dir.path().join("ca.pem");
         let path = inline(&ca.display().to_string());
-        let metrics = SelfMetrics::default();
         // Without TLS nothing is read, so that anything is a file to begin with.
         fs::write(&ca, "first").unwrap();
         let mut handles = handles(&[("ssl.ca.location", path)]);
         handles.config.properties.insert("security.protocol".to_owned(), inline("SSL"));
         fs::write(&ca, "no certificate").unwrap();
         for _ in 0..3 {
-            handles.look_at_files(&metrics);
+            handles.look_at_files();
         }
         assert_eq!(handles.generation(), 0);
-        assert_eq!(metrics.value(&families::KAFKA_SECRETS_RELOADS, &["refused"]), Some(1.0));
+        assert_eq!(handles.metrics.value(&families::KAFKA_SECRETS_RELOADS, &["refused"]), Some(1.0));
     }
 
     #[test]

@@ -12,9 +12,13 @@ mod ffi;
 mod freshness;
 mod gather;
 mod handles;
+mod held;
 mod hints;
+mod kinds;
+mod names;
 mod oauth;
 mod offsets;
+mod phases;
 mod polled;
 mod polls;
 mod produced;
@@ -23,19 +27,21 @@ mod reader;
 mod records;
 mod seeds;
 mod source;
+mod stable;
 mod tls;
 mod tokens;
 mod vanished;
 mod view;
 
 pub use admin::{KEEP_INTERVALS, LIST_INTERVAL, MAX_IN_FLIGHT, SILENT_AFTER};
-pub use bounds::{READER_STALE_INTERVALS, READER_STALE_LEAST, START_INTERVAL};
+pub use bounds::{HELD_UP, READER_STALE_INTERVALS, READER_STALE_LEAST, START_INTERVAL};
 pub use client::{ClientError, MAX_ERROR_TEXT, MAX_SECRET_FILE};
 pub use collector::{EMPTY_BELIEVED_INTERVALS, RETRY_INTERVAL, STARTUP_INTERVAL, StartError, start};
 pub use ends::CHUNK;
 pub use freshness::RECHECK_AFTER;
 pub use handles::{DIAGNOSIS_MEMORY, LOOK_INTERVAL};
 pub use oauth::LONGEST_LIFE;
+pub use offsets::MAX_ENTRIES;
 pub use polled::DESCRIBE_INTERVAL;
 pub use properties::problems as property_problems;
 pub use source::{TOPIC_RETRY, TOPIC_TRY};
@@ -100,6 +106,9 @@ pub struct Config {
     pub broker_id: Option<i32>,
     /// Where groups come from.
     pub offsets: OffsetsSource,
+    /// A partition of `__consumer_offsets` that was not read to its end by so many records is not read: its groups are
+    /// asked for one by one.
+    pub replay_max_records: u64,
     /// Distance between two cycles.
     pub interval: Duration,
     /// Longest wait for any answer; less than `interval`.
@@ -122,6 +131,7 @@ fn config_for_tests(bootstrap_servers: &str) -> Config {
         scope: Scope::Broker,
         broker_id: None,
         offsets: OffsetsSource::Auto,
+        replay_max_records: 1_000_000,
         interval: Duration::from_secs(5),
         timeout: Duration::from_secs(4),
         groups: all(),

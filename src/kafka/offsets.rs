@@ -1,18 +1,48 @@
 //! What the records of `__consumer_offsets` add up to: per partition of it, the groups and their commits.
 //! Pure: does not know how records arrive.
 
+mod partition;
+
 use super::{
     freshness::Progress,
-    records::{self, Key, RecordError},
+    names::Names,
+    records::{self, RecordError},
 };
 use crate::{
     model::{BrokerId, Timestamp},
     snapshot::GroupKind,
 };
+use partition::OffsetsPartition;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
+
+/// Groups, members and commits that are kept of all partitions together. Beyond, no new ones are taken.
+pub const MAX_ENTRIES: usize = 5_000_000;
+
+/// Why a record was passed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Skipped {
+    /// It cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] RecordError),
+    /// There is no room for what it tells of.
+    #[error("there are {MAX_ENTRIES} groups, members and commits already")]
+    Limit,
+}
+
+impl Skipped {
+    /// Short, for a label.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Unreadable(RecordError::Truncated) => "truncated",
+            Self::Unreadable(RecordError::NotUtf8) => "not_utf8",
+            Self::Unreadable(RecordError::UnknownVersion) => "unknown_version",
+            Self::Limit => "limit",
+        }
+    }
+}
 
 /// A commit as we keep it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,41 +78,21 @@ pub struct GroupCommits {
 }
 
 /// All that was read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Offsets {
     partitions: BTreeMap<u32, OffsetsPartition>,
-    topics: HashSet<Arc<str>>,
+    topics: Names,
     states_read: u64,
+    /// Of all partitions.
+    entries: usize,
+    limit: usize,
 }
 
-#[derive(Debug, Default)]
-struct OffsetsPartition {
-    /// The next offset that we will read; `None` before the first record.
-    position: Option<i64>,
-    caught_up: bool,
-    /// How often the end was reached.
-    ends_reached: u64,
-    /// No record came since the end was last reached.
-    at_end: bool,
-    groups: HashMap<Arc<str>, GroupRecords>,
-}
-
-#[derive(Debug, Default)]
-struct GroupRecords {
-    classic: Option<Classic>,
-    state_number: u64,
-    consumer_epoch: Option<i32>,
-    target_epoch: Option<i32>,
-    /// KIP-848 members, with the epoch each has reached.
-    members: HashMap<Box<str>, Option<i32>>,
-    commits: BTreeMap<Arc<str>, BTreeMap<u32, KeptCommit>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Classic {
-    Read(records::ClassicGroup),
-    /// There is one, and it cannot be read.
-    Unreadable,
+impl Default for Offsets {
+    fn default() -> Self {
+        let (partitions, topics) = (BTreeMap::new(), Names::default());
+        Self { partitions, topics, states_read: 0, entries: 0, limit: MAX_ENTRIES }
+    }
 }
 
 impl Offsets {
@@ -92,6 +102,7 @@ impl Offsets {
         for partition in partitions {
             self.partitions.entry(*partition).or_default();
         }
+        self.entries = self.partitions.values().map(|partition| partition.entries).fold(0, usize::saturating_add);
     }
 
     /// Where to go on reading a partition; `None` = from its beginning.
@@ -102,6 +113,18 @@ impl Offsets {
     /// Was a partition read to its end at least once since it is followed?
     pub fn caught_up(&self, partition: u32) -> bool {
         self.partitions.get(&partition).is_some_and(|partition| partition.caught_up)
+    }
+
+    /// The partition that a group has records in.
+    pub fn partition_of(&self, group: &str) -> Option<u32> {
+        let mut partitions = self.partitions.iter();
+        partitions.find(|(_, partition)| partition.groups.contains_key(group)).map(|(number, _)| *number)
+    }
+
+    /// Has a partition more records than that? Known only of those that were read without reaching the end: offsets say
+    /// nothing of it, since compaction leaves gaps.
+    pub fn is_longer(&self, partition: u32, than: u64) -> bool {
+        self.partitions.get(&partition).is_some_and(|partition| !partition.caught_up && partition.replayed > than)
     }
 
     /// How far a partition was read.
@@ -115,6 +138,11 @@ impl Offsets {
     /// Did the last read of a partition end at its end?
     pub fn at_end(&self, partition: u32) -> bool {
         self.partitions.get(&partition).is_some_and(|partition| partition.at_end)
+    }
+
+    /// Is something of a partition not kept, since there was no room for it? So it is until the partition is read anew.
+    pub fn overflowed(&self, partition: u32) -> bool {
+        self.partitions.get(&partition).is_some_and(|partition| partition.overflowed)
     }
 
     /// How many states of classic groups were read: what came later has a higher number.
@@ -136,90 +164,26 @@ impl Offsets {
     ///
     /// # Errors
     /// When the record cannot be read. It counts as read all the same, and what it was about as not known: what an
-    /// earlier record said of that is no longer true.
-    pub fn apply(&mut self, partition: u32, offset: i64, key: &[u8], value: Option<&[u8]>) -> Result<(), RecordError> {
+    /// earlier record said of that is no longer true. When there is no room for it, the partition has overflowed.
+    pub fn apply(&mut self, partition: u32, offset: i64, key: &[u8], value: Option<&[u8]>) -> Result<(), Skipped> {
         let Some(partition) = self.partitions.get_mut(&partition) else { return Ok(()) };
         if partition.position.is_some_and(|position| offset < position) {
+            self.entries = self.entries.saturating_sub(partition.entries);
             *partition = OffsetsPartition::default();
         }
         partition.position = Some(offset.saturating_add(1));
         partition.at_end = false;
-        match records::key(key)? {
-            Key::Commit { group, topic, partition: committed } => {
-                let Ok(committed) = u32::try_from(committed) else { return Ok(()) };
-                match value {
-                    Some(value) => {
-                        let commit = records::commit(value);
-                        let kept = match commit {
-                            Ok(commit) => KeptCommit {
-                                offset: Some(commit.offset),
-                                at: u64::try_from(commit.timestamp).ok().map(Timestamp),
-                            },
-                            Err(_) => KeptCommit { offset: None, at: None },
-                        };
-                        let topic = intern(&mut self.topics, topic);
-                        partition.group(group).commits.entry(topic).or_default().insert(committed, kept);
-                        commit?;
-                    }
-                    None => partition.change(group, |records| {
-                        if let Some(commits) = records.commits.get_mut(topic) {
-                            commits.remove(&committed);
-                            if commits.is_empty() {
-                                records.commits.remove(topic);
-                            }
-                        }
-                    }),
-                }
-            }
-            Key::ClassicGroup(group) => match value {
-                Some(value) => {
-                    let read = records::classic_group(value);
-                    self.states_read = self.states_read.saturating_add(1);
-                    let group = partition.group(group);
-                    group.classic = Some(read.map_or(Classic::Unreadable, Classic::Read));
-                    group.state_number = self.states_read;
-                    read?;
-                }
-                None => partition.change(group, |records| records.classic = None),
-            },
-            Key::ConsumerGroup(group) => match value {
-                Some(value) => partition.group(group).consumer_epoch = Some(records::epoch(value)?),
-                None => partition.change(group, |records| {
-                    records.consumer_epoch = None;
-                    records.members.clear();
-                }),
-            },
-            Key::ConsumerTarget(group) => match value {
-                Some(value) => partition.group(group).target_epoch = Some(records::epoch(value)?),
-                None => partition.change(group, |records| records.target_epoch = None),
-            },
-            Key::ConsumerMember(group, member) => match value {
-                Some(_) => {
-                    partition.group(group).members.entry(member.into()).or_default();
-                }
-                None => partition.change(group, |records| {
-                    records.members.remove(member);
-                }),
-            },
-            Key::ConsumerMemberEpoch(group, member) => match value {
-                Some(value) => {
-                    let epoch = records::epoch(value)?;
-                    // The member record comes first; without it this one is a leftover.
-                    partition.change(group, |records| {
-                        if let Some(reached) = records.members.get_mut(member) {
-                            *reached = Some(epoch);
-                        }
-                    });
-                }
-                None => partition.change(group, |records| {
-                    if let Some(reached) = records.members.get_mut(member) {
-                        *reached = None;
-                    }
-                }),
-            },
-            Key::Other(_) => {}
-        }
-        Ok(())
+        partition.replayed = partition.replayed.saturating_add(u64::from(!partition.caught_up));
+        let key = records::key(key)?;
+        let (before, room) = (partition.entries, self.entries < self.limit);
+        let taken = if room || value.is_none() || partition.has(&key) {
+            partition.take(key, value, &mut self.topics, &mut self.states_read).map_err(Skipped::Unreadable)
+        } else {
+            partition.overflowed = true;
+            Err(Skipped::Limit)
+        };
+        self.entries = self.entries.saturating_sub(before).saturating_add(partition.entries);
+        taken
     }
 
     /// Copies out the groups that are wanted, from partitions that were read to their end, sorted by name. Only
@@ -255,72 +219,6 @@ impl Offsets {
         groups.dedup_by(|later, first| later.name == first.name);
         groups
     }
-}
-
-impl OffsetsPartition {
-    fn group(&mut self, name: &str) -> &mut GroupRecords {
-        // Names are allocated once, not for each of their records.
-        let name = match self.groups.get_key_value(name) {
-            Some((known, _)) => Arc::clone(known),
-            None => name.into(),
-        };
-        self.groups.entry(name).or_default()
-    }
-
-    /// Changes a group that exists, and forgets it when nothing of it is left.
-    fn change(&mut self, name: &str, change: impl FnOnce(&mut GroupRecords)) {
-        if let Some(records) = self.groups.get_mut(name) {
-            change(records);
-            if records.is_gone() {
-                self.groups.remove(name);
-            }
-        }
-    }
-}
-
-impl GroupRecords {
-    fn is_gone(&self) -> bool {
-        self.classic.is_none() && self.consumer_epoch.is_none() && self.members.is_empty() && self.commits.is_empty()
-    }
-
-    /// Kind, state and members. The topic does not carry a classic group's transient states. Source of the KIP-848
-    /// states: Kafka's ConsumerGroup.maybeUpdateGroupState.
-    fn describe(&self) -> (GroupKind, &'static str, Option<u32>) {
-        if let Some(epoch) = self.consumer_epoch {
-            let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-            let state = if members == 0 {
-                "Empty"
-            } else if self.target_epoch.is_none_or(|target| target < epoch) {
-                "Assigning"
-            } else if self.members.values().all(|reached| *reached == Some(epoch)) {
-                "Stable"
-            } else {
-                "Reconciling"
-            };
-            return (GroupKind::Consumer, state, Some(members));
-        }
-        match self.classic {
-            Some(Classic::Unreadable) => (GroupKind::Unknown, "Unknown", None),
-            Some(Classic::Read(classic)) if classic.members > 0 => {
-                (GroupKind::Classic, "Stable", Some(classic.members))
-            }
-            Some(Classic::Read(classic)) if !classic.simple => (GroupKind::Classic, "Empty", Some(0)),
-            // Kafka 4 also writes an empty protocol type at a first join, so it proves nothing of a group that has
-            // never committed.
-            Some(Classic::Read(_)) if self.commits.is_empty() => (GroupKind::Unknown, "Empty", Some(0)),
-            _ => (GroupKind::Simple, "Empty", Some(0)),
-        }
-    }
-}
-
-/// The one copy of a name.
-pub(super) fn intern(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
-    if let Some(known) = names.get(name) {
-        return Arc::clone(known);
-    }
-    let new: Arc<str> = name.into();
-    names.insert(Arc::clone(&new));
-    new
 }
 
 #[cfg(test)]

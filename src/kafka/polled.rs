@@ -3,11 +3,12 @@
 
 use super::{
     ffi::{Description, Listed},
-    offsets::{GroupCommits, KeptCommit, TopicCommits, intern},
+    names::Names,
+    offsets::{GroupCommits, KeptCommit, TopicCommits},
 };
 use crate::{model::BrokerId, snapshot::GroupKind};
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,7 +21,7 @@ pub const DESCRIBE_INTERVAL: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct Book {
     groups: BTreeMap<Arc<str>, Known>,
-    topics: HashSet<Arc<str>>,
+    topics: Names,
 }
 
 /// Sorted by topic.
@@ -151,7 +152,7 @@ impl Book {
             if let Some(commits) = topics.get_mut(topic.as_str()) {
                 commits.push(commit);
             } else if wants(&topic) {
-                topics.insert(intern(&mut self.topics, &topic), vec![commit]);
+                topics.insert(self.topics.intern(&topic), vec![commit]);
             }
         }
         for commits in topics.values_mut() {

@@ -3,7 +3,7 @@
 use super::{ffi::Listed, offsets::GroupCommits, reader::ReadError};
 use crate::model::BrokerId;
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -37,6 +37,8 @@ impl Polls {
 pub struct Order {
     /// Groups with all that they committed, not only states.
     pub offsets: bool,
+    /// If not, groups of these partitions of `__consumer_offsets` with all that they committed.
+    pub held: BTreeSet<u32>,
     /// Commits of the groups that this broker coordinates; `None` = of all.
     pub beside: Option<BrokerId>,
     /// Live brokers, and the leaders of the offsets topic as far as they are told. When these change, groups move.
@@ -69,6 +71,10 @@ pub struct Round {
     pub beside: Option<BrokerId>,
     /// The order's.
     pub cluster: u64,
+    /// Of all groups, not only of those in `held`.
+    pub whole: bool,
+    /// The order's.
+    pub held: BTreeSet<u32>,
     /// As in [`super::polled::Summary`].
     pub groups: Vec<GroupCommits>,
     /// As in [`super::polled::Summary`].

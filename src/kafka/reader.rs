@@ -4,6 +4,7 @@ use super::{
     client::{ClientError, Context, Handle, Pace},
     cluster::OFFSETS_TOPIC,
     collector::RETRY_INTERVAL,
+    ffi,
     handles::Handles,
     offsets::Offsets,
 };
@@ -30,8 +31,8 @@ pub const REFUSED: &str = "authorization";
 /// Longest wait for a last stable offset; reading waits meanwhile.
 const RECHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the reader and the collector share. Only the reader writes `offsets` and
-/// `error`; the collector asks through the rest.
+/// What the reader and the collector share. Only the reader writes `offsets`, `error`, `records` and `bytes`; the
+/// collector asks through the rest.
 #[derive(Debug, Default)]
 pub struct Shared {
     state: Mutex<State>,
@@ -43,6 +44,10 @@ pub struct Shared {
 pub struct State {
     /// What was read.
     pub offsets: Offsets,
+    /// How many records were read.
+    pub records: u64,
+    /// Their keys and values, in bytes.
+    pub bytes: u64,
     /// Partitions of `__consumer_offsets` to follow.
     pub follow: BTreeSet<u32>,
     /// Why reading fails at present.
@@ -112,25 +117,24 @@ pub fn run(handles: &Handles, shared: &Arc<Shared>, metrics: &SelfMetrics, stop:
         match handle.poll(POLL) {
             Some(Ok(message)) => {
                 let Ok(partition) = u32::try_from(message.partition()) else { continue };
+                let size = [message.key(), message.payload()].into_iter().flatten().map(|bytes| count(bytes.len()));
                 let mut state = shared.lock();
                 state.error = None;
+                state.records = state.records.saturating_add(1);
+                state.bytes = size.fold(state.bytes, u64::saturating_add);
                 let applied = match message.key() {
                     Some(key) => state.offsets.apply(partition, message.offset(), key, message.payload()),
                     None => Ok(()),
                 };
                 drop(state);
                 if let Err(error) = applied {
-                    let reason = match error {
-                        super::records::RecordError::Truncated => "truncated",
-                        super::records::RecordError::NotUtf8 => "not_utf8",
-                        super::records::RecordError::UnknownVersion => "unknown_version",
-                    };
+                    let reason = error.reason();
                     if metrics.value(&families::OFFSETS_RECORDS_SKIPPED, &[reason]).is_none() {
                         tracing::warn!(
                             partition,
                             offset = message.offset(),
                             %error,
-                            "a record of {OFFSETS_TOPIC} cannot be read: what it is about is not known; further ones are counted"
+                            "a record of {OFFSETS_TOPIC} is passed by: what it is about is not known; further ones are counted"
                         );
                     }
                     metrics.count(&families::OFFSETS_RECORDS_SKIPPED, &[reason]);
@@ -222,11 +226,10 @@ fn recheck(handle: &Handle, shared: &Shared) {
         }
     }
     // This handle reads committed records only, so an end is a last stable offset to it.
-    let stable = match handle.offsets_for_times(list, RECHECK_TIMEOUT) {
-        Ok(list) => list,
-        Err(error) => return tracing::debug!(%error, "no last stable offset"),
-    };
-    for element in stable.elements() {
+    if let Err(error) = ffi::offsets_for_times(handle, &mut list, RECHECK_TIMEOUT) {
+        return tracing::debug!(error = error.text, "no last stable offset");
+    }
+    for element in list.elements() {
         let (Ok(()), Offset::Offset(offset), Ok(partition)) =
             (element.error(), element.offset(), u32::try_from(element.partition()))
         else {
@@ -241,6 +244,10 @@ fn recheck(handle: &Handle, shared: &Shared) {
             tracing::debug!(%error, partition, "cannot read again");
         }
     }
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 fn concerns_reading(error: &KafkaError) -> bool {

@@ -1,6 +1,7 @@
 //! Reads the records of `__consumer_offsets`. Pure; every length comes from outside and is checked.
 //! Source of the layouts: Kafka's group-coordinator message definitions (OffsetCommitKey/Value, GroupMetadataKey/Value,
-//! ConsumerGroup*Key/Value). Big endian; keys are never flexible, values are from the version named below on.
+//! ConsumerGroup*, ShareGroup* and StreamsGroup*Key/Value), and of the types of keys CoordinatorRecordType of Kafka 4.1.
+//! Big endian; keys are never flexible, values are from the version named below on.
 
 /// What is wrong with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,16 +31,40 @@ pub enum Key<'a> {
     },
     /// A classic group's metadata (type 2).
     ClassicGroup(&'a str),
-    /// A KIP-848 group's epoch (type 3).
-    ConsumerGroup(&'a str),
-    /// A member of a KIP-848 group (type 5): group, member id.
-    ConsumerMember(&'a str, &'a str),
-    /// A KIP-848 group's target assignment epoch (type 6).
-    ConsumerTarget(&'a str),
-    /// Where a member of a KIP-848 group stands (type 8): group, member id.
-    ConsumerMemberEpoch(&'a str, &'a str),
-    /// Anything else: other groups' records, and types that are not known yet.
+    /// A modern group's epoch (types 3, 11, 17).
+    Group(Protocol, &'a str),
+    /// A member of a modern group (types 5, 10, 19): group, member id.
+    Member(Protocol, &'a str, &'a str),
+    /// The epoch of a modern group's target assignment (types 6, 12, 20).
+    Target(Protocol, &'a str),
+    /// Where a member of a modern group stands (types 8, 14, 22): group, member id.
+    Standing(Protocol, &'a str, &'a str),
+    /// The topology of a streams group (type 23).
+    Topology(&'a str),
+    /// Anything else: what tells neither a group's state nor its members, and types that are not known yet.
     Other(i16),
+}
+
+/// Protocols of modern groups: their coordinators keep epochs, and a record for each member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// KIP-848.
+    Consumer,
+    /// KIP-932.
+    Share,
+    /// KIP-1071.
+    Streams,
+}
+
+/// Where a member of a modern group stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The epoch of the assignment that it has reached.
+    pub epoch: i32,
+    /// It has given up and got all that this assignment says.
+    pub settled: bool,
+    /// Anything is assigned to it.
+    pub assigned: bool,
 }
 
 /// A commit.
@@ -66,10 +91,19 @@ pub fn key(bytes: &[u8]) -> Result<Key<'_>, RecordError> {
     Ok(match reader.i16()? {
         0 | 1 => Key::Commit { group: reader.string()?, topic: reader.string()?, partition: reader.i32()? },
         2 => Key::ClassicGroup(reader.string()?),
-        3 => Key::ConsumerGroup(reader.string()?),
-        5 => Key::ConsumerMember(reader.string()?, reader.string()?),
-        6 => Key::ConsumerTarget(reader.string()?),
-        8 => Key::ConsumerMemberEpoch(reader.string()?, reader.string()?),
+        3 => Key::Group(Protocol::Consumer, reader.string()?),
+        5 => Key::Member(Protocol::Consumer, reader.string()?, reader.string()?),
+        6 => Key::Target(Protocol::Consumer, reader.string()?),
+        8 => Key::Standing(Protocol::Consumer, reader.string()?, reader.string()?),
+        10 => Key::Member(Protocol::Share, reader.string()?, reader.string()?),
+        11 => Key::Group(Protocol::Share, reader.string()?),
+        12 => Key::Target(Protocol::Share, reader.string()?),
+        14 => Key::Standing(Protocol::Share, reader.string()?, reader.string()?),
+        17 => Key::Group(Protocol::Streams, reader.string()?),
+        19 => Key::Member(Protocol::Streams, reader.string()?, reader.string()?),
+        20 => Key::Target(Protocol::Streams, reader.string()?),
+        22 => Key::Standing(Protocol::Streams, reader.string()?, reader.string()?),
+        23 => Key::Topology(reader.string()?),
         other => Key::Other(other),
     })
 }
@@ -115,11 +149,24 @@ pub fn classic_group(bytes: &[u8]) -> Result<ClassicGroup, RecordError> {
     Ok(ClassicGroup { simple: protocol_type == 0, members })
 }
 
-/// Reads the epoch that the values of types 3, 6 and 8 begin with.
+/// Reads the epoch that the values of [`Key::Group`] and [`Key::Target`] begin with.
 pub fn epoch(bytes: &[u8]) -> Result<i32, RecordError> {
     let mut reader = Reader(bytes);
     reader.i16()?; // version: fields are only ever added behind
     reader.i32()
+}
+
+/// Reads a *GroupCurrentMemberAssignmentValue, up to the number of things in the first list of what is assigned:
+/// topics, or active tasks.
+pub fn standing(protocol: Protocol, bytes: &[u8]) -> Result<Standing, RecordError> {
+    // MemberState.STABLE: there is one such class for streams, and one for all others.
+    let stable = u8::from(protocol == Protocol::Streams);
+    let mut reader = Reader(bytes);
+    reader.i16()?; // version, as above
+    let epoch = reader.i32()?;
+    reader.i32()?; // the epoch before
+    let [state] = reader.array()?;
+    Ok(Standing { epoch, settled: state == stable, assigned: reader.unsigned_varint()? > 1 })
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -245,10 +292,71 @@ mod tests {
         let mut bytes = 8i16.to_be_bytes().to_vec();
         string(&mut bytes, "g");
         string(&mut bytes, "m");
-        assert_eq!(key(&bytes), Ok(Key::ConsumerMemberEpoch("g", "m")));
+        assert_eq!(key(&bytes), Ok(Key::Standing(Protocol::Consumer, "g", "m")));
         assert_eq!(key(&[0, 99, 1, 2, 3]), Ok(Key::Other(99)));
         assert_eq!(key(&[0, 2, 0, 1, 0xff]), Err(RecordError::NotUtf8));
         assert_eq!(key(&[0, 2, 0xff, 0xfe]), Err(RecordError::Truncated));
+    }
+
+    #[test]
+    fn keys_of_modern_groups_are_told_by_their_types() {
+        let of = |kind: i16, names: &[&str]| {
+            let mut bytes = kind.to_be_bytes().to_vec();
+            for name in names {
+                string(&mut bytes, name);
+            }
+            bytes
+        };
+        // CoordinatorRecordType of Kafka 4.1.
+        for (protocol, [group, member, target, standing]) in [
+            (Protocol::Consumer, [3, 5, 6, 8]),
+            (Protocol::Share, [11, 10, 12, 14]),
+            (Protocol::Streams, [17, 19, 20, 22]),
+        ] {
+            assert_eq!(key(&of(group, &["g"])), Ok(Key::Group(protocol, "g")));
+            assert_eq!(key(&of(target, &["g"])), Ok(Key::Target(protocol, "g")));
+            assert_eq!(key(&of(member, &["g", "m"])), Ok(Key::Member(protocol, "g", "m")));
+            assert_eq!(key(&of(standing, &["g", "m"])), Ok(Key::Standing(protocol, "g", "m")));
+            for (kind, names) in [(group, &["g"][..]), (target, &["g"]), (member, &["g", "m"]), (standing, &["g", "m"])]
+            {
+                let whole = of(kind, names);
+                assert!((0..whole.len()).all(|end| key(&whole[..end]) == Err(RecordError::Truncated)), "type {kind}");
+            }
+        }
+        assert_eq!(key(&of(23, &["g"])), Ok(Key::Topology("g")));
+        for other in [4, 7, 9, 13, 15, 16, 18, 21, 24] {
+            assert_eq!(key(&of(other, &["g", "m"])), Ok(Key::Other(other)));
+        }
+    }
+
+    #[test]
+    fn members_of_modern_groups_stand_somewhere() {
+        let value = |epoch: i32, state: u8, assigned: &[u8]| {
+            let mut value = 0i16.to_be_bytes().to_vec();
+            value.extend(epoch.to_be_bytes());
+            value.extend((epoch - 1).to_be_bytes());
+            value.push(state);
+            value.extend(assigned);
+            value
+        };
+        // One topic id with one partition, nothing to give up, no tags; one subtopology with one task, no other tasks.
+        let topics = [&[2][..], &[7; 16], &[2, 0, 0, 0, 0, 0], &[1, 0]].concat();
+        let tasks = [2, 2, b'0', 2, 0, 0, 0, 3, 0, 1, 1, 1, 1, 1, 0];
+        for (protocol, state, assigned) in
+            [(Protocol::Consumer, 0, &topics[..]), (Protocol::Share, 0, &topics), (Protocol::Streams, 1, &tasks)]
+        {
+            let stands = |epoch, settled, assigned| Ok(Standing { epoch, settled, assigned });
+            assert_eq!(standing(protocol, &value(5, state, assigned)), stands(5, true, true));
+            assert_eq!(standing(protocol, &value(5, state + 1, assigned)), stands(5, false, true));
+            assert_eq!(standing(protocol, &value(6, state, &[1, 0])), stands(6, true, false));
+            let whole = value(5, state, assigned);
+            // What is read ends with the number of things in the list.
+            assert!((0..12).all(|end| standing(protocol, &whole[..end]) == Err(RecordError::Truncated)));
+            assert!(standing(protocol, &whole[..12]).is_ok());
+        }
+        let whole = [0, 0, 0, 0, 0, 9, 1, 2, 3]; // ShareGroupMetadataValue: epoch, then a hash
+        assert_eq!(epoch(&whole), Ok(9));
+        assert!((0..6).all(|end| epoch(&whole[..end]) == Err(RecordError::Truncated)));
     }
 
     #[test]

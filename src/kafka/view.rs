@@ -107,6 +107,7 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
                     in_sync: partition.in_sync.clone(),
                     log_start: offset(Which::Start, name, *id),
                     log_end: offset(Which::End, name, *id),
+                    last_stable: offset(Which::Stable, name, *id),
                     ours: ours(cluster.answering_for_partition(partition)),
                 })
                 .collect(),
@@ -184,6 +185,7 @@ fn add_rows(
             known.and_then(|known| known.log_start),
             known.and_then(|known| known.log_end),
         );
+        row.last_stable = known.and_then(|known| known.last_stable);
         if commit.is_some_and(|commit| commit.offset.is_none()) {
             row.status = LagStatus::Unknown;
         }
@@ -254,6 +256,8 @@ mod tests {
             group("b", 1, &[("t", &[(1, 1)])]),
         ];
         let needed = needed(&cluster, Some(BrokerId(1)), &groups, |_| true);
+        let mut offsets = ends(&[("t", 0, 10), ("t", 1, 20)]);
+        offsets.insert((Which::Stable, ("t".into(), 0)), 7);
         assert_eq!(needed[&BrokerId(1)].len(), 3);
         // Of other leaders: what a group needs, and the ends of the offsets partitions that we follow.
         assert_eq!(needed[&BrokerId(2)], [(OFFSETS_TOPIC.into(), 1), ("t".into(), 1)]);
@@ -269,7 +273,7 @@ mod tests {
             replaying: false,
             incomplete: false,
             wants_topic: &|_| true,
-            offsets: &ends(&[("t", 0, 10), ("t", 1, 20)]),
+            offsets: &offsets,
             produced: &Produced::default(),
         });
         let rows: Vec<_> = view.rows.iter().map(|r| (r.group, &*r.topic, r.partition, r.lag, r.status)).collect();
@@ -286,6 +290,8 @@ mod tests {
                 (1, "t", 2, None, LagStatus::NoCommit),
             ]
         );
+        assert_eq!((view.rows[1].last_stable, view.rows[6].last_stable), (Some(7), None));
+        assert_eq!(view.topic("t").unwrap().partition(0).unwrap().last_stable, Some(7));
         assert_eq!(view.groups.iter().map(|group| group.ours).collect::<Vec<_>>(), [true, false]);
         assert_eq!(view.offsets_partitions, [Some(Share::Ours), Some(Share::Followed), None]);
         assert!(view.follows_group("b") && !view.follows_group("a"));

@@ -53,15 +53,19 @@ families! {
     CONFIG_RELOAD_SUCCESSFUL Gauge "brokerwarden_config_last_reload_successful" [] "1 if the last attempt to reload the configuration succeeded, 0 if it was refused.";
     HTTP_CONNECTIONS Gauge "brokerwarden_http_connections" [] "Open connections to our HTTP server.";
     HTTP_REJECTED Counter "brokerwarden_http_connections_rejected_total" ["reason"] "Connections refused or cut off by our HTTP server, by reason.";
+    KAFKA_CONNECTION_ERRORS Counter "brokerwarden_kafka_connection_errors_total" ["handle"] "Connections to brokers that could not be made or were lost, by what they are for: groups, last_stable, reader, requests.";
+    KAFKA_PHASE_DURATION Gauge "brokerwarden_kafka_phase_duration_seconds" ["phase"] "Duration of each phase of the last collection from Kafka: metadata, commits, offsets, view.";
     KAFKA_REQUESTS Counter "brokerwarden_kafka_requests_total" ["request"] "Requests that this agent asked of brokers, by kind (Fetch and connection upkeep not counted).";
     KAFKA_SECRETS_RELOADS Counter "brokerwarden_kafka_secrets_reloads_total" ["outcome"] "Changes of a file with a secret or certificate for Kafka, by outcome: loaded (connections were made anew), refused.";
     KAFKA_TOKENS Counter "brokerwarden_kafka_tokens_total" ["outcome"] "Tokens asked of the token endpoint to log in to Kafka with, by outcome: fetched, failed.";
     NOTIFICATIONS Counter "brokerwarden_notifications_total" ["notifier", "outcome"] "Alerts told (sent), not told (failed, dropped) or told again later (retried), by notifier.";
+    OFFSETS_BYTES_READ Counter "brokerwarden_offsets_bytes_read_total" [] "Bytes of keys and values of the records of __consumer_offsets that were read.";
     OFFSETS_PARTITIONS Gauge "brokerwarden_offsets_partitions" [] "Partitions of __consumer_offsets in the cluster.";
     OFFSETS_PARTITIONS_OWNED Gauge "brokerwarden_offsets_partitions_owned" [] "Partitions of __consumer_offsets that this agent answers for.";
     OFFSETS_READER_BEHIND Gauge "brokerwarden_offsets_reader_behind_records" [] "Records of __consumer_offsets between our reader and the last stable offset.";
     OFFSETS_READER_READY Gauge "brokerwarden_offsets_reader_ready" [] "1 once every followed partition of __consumer_offsets was read to its end.";
-    OFFSETS_RECORDS_SKIPPED Counter "brokerwarden_offsets_records_skipped_total" ["reason"] "Records of __consumer_offsets that could not be read, by reason.";
+    OFFSETS_RECORDS_READ Counter "brokerwarden_offsets_records_read_total" [] "Records of __consumer_offsets that were read.";
+    OFFSETS_RECORDS_SKIPPED Counter "brokerwarden_offsets_records_skipped_total" ["reason"] "Records of __consumer_offsets that could not be read, or kept (limit), by reason.";
     OFFSETS_SOURCE Gauge "brokerwarden_offsets_source" ["source"] "1 for where groups come from at present: topic (__consumer_offsets) or admin (asked one by one).";
     OUTBOX_ENTRIES Gauge "brokerwarden_outbox_entries" ["notifier"] "Alerts waiting to be told, by notifier.";
     PAGE_SAMPLES_DROPPED Counter "brokerwarden_page_samples_dropped_total" ["reason", "target"] "Samples of a JMX page that were not re-exported, by reason.";
@@ -87,7 +91,7 @@ families! {
     KAFKA_GROUP_COMMIT_TIMESTAMP Gauge "kafka_consumergroup_commit_timestamp_seconds" ["consumergroup", "partition", "topic"] "When a ConsumerGroup last committed at Topic/Partition, in seconds since the Unix epoch";
     KAFKA_GROUP_CURRENT_OFFSET Gauge "kafka_consumergroup_current_offset" ["consumergroup", "partition", "topic"] "Current Offset of a ConsumerGroup at Topic/Partition";
     KAFKA_GROUP_CURRENT_OFFSET_SUM Gauge "kafka_consumergroup_current_offset_sum" ["consumergroup", "topic"] "Current Offset of a ConsumerGroup at Topic for all partitions";
-    KAFKA_GROUP_INFO Gauge "kafka_consumergroup_info" ["consumergroup", "coordinator", "kind"] "1, with the id of the broker that coordinates a ConsumerGroup and its kind (classic, consumer, simple)";
+    KAFKA_GROUP_INFO Gauge "kafka_consumergroup_info" ["consumergroup", "coordinator", "kind"] "1, with the id of the broker that coordinates a ConsumerGroup and its kind (classic, consumer, share, simple, streams)";
     KAFKA_GROUP_LAG Gauge "kafka_consumergroup_lag" ["consumergroup", "partition", "topic"] "Current Approximate Lag of a ConsumerGroup at Topic/Partition";
     KAFKA_GROUP_LAG_SECONDS Gauge "kafka_consumergroup_lag_seconds" ["consumergroup", "partition", "topic"] "How long ago the record at Topic/Partition that a ConsumerGroup reads next was produced, in seconds; 0 when it has read all";
     KAFKA_GROUP_LAG_SECONDS_IS_MINIMUM Gauge "kafka_consumergroup_lag_seconds_is_minimum" ["consumergroup", "partition", "topic"] "1 where kafka_consumergroup_lag_seconds may be more: that record is older than what is known of Topic/Partition; only there";
@@ -97,6 +101,7 @@ families! {
     KAFKA_GROUP_STATE Gauge "kafka_consumergroup_state" ["consumergroup", "state"] "1 for the present state of a ConsumerGroup";
     KAFKA_TOPIC_CURRENT_OFFSET Gauge "kafka_topic_partition_current_offset" ["partition", "topic"] "Current Offset of a Broker at Topic/Partition";
     KAFKA_TOPIC_IN_SYNC_REPLICA Gauge "kafka_topic_partition_in_sync_replica" ["partition", "topic"] "Number of In-Sync Replicas for this Topic/Partition";
+    KAFKA_TOPIC_LAST_STABLE Gauge "kafka_topic_partition_last_stable_offset" ["partition", "topic"] "End of Topic/Partition for readers of committed records; only where an open transaction keeps it below the current offset";
     KAFKA_TOPIC_LEADER Gauge "kafka_topic_partition_leader" ["partition", "topic"] "Leader Broker ID of this Topic/Partition";
     KAFKA_TOPIC_LEADER_IS_PREFERRED Gauge "kafka_topic_partition_leader_is_preferred" ["partition", "topic"] "1 if Topic/Partition is using the Preferred Broker";
     KAFKA_TOPIC_OLDEST_OFFSET Gauge "kafka_topic_partition_oldest_offset" ["partition", "topic"] "Oldest Offset of a Broker at Topic/Partition";

@@ -6,12 +6,14 @@ use crate::{
     model::families::{self, Family},
     snapshot::{Broker, Group, KafkaView, LagRow, LagStatus, Partition, Topic, TopicLag},
 };
+use bytes::Bytes;
+use std::collections::HashMap;
 
 /// The Kafka part of the page.
 #[derive(Debug, Default)]
 pub struct KafkaPart {
-    /// Text 0.0.4, families sorted by name.
-    pub text: Vec<u8>,
+    /// Text 0.0.4, one piece for each family, sorted by name.
+    pub text: Vec<Bytes>,
     /// Series in it.
     pub series: u64,
     /// Series that were left out because there are more than [`Config::max_series`].
@@ -32,6 +34,9 @@ enum Label<'a> {
     Text(&'a str),
     Number(i64),
 }
+
+/// Bytes that a family's text may have more than the last time without being moved.
+const SLACK: usize = 16 << 10;
 
 /// What to do where a group has no commit.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,6 +88,7 @@ const OF_PARTITION: Families<Partition> = &[
     (families::KAFKA_TOPIC_IN_SYNC_REPLICA, |partition, _| {
         known(partition).then(|| Number::Whole(length(partition.in_sync.len())))
     }),
+    (families::KAFKA_TOPIC_LAST_STABLE, |partition, _| partition.last_stable.map(Number::Whole)),
     (families::KAFKA_TOPIC_LEADER, |partition, _| partition.leader.map(|leader| Number::Whole(leader.0.into()))),
     (families::KAFKA_TOPIC_LEADER_IS_PREFERRED, |partition, _| {
         let (leader, preferred) = (partition.leader?, partition.replicas.first()?);
@@ -121,21 +127,40 @@ fn length(of: usize) -> i64 {
     i64::try_from(of).unwrap_or(i64::MAX)
 }
 
+/// How long the text of each family was the last time: about as long as it will be.
+pub type Sizes = HashMap<&'static str, usize>;
+
 /// Encodes what we answer for. With more than `max_series` series, those for each group and partition are left out
 /// and the sums by topic stay.
-pub fn encode(view: &KafkaView, config: &Config) -> KafkaPart {
+pub fn encode(view: &KafkaView, config: &Config, sizes: &mut Sizes) -> KafkaPart {
     let uncommitted = if config.kafka_exporter { Uncommitted::MinusOne } else { Uncommitted::Absent };
     let mut counted = Count { uncommitted, all: 0, rows: 0 };
-    walk(view, &mut counted);
+    if most_series(view) > config.max_series {
+        walk(view, &mut counted);
+    }
     let rows = counted.all <= config.max_series;
-    let mut text = Text { uncommitted, rows, series: 0, families: Vec::new() };
+    let mut text = Text { uncommitted, rows, series: 0, sizes, families: Vec::new() };
     walk(view, &mut text);
     text.families.sort_unstable_by_key(|(name, _)| *name);
     KafkaPart {
-        text: text.families.iter().map(|(_, text)| text.as_slice()).collect::<Vec<_>>().concat(),
+        text: text.families.into_iter().map(|(_, text)| text.into()).collect(),
         series: text.series,
         left_out: if rows { 0 } else { counted.rows },
     }
+}
+
+/// More series than there can be: counting them takes as long as encoding does.
+fn most_series(view: &KafkaView) -> u64 {
+    let partitions = view.topics.iter().map(|topic| topic.partitions.len()).fold(0, usize::saturating_add);
+    let all = [
+        view.rows.len().saturating_mul(OF_ROW.len().saturating_add(OF_SUM.len())),
+        view.groups.len().saturating_mul([OF_GROUP.len(), OF_GROUP_STATE.len(), OF_GROUP_INFO.len()].iter().sum()),
+        view.topics.len().saturating_mul(OF_TOPIC.len()),
+        partitions.saturating_mul(OF_PARTITION.len()),
+        view.brokers.len().saturating_mul(OF_BROKER.len()),
+        OF_CLUSTER.len(),
+    ];
+    u64::try_from(all.into_iter().fold(0, usize::saturating_add)).unwrap_or(u64::MAX)
 }
 
 /// Tells every series that we answer for, or those of the family called `name`: its family, its labels in
@@ -232,15 +257,16 @@ fn is_of_rows<T>(families: Families<T>) -> bool {
 }
 
 /// Encodes series: one text for each family.
-struct Text {
+struct Text<'a> {
     uncommitted: Uncommitted,
     /// Also for each group and partition?
     rows: bool,
     series: u64,
+    sizes: &'a mut Sizes,
     families: Vec<(&'static str, Vec<u8>)>,
 }
 
-impl Sink for Text {
+impl Sink for Text<'_> {
     fn wants<T>(&self, families: Families<T>) -> bool {
         self.rows || !is_of_rows(families)
     }
@@ -250,7 +276,8 @@ impl Sink for Text {
         families: Families<T>,
         things: impl Iterator<Item = (&'a T, [Label<'a>; N])>,
     ) {
-        let mut texts: Vec<Vec<u8>> = families.iter().map(|_| Vec::new()).collect();
+        let room = |family: &Family| self.sizes.get(family.name).map_or(0, |size| size.saturating_add(SLACK));
+        let mut texts: Vec<Vec<u8>> = families.iter().map(|(family, _)| Vec::with_capacity(room(family))).collect();
         // The labels of a thing are the same in all its families, so they are written once.
         let mut labels_text = Vec::new();
         let names = families.first().map_or::<&[&str], _>(&[], |(family, _)| family.labels);
@@ -272,7 +299,11 @@ impl Sink for Text {
                 self.series = self.series.saturating_add(1);
             }
         }
-        self.families.extend(families.iter().map(|(family, _)| family.name).zip(texts));
+        let told = families.iter().map(|(family, _)| family.name).zip(texts).filter(|(_, text)| !text.is_empty());
+        for (name, text) in told {
+            self.sizes.insert(name, text.len());
+            self.families.push((name, text));
+        }
     }
 }
 

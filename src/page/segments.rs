@@ -17,8 +17,8 @@ const OUTPUT_STEP: usize = 64 << 10;
 /// A part of the page.
 #[derive(Debug, Default)]
 pub(super) struct Segment {
-    /// Text 0.0.4.
-    pub(super) plain: Bytes,
+    /// Text 0.0.4, in pieces.
+    pub(super) plain: Vec<Bytes>,
     /// Whole deflate blocks, none of them final, ending at a byte.
     pub(super) deflated: Bytes,
     /// Series in it.
@@ -40,26 +40,40 @@ impl Compressor {
     ///
     /// # Errors
     /// None that the library documents for this use.
-    pub(super) fn segment(&mut self, plain: Bytes, series: u64) -> Result<Segment, CompressError> {
+    pub(super) fn segment(&mut self, plain: Vec<Bytes>, series: u64) -> Result<Segment, CompressError> {
         self.0.reset();
         let mut crc = Crc::new();
-        crc.update(&plain);
-        let mut deflated = Vec::with_capacity(plain.len() / 8);
-        loop {
-            let read = usize::try_from(self.0.total_in()).unwrap_or(usize::MAX);
-            let rest = plain.get(read..).unwrap_or_default();
-            deflated.reserve(OUTPUT_STEP);
-            let room = deflated.capacity().saturating_sub(deflated.len());
-            let before = deflated.len();
-            let status = self.0.compress_vec(rest, &mut deflated, FlushCompress::Full)?;
-            let written = deflated.len().saturating_sub(before);
-            // Room that was not needed means that the flush is complete.
-            if status != Status::Ok || written < room {
-                break;
-            }
+        let length = plain.iter().map(Bytes::len).fold(0, usize::saturating_add);
+        let mut deflated = Vec::with_capacity(length / 8);
+        for (place, piece) in plain.iter().enumerate() {
+            crc.update(piece);
+            let last = place.saturating_add(1) == plain.len();
+            self.compress(piece, last, &mut deflated)?;
         }
         deflated.shrink_to_fit();
         Ok(Segment { plain, deflated: deflated.into(), series, crc })
+    }
+
+    /// Compresses a piece; after the last one all that it wrote ends at a byte.
+    fn compress(&mut self, piece: &[u8], last: bool, deflated: &mut Vec<u8>) -> Result<(), CompressError> {
+        let flush = if last { FlushCompress::Full } else { FlushCompress::None };
+        let begun = self.0.total_in();
+        loop {
+            let read = usize::try_from(self.0.total_in().saturating_sub(begun)).unwrap_or(usize::MAX);
+            let rest = piece.get(read..).unwrap_or_default();
+            if rest.is_empty() && !last {
+                return Ok(());
+            }
+            deflated.reserve(OUTPUT_STEP);
+            let room = deflated.capacity().saturating_sub(deflated.len());
+            let before = deflated.len();
+            let status = self.0.compress_vec(rest, deflated, flush)?;
+            let written = deflated.len().saturating_sub(before);
+            // Room that was not needed means that the flush is complete.
+            if status != Status::Ok || (last && written < room) {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -76,7 +90,7 @@ pub(super) fn join(segments: &[&Segment]) -> Page {
     for segment in segments.iter().filter(|segment| !segment.plain.is_empty()) {
         crc.combine(&segment.crc);
         page.series = page.series.saturating_add(segment.series);
-        page.plain.push(segment.plain.clone());
+        page.plain.extend(segment.plain.iter().cloned());
         page.gzip.push(segment.deflated.clone());
     }
     let mut trailer = EMPTY_FINAL_BLOCK.to_vec();
@@ -107,10 +121,13 @@ mod tests {
         let parts: Vec<Segment> =
             [&b"kafka_brokers 1\n"[..], b"", &b"x".repeat(1_000_000), &noise, b"kafka_brokers 1\n"]
                 .into_iter()
-                .map(|part| compressor.segment(Bytes::copy_from_slice(part), 2).unwrap())
+                .map(|part| compressor.segment(vec![Bytes::copy_from_slice(part)], 2).unwrap())
                 .collect();
+        let pieces = [&noise[..], b"", b"x", &noise, b""].map(Bytes::copy_from_slice).to_vec();
+        let page = join(&[&compressor.segment(pieces, 1).unwrap(), &parts[0]]);
+        assert_eq!(decompress(&page), page.plain.concat());
         let page = join(&parts.iter().collect::<Vec<_>>());
-        assert_eq!(page.series, 8);
+        assert_eq!(page.series, 10);
         assert_eq!(decompress(&page), page.plain.concat());
         // The same parts in another order: none leans on what stood before it.
         let page = join(&parts.iter().rev().collect::<Vec<_>>());

@@ -4,10 +4,14 @@ use super::limits;
 use crate::supervise::Tasks;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Arc, Weak},
+    sync::{Arc, Condvar, Mutex, PoisonError, Weak},
     thread,
+    time::Duration,
 };
 use wasmtime::{Config, Engine, PoolingAllocationConfig};
+
+/// How often the epoch's thread looks whether it should end, while nothing is evaluated.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What the child that compiles and the agent that runs must agree on.
 fn config() -> Config {
@@ -64,14 +68,51 @@ pub(super) fn identity(engine: &Engine) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// Keeps the epoch ticking for as long as one of the threads that evaluate holds its token.
-pub(super) fn tick(tasks: &Tasks, engine: &Engine, evaluating: Weak<()>) -> std::io::Result<()> {
+/// Counts evaluations, so that the epoch ticks only while there are any: 200 wake-ups a second cost more than all else
+/// that an idle agent does.
+#[derive(Debug, Default)]
+pub(super) struct Ticking {
+    running: Mutex<usize>,
+    bell: Condvar,
+}
+
+/// While this lives, the epoch ticks.
+pub(super) struct Evaluating(Arc<Ticking>);
+
+impl Ticking {
+    pub(super) fn begin(self: &Arc<Self>) -> Evaluating {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        *running = running.saturating_add(1);
+        self.bell.notify_all();
+        Evaluating(Arc::clone(self))
+    }
+
+    /// Is there an evaluation, now or within `limit`?
+    fn await_any(&self, limit: Duration) -> bool {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.bell.wait_timeout_while(running, limit, |running| *running == 0);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 > 0
+    }
+}
+
+impl Drop for Evaluating {
+    fn drop(&mut self) {
+        let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        *running = running.saturating_sub(1);
+    }
+}
+
+/// Keeps the epoch ticking while something is evaluated, and for as long as one of the threads that evaluate holds its
+/// token.
+pub(super) fn tick(tasks: &Tasks, engine: &Engine, ticking: Arc<Ticking>, evaluating: Weak<()>) -> std::io::Result<()> {
     let engine = engine.clone();
     tasks.thread("rules-epoch", move |stop| {
         while !stop.stopped() || evaluating.strong_count() > 0 {
-            // Not `Stop::sleep`: evaluations must be interrupted also while all is being stopped.
-            thread::park_timeout(limits::EPOCH_TICK);
-            engine.increment_epoch();
+            if ticking.await_any(LOOK) {
+                // Not `Stop::sleep`: evaluations must be interrupted also while all is being stopped.
+                thread::park_timeout(limits::EPOCH_TICK);
+                engine.increment_epoch();
+            }
         }
     })
 }

@@ -6,6 +6,7 @@ use super::{
     bindings::{self, types},
     compile::CompileError,
     deadline::{TooLate, thread_cpu},
+    engine::Ticking,
     guest_log::GuestLog,
     host::{Host, TooManyCalls},
     limits, outcome,
@@ -35,6 +36,8 @@ pub(super) struct Code {
     pub(super) sha256: String,
     pre: bindings::RulePre<Host>,
     config_check: Option<ComponentExportIndex>,
+    /// Ends what does not end by itself.
+    ticking: Arc<Ticking>,
 }
 
 /// Why a component is no rule.
@@ -57,7 +60,12 @@ impl From<WorldError> for CompileError {
 impl Code {
     /// Loads machine code that our compiler made (see [`super::cache`] for why it can be trusted) and checks that it is
     /// a rule.
-    pub(super) fn load(linker: &Linker<Host>, machine_code: &[u8], sha256: &str) -> Result<Self, WorldError> {
+    pub(super) fn load(
+        linker: &Linker<Host>,
+        ticking: &Arc<Ticking>,
+        machine_code: &[u8],
+        sha256: &str,
+    ) -> Result<Self, WorldError> {
         let engine = linker.engine();
         let component = deserialize(engine, machine_code).map_err(|error| WorldError::Code(format!("{error:#}")))?;
         check_imports(engine, &component)?;
@@ -68,7 +76,7 @@ impl Code {
         let config_check = component
             .get_export_index(None, &interface)
             .and_then(|interface| component.get_export_index(Some(&interface), "check"));
-        Ok(Self { sha256: sha256.to_owned(), pre, config_check })
+        Ok(Self { sha256: sha256.to_owned(), pre, config_check, ticking: Arc::clone(ticking) })
     }
 }
 
@@ -189,6 +197,7 @@ fn run<T>(
     let rule: Arc<str> = job.settings.name.as_str().into();
     let host = Host::new(&rule, &job.snapshot, job.state.clone(), &job.limits, seed(secret, job));
     let log = Arc::clone(&host.log);
+    let _evaluating = job.code.ticking.begin();
     let mut store = Store::new(job.code.pre.engine(), host);
     store.limiter(|host| &mut host.meter);
     store.set_hostcall_fuel(limits::MAX_BYTES_PER_CALL);

@@ -4,6 +4,7 @@
 use super::{
     cache::Cache,
     compile::{CompileError, Compiling},
+    engine::Ticking,
     evaluate::{self, Code, Job},
     host::Host,
     limits,
@@ -91,6 +92,7 @@ struct Begun {
 /// Loads modules, each once.
 pub(super) struct Loader {
     linker: Linker<Host>,
+    ticking: Arc<Ticking>,
     cache: Cache,
     compile: Compile,
     secret: [u8; 32],
@@ -101,8 +103,15 @@ pub(super) struct Loader {
 }
 
 impl Loader {
-    pub(super) fn new(linker: Linker<Host>, cache: Cache, compile: Compile, secret: [u8; 32], stop: Stop) -> Self {
-        Self { linker, cache, compile, secret, stop, loaded: HashMap::new(), begun: HashMap::new() }
+    pub(super) fn new(
+        linker: Linker<Host>,
+        ticking: Arc<Ticking>,
+        cache: Cache,
+        compile: Compile,
+        secret: [u8; 32],
+        stop: Stop,
+    ) -> Self {
+        Self { linker, ticking, cache, compile, secret, stop, loaded: HashMap::new(), begun: HashMap::new() }
     }
 
     /// The code of a module. The same bytes give the same code, compiled once. `None` = it is being compiled, or waits
@@ -113,18 +122,19 @@ impl Loader {
         if let Some(code) = self.loaded.get(&sha256).and_then(Weak::upgrade) {
             return Ok(Some(code));
         }
-        let kept = self.cache.get(&sha256).and_then(|code| match Code::load(&self.linker, &code, &sha256) {
-            Ok(code) => Some(code),
-            Err(error) => {
-                tracing::warn!(%error, sha256, "a kept compiled rule is of no use; compiling it again");
-                None
-            }
-        });
+        let kept =
+            self.cache.get(&sha256).and_then(|code| match Code::load(&self.linker, &self.ticking, &code, &sha256) {
+                Ok(code) => Some(code),
+                Err(error) => {
+                    tracing::warn!(%error, sha256, "a kept compiled rule is of no use; compiling it again");
+                    None
+                }
+            });
         let code = if let Some(code) = kept {
             code
         } else {
             let Some(machine_code) = self.compiled(compiler, bytes, &sha256)? else { return Ok(None) };
-            let code = Code::load(&self.linker, &machine_code, &sha256).map_err(CompileError::from)?;
+            let code = Code::load(&self.linker, &self.ticking, &machine_code, &sha256).map_err(CompileError::from)?;
             self.cache.put(&sha256, &machine_code);
             code
         };

@@ -82,13 +82,14 @@ pub(super) fn start_with(
     let cache = Cache::open(&config.cache_dir, &engine::identity(&engine));
     let shared = Arc::new(Shared::new(secret, metrics, pipeline, view));
     let alive = engine::token();
-    engine::tick(tasks, &engine, Arc::downgrade(&alive))?;
+    let ticking = Arc::default();
+    engine::tick(tasks, &engine, Arc::clone(&ticking), Arc::downgrade(&alive))?;
     tasks.task("rules", pool::follow(Arc::clone(&shared), snapshots.clone(), tasks.stop()));
     pool::start(tasks, &shared, threads, &alive)?;
     let requests = Arc::new(Requests::default());
     let handle = RulesHandle { requests: Arc::clone(&requests) };
     tasks.thread("rules-loader", move |stop| {
-        let loader = Loader::new(linker, cache, compile, secret, stop.clone());
+        let loader = Loader::new(linker, ticking, cache, compile, secret, stop.clone());
         let reload = Reload::new(shared, loader, config, snapshots, stop);
         pool::on_own_runtime(|| reload.run(&requests));
         drop(alive);

@@ -11,6 +11,8 @@ pub(crate) mod oracle;
 pub(crate) mod page;
 pub(crate) mod process;
 pub(crate) mod prometheus;
+pub(crate) mod stub;
+pub(crate) mod wire;
 
 use std::{
     collections::BTreeSet,

@@ -23,4 +23,6 @@ mod signals;
 #[cfg(test)]
 mod startup;
 #[cfg(test)]
+mod stub;
+#[cfg(test)]
 mod tidy;

@@ -95,7 +95,7 @@ fn unknown_keys_get_a_suggestion_at_each_level() {
 }
 
 /// Every key of the contract, with where it goes: `%` is the value.
-const KEYS: [&str; 41] = [
+const KEYS: [&str; 42] = [
     "cluster: %",
     "data_dir: %",
     "http: %",
@@ -105,6 +105,7 @@ const KEYS: [&str; 41] = [
     "kafka: {scope: %}",
     "kafka: {broker_id: %}",
     "kafka: {offsets: %}",
+    "kafka: {replay_max_records: %}",
     "kafka: {interval: %}",
     "kafka: {timeout: %}",
     "kafka: {groups: %}",
@@ -258,6 +259,10 @@ fn numbers_have_ranges() {
     check(
         "rules: [{name: a, limits: {memory: 2GiB}}]",
         "rules[0].limits.memory: found \"2GiB\"; allowed: a size from 1MiB to 1GiB, such as 64KiB, 4MiB or plain bytes",
+    );
+    assert_eq!(
+        bad("kafka: {replay_max_records: 999}"),
+        "kafka.replay_max_records: found the number 999; allowed: a whole number from 1000 to 1000000000000"
     );
     check(
         "metrics: {max_series: 999}",

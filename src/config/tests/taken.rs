@@ -143,6 +143,7 @@ kafka:
   scope: broker
   broker_id: auto
   offsets: auto
+  replay_max_records: 50000000
   interval: 5s
   timeout: 4s
   groups:
@@ -256,6 +257,7 @@ kafka:
   scope: cluster
   broker_id: 3
   offsets: admin
+  replay_max_records: 1000
   interval: 1m30s
   timeout: 1500ms
   groups: {include: ["a|b", "(?i)c.*"], exclude: ['a\$\{x}', 'b$$|c']}

@@ -41,6 +41,15 @@ fn epoch(epoch: i32) -> Vec<u8> {
     value
 }
 
+/// A member has reached an epoch, in that state, and so many topics or subtopologies are assigned to it.
+fn standing(epoch: i32, state: u8, assigned: u8) -> Vec<u8> {
+    let mut value = 0i16.to_be_bytes().to_vec();
+    value.extend(epoch.to_be_bytes());
+    value.extend((epoch - 1).to_be_bytes());
+    value.extend([state, assigned + 1]);
+    value
+}
+
 /// Applies records to partition 0 of an agent that follows it.
 struct Log(Offsets, i64);
 
@@ -71,6 +80,7 @@ fn the_last_commit_counts_and_tombstones_remove() {
     log.put(&on(1), Some(&commit(3, 900))); // goes backwards in offset and time: the later record counts
     assert!(log.0.groups(|_| true, |_| true).is_empty(), "nothing is known before the end was reached");
     let groups = log.groups();
+    assert_eq!((log.0.partition_of("g"), log.0.partition_of("h")), (Some(0), None));
     assert_eq!((groups.len(), groups[0].kind, groups[0].state), (1, GroupKind::Simple, "Empty"));
     let at = |offset, at| KeptCommit { offset: Some(offset), at: Some(Timestamp(at)) };
     assert_eq!(groups[0].commits, [("t".into(), vec![(0, at(7, 1000)), (1, at(3, 900))])]);
@@ -124,7 +134,9 @@ fn kip_848_groups_go_through_their_states() {
     assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Assigning", Some(1))));
     log.put(&key(6, &["g"], None), Some(&epoch(2)));
     assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Reconciling", Some(1))));
-    log.put(&key(8, &["g", "m1"], None), Some(&epoch(2)));
+    log.put(&key(8, &["g", "m1"], None), Some(&standing(2, 2, 1)));
+    assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Reconciling", Some(1))));
+    log.put(&key(8, &["g", "m1"], None), Some(&standing(2, 0, 1)));
     assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Stable", Some(1))));
     for tombstone in
         [key(8, &["g", "m1"], None), key(5, &["g", "m1"], None), key(6, &["g"], None), key(3, &["g"], None)]
@@ -132,6 +144,120 @@ fn kip_848_groups_go_through_their_states() {
         log.put(&tombstone, None);
     }
     assert_eq!(state(&mut log), None);
+}
+
+#[test]
+fn share_groups_have_members_and_no_commits() {
+    let mut log = Log::new();
+    let state = |log: &mut Log| log.groups().first().map(|g| (g.kind, g.state, g.members, g.commits.len()));
+    log.put(&key(10, &["s", "m1"], None), Some(&[0, 0]));
+    log.put(&key(11, &["s"], None), Some(&epoch(1)));
+    log.put(&key(12, &["s"], None), Some(&epoch(1)));
+    log.put(&key(13, &["s", "m1"], None), Some(&[0, 0, 1, 0]));
+    log.put(&key(14, &["s", "m1"], None), Some(&standing(1, 0, 1)));
+    log.put(&key(15, &["s"], None), Some(&[0, 0, 1, 1, 1, 0]));
+    assert_eq!(state(&mut log), Some((GroupKind::Share, "Stable", Some(1), 0)));
+    log.put(&key(14, &["s", "m1"], None), None);
+    log.put(&key(10, &["s", "m1"], None), None);
+    log.put(&key(11, &["s"], None), Some(&epoch(2)));
+    assert_eq!(state(&mut log), Some((GroupKind::Share, "Empty", Some(0), 0)));
+    log.put(&key(12, &["s"], None), None);
+    log.put(&key(15, &["s"], None), None);
+    log.put(&key(11, &["s"], None), None);
+    assert_eq!(state(&mut log), None);
+}
+
+#[test]
+fn streams_groups_commit_like_others_and_need_their_topology() {
+    let mut log = Log::new();
+    let state = |log: &mut Log| log.groups().first().map(|g| (g.kind, g.state, g.members, g.commits.len()));
+    log.put(&key(19, &["app", "m1"], None), Some(&[0, 0]));
+    log.put(&key(17, &["app"], None), Some(&epoch(1)));
+    assert_eq!(state(&mut log), Some((GroupKind::Streams, "NotReady", Some(1), 0)));
+    log.put(&key(23, &["app"], None), Some(&epoch(0)));
+    assert_eq!(state(&mut log), Some((GroupKind::Streams, "Assigning", Some(1), 0)));
+    log.put(&key(20, &["app"], None), Some(&epoch(1)));
+    log.put(&key(21, &["app", "m1"], None), Some(&[0, 0, 1, 1, 1, 0]));
+    log.put(&key(22, &["app", "m1"], None), Some(&standing(1, 1, 0)));
+    assert_eq!(
+        state(&mut log),
+        Some((GroupKind::Streams, "Unknown", Some(1), 0)),
+        "no tasks: its topics may be missing"
+    );
+    log.put(&key(22, &["app", "m1"], None), Some(&standing(1, 1, 1)));
+    log.put(&key(1, &["app", "t"], Some(0)), Some(&commit(5, 1)));
+    assert_eq!(state(&mut log), Some((GroupKind::Streams, "Stable", Some(1), 1)));
+    log.put(&key(1, &["app", "t"], Some(0)), None);
+    for (kind, member) in [(22, true), (21, true), (20, false), (19, true), (17, false), (23, false)] {
+        log.put(&key(kind, if member { &["app", "m1"] } else { &["app"] }, None), None);
+    }
+    assert_eq!(state(&mut log), None);
+}
+
+#[test]
+fn a_name_that_goes_from_one_kind_to_another_is_what_it_was_last() {
+    let mut log = Log::new();
+    let state = |log: &mut Log| log.groups().first().map(|g| (g.kind, g.state, g.members));
+    log.put(&key(2, &["g"], None), Some(&classic("consumer", 1)));
+    log.put(&key(2, &["g"], None), None);
+    log.put(&key(5, &["g", "m1"], None), Some(&[0, 0]));
+    log.put(&key(3, &["g"], None), Some(&epoch(1)));
+    assert_eq!(state(&mut log), Some((GroupKind::Consumer, "Assigning", Some(1))));
+    log.put(&key(11, &["g"], None), Some(&epoch(1)));
+    assert_eq!(state(&mut log), Some((GroupKind::Share, "Empty", Some(0))));
+    log.put(&key(3, &["g"], None), None); // of the group that had the name before
+    assert_eq!(state(&mut log), Some((GroupKind::Share, "Empty", Some(0))));
+    log.put(&key(11, &["g"], None), None);
+    log.put(&key(2, &["g"], None), Some(&classic("connect", 3)));
+    assert_eq!(state(&mut log), Some((GroupKind::Classic, "Stable", Some(3))));
+}
+
+#[test]
+fn beyond_the_limit_nothing_new_is_taken_and_the_partition_says_so() {
+    let mut log = Log::new();
+    log.0.limit = 4;
+    let on = |partition| key(1, &["g", "t"], Some(partition));
+    log.put(&on(0), Some(&commit(1, 1)));
+    log.put(&on(1), Some(&commit(1, 1)));
+    log.put(&key(11, &["s"], None), Some(&epoch(1)));
+    assert!(log.0.entries == 4 && !log.0.overflowed(0));
+    for new in [on(2), key(1, &["h", "t"], Some(0)), key(2, &["h"], None), key(10, &["s", "m"], None)] {
+        assert_eq!(log.0.apply(0, log.1, &new, Some(&commit(1, 1))), Err(Skipped::Limit));
+        assert!(log.0.overflowed(0));
+        log.1 += 1;
+    }
+    // What is there already goes on, and what goes makes room.
+    log.put(&on(1), Some(&commit(9, 1)));
+    log.put(&key(11, &["s"], None), Some(&epoch(2)));
+    assert_eq!(log.groups()[0].commits[0].1[1].1.offset, Some(9));
+    log.put(&on(0), None);
+    assert_eq!(log.0.entries, 3);
+    log.put(&key(10, &["s", "m"], None), Some(&[0, 0]));
+    assert_eq!(log.0.entries, 4);
+    log.put(&key(11, &["s"], None), None); // its members with it
+    log.put(&on(1), None);
+    assert_eq!((log.0.entries, log.groups().len()), (0, 0));
+    assert!(log.0.overflowed(0), "what was not taken is still not known");
+    // Read anew, all of it counts anew.
+    log.put(&on(0), Some(&commit(1, 1)));
+    log.1 = 0;
+    log.put(&on(5), Some(&commit(1, 1)));
+    assert!(log.0.entries == 2 && !log.0.overflowed(0));
+    log.0.follow(&BTreeSet::from([1]));
+    assert_eq!(log.0.entries, 0);
+}
+
+#[test]
+fn records_are_counted_until_the_end_is_reached() {
+    let mut log = Log::new();
+    for _ in 0..3 {
+        log.put(&key(1, &["g", "t"], Some(0)), Some(&commit(1, 1)));
+        log.1 += 1000; // compaction
+    }
+    assert!(log.0.is_longer(0, 2) && !log.0.is_longer(0, 3) && !log.0.is_longer(1, 0));
+    log.groups();
+    log.put(&key(1, &["g", "t"], Some(0)), Some(&commit(1, 1)));
+    assert!(!log.0.is_longer(0, 0), "it was read to its end");
 }
 
 #[test]
@@ -154,7 +280,7 @@ fn a_log_made_anew_and_a_partition_no_longer_followed_are_forgotten() {
 #[test]
 fn a_record_that_cannot_be_read_is_an_error_and_is_passed_by() {
     let mut log = Log::new();
-    assert_eq!(log.0.apply(0, 0, &[0, 1, 0, 9], None), Err(RecordError::Truncated));
+    assert_eq!(log.0.apply(0, 0, &[0, 1, 0, 9], None), Err(Skipped::Unreadable(RecordError::Truncated)));
     assert_eq!(log.0.position(0), Some(1));
     assert!(log.groups().is_empty());
 }
@@ -169,7 +295,8 @@ fn what_a_value_that_cannot_be_read_is_about_is_not_known_from_then_on() {
     log.put(&on(1), Some(&commit(6, 1)));
     log.put(&key(2, &["g"], None), Some(&classic("consumer", 2)));
     for about in [on(0), on(2), key(2, &["g"], None)] {
-        assert_eq!(log.0.apply(0, log.1, &about, Some(&bad_version)), Err(RecordError::UnknownVersion));
+        let unread = Err(Skipped::Unreadable(RecordError::UnknownVersion));
+        assert_eq!(log.0.apply(0, log.1, &about, Some(&bad_version)), unread);
         log.1 += 1;
     }
     let group = log.groups().remove(0);

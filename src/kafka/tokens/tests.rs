@@ -65,7 +65,7 @@ fn a_token_is_fetched_once_and_given_to_all_handles() {
     let (address, requests) = endpoint(vec![("200 OK", TOKEN.to_owned())]);
     let config = config(&format!("http://{address}/token?a=b"));
     let (keeper, metrics, stop) = (Keeper::default(), SelfMetrics::default(), Stop::new());
-    let early = Arc::new(client::requests(&config).expect("handle"));
+    let early = Arc::new(client::requests(&config, &Arc::default()).expect("handle"));
     keeper.adopt(&early);
     assert!(keeper.missing().expect("none yet").contains("waiting"));
     let wait = keeper.turn(&config, &metrics, &stop);
@@ -74,7 +74,7 @@ fn a_token_is_fetched_once_and_given_to_all_handles() {
     assert_eq!(metrics.value(&families::KAFKA_TOKENS, &["fetched"]), Some(1.0));
     // Not asked again.
     assert!(!keeper.turn(&config, &metrics, &stop).is_zero());
-    keeper.adopt(&Arc::new(client::admin(&config).expect("handle")));
+    keeper.adopt(&Arc::new(client::admin(&config, &Arc::default()).expect("handle")));
     let request = requests.recv().unwrap();
     assert!(request.starts_with("POST /token?a=b HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("\r\nauthorization: Basic d2FyZGVuOmh1bnRlcjI=\r\n"), "{request}");
@@ -83,7 +83,7 @@ fn a_token_is_fetched_once_and_given_to_all_handles() {
 
 #[test]
 fn librdkafka_takes_tokens_with_extensions_and_says_nothing_of_those_that_it_refuses() {
-    let handle = client::requests(&config("http://127.0.0.1:1/")).expect("handle");
+    let handle = client::requests(&config("http://127.0.0.1:1/"), &Arc::default()).expect("handle");
     let request = TokenRequest::read(|name| client::property(&config("http://127.0.0.1:1/"), name)).expect("request");
     let token = request.token(200, TOKEN.as_bytes(), clock::now()).expect("token");
     let expires = i64::try_from(token.expires().0).unwrap();
@@ -91,7 +91,7 @@ fn librdkafka_takes_tokens_with_extensions_and_says_nothing_of_those_that_it_ref
     // Expired; or not for this mechanism.
     let fault = ffi::set_token(&handle, &token, 1).expect_err("refused");
     assert!(!fault.text.contains("t0ken"), "{}", fault.text);
-    let plain = client::requests(&config_for_tests("127.0.0.1:1")).expect("handle");
+    let plain = client::requests(&config_for_tests("127.0.0.1:1"), &Arc::default()).expect("handle");
     assert!(ffi::set_token(&plain, &token, expires).is_err());
 }
 

@@ -17,6 +17,7 @@ const OWN_FAMILIES: &[&str] = &[
     "kafka_consumergroup_info",
     "kafka_consumergroup_lost_records",
     "kafka_consumergroup_state",
+    "kafka_topic_partition_last_stable_offset",
 ];
 
 fn partition(id: u32, log_end: i64) -> Partition {
@@ -27,6 +28,7 @@ fn partition(id: u32, log_end: i64) -> Partition {
         in_sync: vec![BrokerId(1)],
         log_start: Some(0),
         log_end: Some(log_end),
+        last_stable: None,
         ours: true,
     }
 }
@@ -34,6 +36,10 @@ fn partition(id: u32, log_end: i64) -> Partition {
 fn topic(name: &str, ends: &[i64]) -> Topic {
     let partitions = (0..).zip(ends).map(|(id, end)| partition(id, *end)).collect();
     Topic { name: name.into(), partitions, ours: true }
+}
+
+fn encode_anew(view: &KafkaView, config: &Config) -> KafkaPart {
+    encode(view, config, &mut Sizes::default())
 }
 
 fn group(name: &str, members: u32) -> Group {
@@ -81,7 +87,7 @@ fn small_cluster(fixture: &str) -> KafkaView {
 }
 
 fn page(view: &KafkaView, config: &Config) -> String {
-    String::from_utf8(encode(view, config).text).unwrap()
+    String::from_utf8(encode_anew(view, config).text.concat()).unwrap()
 }
 
 #[test]
@@ -110,6 +116,17 @@ fn every_line_of_kafka_exporter_is_ours_byte_for_byte_and_none_is_made_up() {
 }
 
 #[test]
+fn last_stable_offsets_stand_where_they_are_told() {
+    let mut view = small_cluster("");
+    assert!(!page(&view, &COMPATIBLE).contains("last_stable"));
+    let partition =
+        view.topics.iter_mut().find(|topic| &*topic.name == "orders").unwrap().partitions.first_mut().unwrap();
+    partition.last_stable = Some(7);
+    let line = "\nkafka_topic_partition_last_stable_offset{partition=\"0\",topic=\"orders\"} 7\n";
+    assert!(page(&view, &COMPATIBLE).contains(line));
+}
+
+#[test]
 fn families_are_sorted_and_each_stands_once() {
     let text = page(&small_cluster(""), &COMPATIBLE);
     let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
@@ -123,7 +140,7 @@ fn families_are_sorted_and_each_stands_once() {
         }
     }
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
-    assert_eq!(usize::try_from(encode(&small_cluster(""), &COMPATIBLE).series), Ok(series));
+    assert_eq!(usize::try_from(encode_anew(&small_cluster(""), &COMPATIBLE).series), Ok(series));
 }
 
 #[test]
@@ -194,7 +211,7 @@ fn lag_in_seconds_is_told_where_it_is_known_and_marked_where_it_is_a_bound() {
         told("kafka_consumergroup_lag_seconds_is_minimum{consumergroup="),
         [r#""assignment-group",partition="0",topic="test-topic"} 1"#]
     );
-    let left_out = |view: &KafkaView| encode(view, &Config { max_series: 0, ..COMPATIBLE }).left_out;
+    let left_out = |view: &KafkaView| encode_anew(view, &Config { max_series: 0, ..COMPATIBLE }).left_out;
     assert_eq!(left_out(&view), left_out(&small_cluster("")) + 4, "they count like any other");
 }
 
@@ -263,13 +280,13 @@ fn without_compatibility_there_is_no_minus_one() {
 #[test]
 fn too_many_series_leave_the_sums() {
     let view = small_cluster("");
-    let all = encode(&view, &COMPATIBLE);
+    let all = encode_anew(&view, &COMPATIBLE);
     let most = Config { max_series: all.series, ..COMPATIBLE };
-    assert_eq!((encode(&view, &most).series, encode(&view, &most).left_out), (all.series, 0));
+    assert_eq!((encode_anew(&view, &most).series, encode_anew(&view, &most).left_out), (all.series, 0));
     let fewer = Config { max_series: all.series - 1, ..COMPATIBLE };
-    let part = encode(&view, &fewer);
+    let part = encode_anew(&view, &fewer);
     assert_eq!((part.left_out, part.series), (20, all.series - 20), "7 rows, one of them without a commit");
-    let text = String::from_utf8(part.text).unwrap();
+    let text = String::from_utf8(part.text.concat()).unwrap();
     assert!(!text.contains("lag{") && !text.contains("kafka_consumergroup_current_offset{"));
     assert!(text.contains("kafka_consumergroup_lag_sum{consumergroup=\"billing\",topic=\"orders\"} 20\n"));
 }
@@ -342,11 +359,11 @@ fn big_pages_are_encoded_and_joined() {
     let view = big_cluster();
     for _ in 0..3 {
         let started = Instant::now();
-        let part = encode(&view, &Config { max_series: u64::MAX, ..COMPATIBLE });
+        let part = encode_anew(&view, &Config { max_series: u64::MAX, ..COMPATIBLE });
         let encoded = started.elapsed();
-        let (series, size) = (part.series, part.text.len());
+        let (series, size) = (part.series, part.text.concat().len());
         let started = Instant::now();
-        let segment = Compressor::new().segment(part.text.into(), series).unwrap();
+        let segment = Compressor::new().segment(part.text, series).unwrap();
         let (compressed, small) = (started.elapsed(), segment.deflated.len());
         println!("{series} series, {size} bytes in {encoded:?}, compressed to {small} in {compressed:?}");
         assert_eq!(series, 20_000 * 3 + 2000 * 2 + 500 * 3 + 2000 * 7 + 200);

@@ -47,6 +47,7 @@ fn snapshot(second: u64, seen: Seen) -> Arc<Snapshot> {
         in_sync: Vec::new(),
         log_start: Some(0),
         log_end: end,
+        last_stable: None,
         ours,
     };
     let kafka = KafkaView {

@@ -50,6 +50,20 @@ fn rows_say_what_is_known_and_nothing_else() {
 }
 
 #[test]
+fn rows_say_where_a_transaction_holds_readers_back() {
+    let held_up = || {
+        let mut seen = long(2);
+        let mut kafka = KafkaView::clone(seen.kafka.as_ref().unwrap());
+        kafka.rows[1].last_stable = Some(1);
+        seen.kafka = Some(Arc::new(kafka));
+        host(seen)
+    };
+    let rows = held_up().partition_lags(all()).unwrap().unwrap();
+    assert_eq!((rows[0].last_stable, rows[1].last_stable), (None, Some(1)));
+    assert_eq!(held_up().lag_table(all()).unwrap().unwrap().last_stable, [i64::MIN, 1]);
+}
+
+#[test]
 fn rows_say_how_old_what_is_unread_is() {
     let aged = |time, at_least| {
         let mut seen = long(2);

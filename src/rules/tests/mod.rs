@@ -88,6 +88,7 @@ pub(super) struct Bench {
     _ended: Ended,
     tasks: Tasks,
     linker: Linker<host::Host>,
+    ticking: Arc<engine::Ticking>,
     alive: Arc<()>,
 }
 
@@ -96,13 +97,14 @@ impl Bench {
         let (tasks, ended) = Tasks::new();
         let engine = engine::for_running(2).unwrap();
         let alive = engine::token();
-        engine::tick(&tasks, &engine, Arc::downgrade(&alive)).unwrap();
+        let ticking = Arc::default();
+        engine::tick(&tasks, &engine, Arc::clone(&ticking), Arc::downgrade(&alive)).unwrap();
         let linker = host::linker(&engine).unwrap();
-        Self { _ended: ended, tasks, linker, alive }
+        Self { _ended: ended, tasks, linker, ticking, alive }
     }
 
     fn loader(&self) -> Loader {
-        Loader::new(self.linker.clone(), no_cache(), in_process, [7; 32], self.tasks.stop())
+        Loader::new(self.linker.clone(), Arc::clone(&self.ticking), no_cache(), in_process, [7; 32], self.tasks.stop())
     }
 
     fn code(&self, text: &str) -> Arc<Code> {

@@ -54,7 +54,8 @@ impl Looks {
         let metrics = Arc::new(SelfMetrics::default());
         let shared = Arc::new(Shared::new([7; 32], Arc::clone(&metrics), pipeline, view_sender));
         let stop = bench.tasks.stop();
-        let loader = Loader::new(bench.linker.clone(), no_cache(), compile, [7; 32], stop.clone());
+        let loader =
+            Loader::new(bench.linker.clone(), Arc::clone(&bench.ticking), no_cache(), compile, [7; 32], stop.clone());
         let config = Config { compiler: dir.path().join(".compiler"), ..config(dir.path()) };
         let reload = Reload::new(Arc::clone(&shared), loader, config, snapshots, stop);
         Self { _bench: bench, reload, shared, dir, heard, view, metrics, _snapshots: snapshot_sender }
