@@ -179,7 +179,9 @@ fn properties(reader: &mut Reader<'_>, mut field: Field) -> BTreeMap<String, Sec
     let Some(mut section) = reader.section(field) else { return BTreeMap::new() };
     let mut properties = BTreeMap::new();
     let path = section.path.clone();
-    for (key, field) in section.take_rest() {
+    let entries = section.take_rest();
+    let count = entries.len();
+    for (key, field) in entries {
         let name = key.strip_suffix("_file").unwrap_or(&key);
         if let Some(reason) = owned_because(name) {
             reader.problem(&field.path, format_args!("not yours to set: {reason}"));
@@ -194,6 +196,12 @@ fn properties(reader: &mut Reader<'_>, mut field: Field) -> BTreeMap<String, Sec
         if secret.is_some_and(|secret| properties.insert(name.to_owned(), secret).is_some()) {
             let path = key_path(&path, name);
             reader.problem(&path, format_args!("both {name} and {name}_file are there; allowed: one of them"));
+        }
+    }
+    // What is missing because it was refused above is no second problem.
+    if properties.len() == count {
+        for (name, problem) in kafka::property_problems(&properties) {
+            reader.problem(&key_path(&path, &name), problem);
         }
     }
     properties

@@ -3,9 +3,9 @@
 //! coordinates each, what each committed. Likewise for the groups of partitions that cannot be read on for a while.
 
 use super::{
-    Config,
-    client::{self, Handle},
+    Config, client,
     ffi::{AdminHandle, Answer, Fault, Found, Listed},
+    handles::Handles,
     polled::{Book, ToAsk},
     polls::{Order, Polls, Round, States},
     reader::{self, ReadError},
@@ -46,17 +46,19 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Asks until told to stop.
 pub fn run(
     config: &Config,
-    requests: &Arc<Handle>,
+    handles: &Handles,
     polls: &Polls,
     reader: &reader::Shared,
-    metrics: &Arc<SelfMetrics>,
+    metrics: &SelfMetrics,
     stop: &Stop,
 ) {
     let mut poller = Poller {
         config,
+        handles,
         metrics,
         stop,
         call: 0,
+        generation: handles.generation(),
         lister: None,
         admin: None,
         book: Book::default(),
@@ -71,9 +73,10 @@ pub fn run(
             continue;
         };
         let began = Instant::now();
+        poller.keep_up();
         let states_read = reader.lock().offsets.states_read();
         let pause = if order.offsets || !order.held.is_empty() {
-            let (round, listed) = poller.round(requests, &order, reader);
+            let (round, listed) = poller.round(&order, reader);
             let mut state = polls.lock();
             state.round = Some(Arc::new(round));
             if let Some(listed) = listed.filter(|_| !order.offsets) {
@@ -84,7 +87,7 @@ pub fn run(
         } else {
             // Nobody would take its events any more, and it would go on looking for its coordinator.
             poller.admin = None;
-            match poller.list(requests, &order) {
+            match poller.list(&order) {
                 Ok((listed, faults)) => {
                     poller.tell(&faults);
                     let states = States::new(&listed, order.cluster, states_read, Instant::now());
@@ -141,10 +144,13 @@ struct Sent {
 
 struct Poller<'a> {
     config: &'a Config,
-    metrics: &'a Arc<SelfMetrics>,
+    handles: &'a Handles,
+    metrics: &'a SelfMetrics,
     stop: &'a Stop,
     /// Number of the last call.
     call: usize,
+    /// Of the handles below.
+    generation: u64,
     /// Lists groups, on the handle for requests: that needs no group of ours, so it makes no offsets topic on a new
     /// cluster either.
     lister: Option<AdminHandle>,
@@ -161,8 +167,16 @@ struct Poller<'a> {
 }
 
 impl Poller<'_> {
+    /// Lets go of handles that were made of other secrets than there are now.
+    fn keep_up(&mut self) {
+        let generation = self.handles.generation();
+        if generation != self.generation {
+            (self.lister, self.admin, self.generation) = (None, None, generation);
+        }
+    }
+
     /// What was found out, and what the list says by itself.
-    fn round(&mut self, requests: &Arc<Handle>, order: &Order, reader: &reader::Shared) -> (Round, Option<States>) {
+    fn round(&mut self, order: &Order, reader: &reader::Shared) -> (Round, Option<States>) {
         let began = Instant::now();
         if order.cluster != self.order.cluster {
             (self.book, self.admin, self.rounds) = (Book::default(), None, 0);
@@ -175,7 +189,7 @@ impl Poller<'_> {
             // Also in a round in which nothing is asked: they would pile up.
             client::serve_events(admin.handle());
         }
-        let (listed, faults) = self.list(requests, order).unwrap_or_else(|fault| (Vec::new(), vec![fault]));
+        let (listed, faults) = self.list(order).unwrap_or_else(|fault| (Vec::new(), vec![fault]));
         let states = faults.is_empty().then(|| States::new(&listed, order.cluster, 0, Instant::now()));
         self.tell(&faults);
         let mut error = faults.first().map(|fault| self.not_listed(fault));
@@ -222,9 +236,9 @@ impl Poller<'_> {
     }
 
     /// All groups, and what became of brokers that did not list theirs.
-    fn list(&mut self, requests: &Arc<Handle>, order: &Order) -> Result<(Vec<Listed>, Vec<Fault>), Fault> {
+    fn list(&mut self, order: &Order) -> Result<(Vec<Listed>, Vec<Fault>), Fault> {
         if self.lister.is_none() {
-            self.lister = AdminHandle::new(Arc::clone(requests));
+            self.lister = AdminHandle::new(self.handles.requests());
         }
         let lost = |text: &str| Fault { code: RDKafkaErrorCode::OperationTimedOut, text: text.to_owned() };
         let Some(lister) = &self.lister else { return Err(lost("no memory for a queue")) };
@@ -260,8 +274,8 @@ impl Poller<'_> {
         let spread = if self.rounds == 0 { Duration::ZERO } else { self.config.interval / 4 };
         let gap = spread.checked_div(count).unwrap_or_default().min(MAX_GAP);
         if self.admin.is_none() {
-            match client::admin(self.config, self.metrics) {
-                Ok(handle) => self.admin = AdminHandle::new(Arc::new(handle)),
+            match self.handles.admin() {
+                Ok(handle) => self.admin = AdminHandle::new(handle),
                 Err(error) => {
                     faults.push(Fault { code: RDKafkaErrorCode::Fail, text: error.with_cause() });
                 }
@@ -415,12 +429,14 @@ mod tests {
         let mock = MockCluster::new(3).expect("mock cluster");
         let config = config_for_tests(&mock.bootstrap_servers());
         let (metrics, stop) = (Arc::default(), Stop::new());
-        let requests = Arc::new(client::requests(&config, &metrics).expect("handle"));
+        let handles = Handles::new(config.clone(), Arc::clone(&metrics)).expect("handles");
         let mut poller = Poller {
             config: &config,
+            handles: &handles,
             metrics: &metrics,
             stop: &stop,
             call: 0,
+            generation: 0,
             lister: None,
             admin: None,
             book: Book::default(),
@@ -430,7 +446,7 @@ mod tests {
             abandoned: false,
         };
         let order = Order { offsets: true, brokers: vec![BrokerId(1)], ..Order::default() };
-        let (round, states) = poller.round(&requests, &order, &reader::Shared::default());
+        let (round, states) = poller.round(&order, &reader::Shared::default());
         assert!(states.is_none());
         assert!(!round.all_listed && round.groups.is_empty());
         assert!(round.error.is_some_and(|error| error.reason == "list_groups"));

@@ -1,9 +1,9 @@
-//! librdkafka handles: how they are set up, and what they say between calls. Two for each agent: one that reads
-//! `__consumer_offsets`, one for requests (a broker answers one request for each connection at a time, so a waiting
-//! Fetch would hold up the others). One more where groups are asked for one by one: it needs a group of its own. And one
-//! for last stable offsets where there are transactions: a handle asks for the one kind of end or the other.
+//! librdkafka handles: how they are set up, and what they say between calls (`handles` keeps them). Two for each agent:
+//! one that reads `__consumer_offsets`, one for requests (a broker answers one request for each connection at a time, so
+//! a waiting Fetch would hold up the others). One more where groups are asked for one by one: it needs a group of its
+//! own. And one for last stable offsets where there are transactions: a handle asks for the one kind of end or the other.
 
-use super::Config;
+use super::{Config, ffi, hints, oauth};
 use crate::{
     events::SelfMetrics,
     files,
@@ -16,7 +16,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -43,32 +43,66 @@ impl ClientError {
     }
 }
 
-/// Keeps the last thing that a handle complained of: the calls themselves only say that they timed out.
+/// Keeps the last things that a handle complained of: the calls themselves only say that they timed out.
 #[derive(Debug)]
 pub struct Context {
     /// What it is for, as the label `handle` has it.
     handle: &'static str,
     metrics: Arc<SelfMetrics>,
-    last: Mutex<Option<(Instant, String)>>,
+    complaints: Mutex<Complaints>,
+}
+
+#[derive(Debug, Default)]
+struct Complaints {
+    error: Option<(Instant, String)>,
+    /// A connection that was closed, which librdkafka does not call an error: it may be one, or say why there is one.
+    closed: Option<(Instant, String)>,
+}
+
+impl Complaints {
+    fn most_telling(&self) -> Option<&str> {
+        let recent = |complaint: &&(Instant, String)| complaint.0.elapsed() < ERROR_MEMORY;
+        let error = self.error.as_ref().filter(recent);
+        error.or_else(|| self.closed.as_ref().filter(recent)).map(|(_, text)| text.as_str())
+    }
 }
 
 impl Context {
+    fn new(handle: &'static str, metrics: &Arc<SelfMetrics>) -> Self {
+        Self { handle, metrics: Arc::clone(metrics), complaints: Mutex::default() }
+    }
+
     /// What the handle last complained of, if that was lately.
     pub fn complaint(&self) -> Option<String> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|(at, _)| at.elapsed() < ERROR_MEMORY).map(|(_, text)| text.clone())
+        self.lock().most_telling().map(str::to_owned)
     }
 
     /// Forgets it, after something succeeded.
     pub fn all_well(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock() = Complaints::default();
     }
+
+    fn lock(&self) -> MutexGuard<'_, Complaints> {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A complaint for people, with a hint.
+fn complaint(text: &str) -> (Instant, String) {
+    // What follows counts repetitions and milliseconds, and would make each failure look like another one.
+    let text = text.split_once(" (after ").map_or(text, |(what, _)| what);
+    (Instant::now(), hints::with_hint(&BoundedText(text, MAX_ERROR_TEXT).to_string()))
 }
 
 impl ClientContext for Context {
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // What matters comes as errors too; the rest is for those who look for it.
+        // What matters comes as errors too, or is kept here; the rest is for those who look for it.
         tracing::debug!(target: "librdkafka", facility, message = %BoundedText(message, MAX_ERROR_TEXT));
+        if facility == "FAIL" {
+            // Behind the name of a thread.
+            let message = message.split_once("]: ").map_or(message, |(_, text)| text);
+            self.lock().closed = Some(complaint(message));
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -79,16 +113,16 @@ impl ClientContext for Context {
         if is_about_connection(error.rdkafka_error_code()) {
             self.metrics.count(&families::KAFKA_CONNECTION_ERRORS, &[self.handle]);
         }
-        // What follows counts repetitions and milliseconds, and would make each failure look like another one.
-        let reason = reason.split_once(" (after ").map_or(reason, |(what, _)| what);
-        let text = BoundedText(reason, MAX_ERROR_TEXT).to_string();
+        let (at, text) = complaint(reason);
         tracing::debug!(target: "librdkafka", error = %text);
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        // "All brokers down" follows the reason and says less.
-        let keep = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown)
-            && last.as_ref().is_some_and(|(at, _)| at.elapsed() < ERROR_MEMORY);
-        if !keep {
-            *last = Some((Instant::now(), text));
+        let mut complaints = self.lock();
+        // Both follow a reason, or come between two of the same, and say less.
+        let all_down = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
+        let closed = reason.contains(": Disconnected") && !reason.contains("handshake failed");
+        if !all_down && !closed {
+            complaints.error = Some((at, text));
+        } else if !all_down || complaints.most_telling().is_none() {
+            complaints.closed = Some((at, text));
         }
     }
 }
@@ -112,8 +146,8 @@ pub type Handle = BaseConsumer<Context>;
 
 /// Takes the events of a handle that delivers no messages: its log, its errors, requests for tokens.
 pub fn serve_events(handle: &Handle) {
-    while let Some(event) = handle.poll(Duration::ZERO) {
-        if let Err(error) = event {
+    for _ in 0..ffi::waiting(handle) {
+        if let Some(Err(error)) = handle.poll(Duration::ZERO) {
             tracing::debug!(%error, "librdkafka");
         }
     }
@@ -131,9 +165,22 @@ pub enum ClientError {
         /// Why.
         source: std::io::Error,
     },
+    /// A property that is ours to act on makes no sense.
+    #[error("kafka.properties.{property}: {problem}")]
+    Property {
+        /// The property.
+        property: String,
+        /// Why.
+        problem: &'static str,
+    },
     /// librdkafka refuses the properties.
-    #[error("librdkafka refuses the kafka configuration")]
-    Refused(#[source] KafkaError),
+    #[error("librdkafka refuses the kafka configuration{hint}")]
+    Refused {
+        /// Nothing, or `: ` and what to do about it.
+        hint: String,
+        /// Why.
+        source: KafkaError,
+    },
 }
 
 /// How the reader's Fetch requests are tuned.
@@ -219,13 +266,30 @@ fn common(config: &Config) -> ClientConfig {
         .set("ssl.ca.location", "probe")
         .set("allow.auto.create.topics", "false")
         .set("enable.metrics.push", "false")
-        .set("log.connection.close", "false")
+        // Why a connection was closed may be all that is known of a failure; idle ones are not told of.
+        .set("log.connection.close", "true")
         .set("reconnect.backoff.ms", FIRST_RECONNECT.as_millis().to_string())
         .set("reconnect.backoff.max.ms", LONGEST_RECONNECT.as_millis().to_string())
         .set("socket.connection.setup.timeout.ms", CONNECT_TIMEOUT.as_millis().to_string())
         // Metadata is asked for in each cycle anyway.
         .set("topic.metadata.refresh.interval.ms", "-1");
     client
+}
+
+/// The value of a property, if it is there; from its file, if it is in one.
+///
+/// # Errors
+/// When that file cannot be read.
+pub fn property(config: &Config, name: &str) -> Result<Option<String>, ClientError> {
+    config.properties.get(name).map(|secret| value(name, secret)).transpose()
+}
+
+fn value(property: &str, secret: &Secret) -> Result<String, ClientError> {
+    match secret {
+        Secret::Inline(value) => Ok(value.clone()),
+        Secret::File(path) => files::read_secret(path, MAX_SECRET_FILE)
+            .map_err(|source| ClientError::Secret { property: property.to_owned(), source }),
+    }
 }
 
 /// The user's properties go before our defaults; those that must be ours are refused with the configuration.
@@ -235,31 +299,101 @@ fn create(
     handle: &'static str,
     metrics: &Arc<SelfMetrics>,
 ) -> Result<Handle, ClientError> {
+    let mut values = Vec::new();
     for (property, secret) in &config.properties {
-        let value = match secret {
-            Secret::Inline(value) => value.clone(),
-            Secret::File(path) => files::read_secret(path, MAX_SECRET_FILE)
-                .map_err(|source| ClientError::Secret { property: property.clone(), source })?,
-        };
-        client.set(property, value);
+        if oauth::PROPERTIES.contains(&property.as_str()) {
+            continue;
+        }
+        let value = value(property, secret)?;
+        client.set(property, &value);
+        values.push(value);
     }
-    let context = Context { handle, metrics: Arc::clone(metrics), last: Mutex::default() };
-    client.create_with_context(context).map_err(|error| ClientError::Refused(without_secrets(config, error)))
+    // Not what our own log takes: `Context` looks at some lines, too.
+    let debug = config.properties.contains_key("debug");
+    client.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
+    client.create_with_context(Context::new(handle, metrics)).map_err(|error| {
+        let source = without_values(&values, error);
+        let hint = hints::hint(&source.to_string()).map(|hint| format!(": {hint}")).unwrap_or_default();
+        ClientError::Refused { hint, source }
+    })
 }
 
 /// librdkafka repeats the offending value in its message; that may be a secret.
-fn without_secrets(config: &Config, error: KafkaError) -> KafkaError {
+fn without_values(values: &[String], error: KafkaError) -> KafkaError {
     match error {
         KafkaError::ClientConfig(result, mut text, key, _) => {
-            for secret in config.properties.values() {
-                if let Secret::Inline(value) = secret
-                    && !value.is_empty()
-                {
-                    text = text.replace(value, "***");
-                }
+            for value in values.iter().filter(|value| !value.is_empty()) {
+                text = text.replace(value, "***");
             }
             KafkaError::ClientConfig(result, text, key, "***".to_owned())
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::config_for_tests;
+
+    #[track_caller]
+    fn refused(properties: &[(&str, Secret)]) -> String {
+        let mut config = config_for_tests("127.0.0.1:1");
+        config.properties = properties.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        requests(&config, &Arc::default()).map(drop).expect_err("refused").with_cause()
+    }
+
+    #[test]
+    fn a_refused_value_is_not_repeated() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("value");
+        let missing = refused(&[("sasl.password", Secret::File(path.clone()))]);
+        assert!(missing.contains("kafka.properties.sasl.password") && missing.contains("No such file"), "{missing}");
+        std::fs::write(&path, "hunter2\n").unwrap();
+        for secret in [Secret::Inline("hunter2".to_owned()), Secret::File(path)] {
+            let said = refused(&[("security.protocol", secret)]);
+            assert!(said.contains("security.protocol") && !said.contains("hunter2"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_what_to_mend() {
+        let text = |text: &str| Secret::Inline(text.to_owned());
+        if !cfg!(feature = "kerberos") {
+            let said = refused(&[("security.protocol", text("SASL_SSL"))]);
+            assert!(said.contains("set sasl.mechanism"), "{said}");
+        }
+        let said = refused(&[("security.protocol", text("SSL")), ("ssl.ca.location", text("/nowhere/ca.pem"))]);
+        assert!(said.contains("ssl.ca.location"), "{said}");
+    }
+
+    #[test]
+    fn a_handle_keeps_what_it_complained_of_with_a_hint() {
+        let metrics = Arc::default();
+        let context = Context::new("reader", &metrics);
+        let code = KafkaError::Global(RDKafkaErrorCode::Authentication);
+        context.error(code, "sasl_ssl://a:1/bootstrap: SASL authentication error: wrong (after 3ms in state AUTH_REQ)");
+        let said = context.complaint().expect("a complaint");
+        assert!(said.starts_with("wrong user name or password") && !said.contains("3ms"), "{said}");
+        let down = || KafkaError::Global(RDKafkaErrorCode::AllBrokersDown);
+        context.error(down(), "1/1 brokers are down");
+        let transport = KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure);
+        context.error(transport, "sasl_ssl://a:1/bootstrap: Disconnected: connection reset by peer");
+        let closed = "[thrd:a:1/bootstrap]: a:1/bootstrap: Disconnected: might be caused by incorrect security.protocol \
+                      configuration (connecting to a SSL listener?) (after 3ms in state APIVERSION_QUERY)";
+        context.log(RDKafkaLogLevel::Info, "FAIL", closed);
+        assert_eq!(context.complaint(), Some(said));
+        context.all_well();
+        assert_eq!(context.complaint(), None);
+        context.error(down(), "1/1 brokers are down");
+        assert_eq!(context.complaint().as_deref(), Some("1/1 brokers are down"));
+        context.log(RDKafkaLogLevel::Info, "OTHER", "a:1/bootstrap: something else");
+        context.log(RDKafkaLogLevel::Info, "FAIL", closed);
+        context.error(down(), "1/1 brokers are down");
+        let said = context.complaint().expect("a complaint");
+        assert!(said.starts_with("the broker speaks TLS") && said.contains("(a:1/bootstrap: "), "{said}");
+        assert!(!said.contains("3ms"), "{said}");
+        // The login and the lost connection; what is only logged was told as an error, or was none.
+        assert_eq!(metrics.value(&families::KAFKA_CONNECTION_ERRORS, &["reader"]), Some(2.0));
     }
 }

@@ -10,6 +10,7 @@ use super::{
     ends::{Leaders, TopicPartition},
     freshness::Freshness,
     gather::{Gathered, is_ours},
+    handles::Handles,
     offsets::GroupCommits,
     phases::Phases,
     polls::Polls,
@@ -63,6 +64,7 @@ enum Cycle {
 pub(super) struct Collector {
     pub(super) config: Config,
     pub(super) metrics: Arc<SelfMetrics>,
+    pub(super) handles: Arc<Handles>,
     pub(super) requests: Arc<Handle>,
     pub(super) shared: Arc<Shared>,
     pub(super) leaders: Leaders,
@@ -267,17 +269,22 @@ impl Collector {
         }
         let no_groups = by_topic && view.offsets_partitions.is_empty();
         let no_groups = no_groups.then(|| format!("no groups yet: {OFFSETS_TOPIC} does not exist"));
-        let note = note.or_else(|| bounds::why_asked(&held.asked)).or_else(|| self.vanished_note());
-        Ok(Cycle::Whole(view, note.or(no_groups)))
+        let note = self.handles.trouble().or(note).or_else(|| bounds::why_asked(&held.asked));
+        Ok(Cycle::Whole(view, note.or_else(|| self.vanished_note()).or(no_groups)))
     }
 
     /// Metadata of the whole cluster; also keeps librdkafka's own idea of leaders fresh.
     fn metadata(&mut self, started: Instant) -> Result<Cluster, Failure> {
+        let requests = self.handles.requests();
+        if !Arc::ptr_eq(&requests, &self.requests) {
+            self.leaders.use_handle(Arc::clone(&requests));
+            self.requests = requests;
+        }
         client::serve_events(&self.requests);
         self.metrics.count(&families::KAFKA_REQUESTS, &["Metadata"]);
         let metadata = self.requests.fetch_metadata(None, self.config.timeout).map_err(|error| {
             client::serve_events(&self.requests); // why it failed comes as an event
-            let said = self.requests.client().context().complaint();
+            let said = self.handles.why(self.requests.client().context().complaint());
             let text = format!(
                 "no metadata from {} within {:?}: {}",
                 self.config.bootstrap_servers,
@@ -369,7 +376,8 @@ pub fn start(
     jmx_broker_id: watch::Receiver<Option<i32>>,
     metrics: Arc<SelfMetrics>,
 ) -> Result<watch::Receiver<Arc<KafkaObservation>>, StartError> {
-    let requests = Arc::new(client::requests(&config, &metrics)?);
+    let handles = Arc::new(Handles::new(config.clone(), Arc::clone(&metrics))?);
+    let requests = handles.requests();
     let shared = Arc::new(Shared::default());
     let target = TargetState {
         name: KAFKA_TARGET.into(),
@@ -380,15 +388,19 @@ pub fn start(
     let first = KafkaObservation { target: target.clone(), view: None, ready: false };
     let (observations, receiver) = watch::channel(Arc::new(first));
     let (shared_by_reader, metrics_of_reader) = (Arc::clone(&shared), Arc::clone(&metrics));
-    let config_of_reader = config.clone();
+    let handles_of_reader = Arc::clone(&handles);
     tasks.thread("offsets-reader", move |stop| {
-        reader::run(&config_of_reader, &shared_by_reader, &metrics_of_reader, &stop);
+        reader::run(&handles_of_reader, &shared_by_reader, &metrics_of_reader, &stop);
     })?;
+    if handles.need_care() {
+        let handles = Arc::clone(&handles);
+        tasks.thread("kafka-secrets", move |stop| handles.care(&stop))?;
+    }
     let (chooser, polls) = (Chooser::new(config.offsets), Arc::new(Polls::default()));
-    let (polls_of_poller, read, handle) = (Arc::clone(&polls), Arc::clone(&shared), Arc::clone(&requests));
+    let (polls_of_poller, read, handles_of_poller) = (Arc::clone(&polls), Arc::clone(&shared), Arc::clone(&handles));
     let (config_of_poller, metrics_of_poller) = (config.clone(), Arc::clone(&metrics));
     tasks.thread("groups-poller", move |stop| {
-        admin::run(&config_of_poller, &handle, &polls_of_poller, &read, &metrics_of_poller, &stop);
+        admin::run(&config_of_poller, &handles_of_poller, &polls_of_poller, &read, &metrics_of_poller, &stop);
     })?;
     let lookup = Lookup::start(tasks, config.bootstrap_servers.clone())?;
     let collector = Collector {
@@ -396,6 +408,7 @@ pub fn start(
         leaders: Leaders::new(tasks.clone(), Arc::clone(&requests)),
         config,
         metrics,
+        handles,
         requests,
         shared,
         jmx_broker_id,

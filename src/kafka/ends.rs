@@ -62,6 +62,8 @@ pub struct Answers {
 }
 
 struct Job {
+    /// Not the thread's own: another one may take its place.
+    handle: Arc<Handle>,
     partitions: Vec<(Which, TopicPartition)>,
     stable: Option<Arc<Handle>>,
     deadline: Instant,
@@ -99,10 +101,15 @@ impl Leaders {
         Self { tasks, handle, stable: None, threads: HashMap::new() }
     }
 
+    /// Asks with another handle from now on.
+    pub fn use_handle(&mut self, handle: Arc<Handle>) {
+        self.handle = handle;
+    }
+
     /// Asks each leader for its partitions and waits until all answered, `timeout` passed, or the tasks were told to
     /// stop. Ends come first, since lag needs them; then all is asked in order, neighbours that ask for the same at once.
     pub fn ask(&mut self, wanted: HashMap<BrokerId, Vec<(Which, TopicPartition)>>, timeout: Duration) -> Answers {
-        let stop = self.tasks.stop();
+        let (stop, handle) = (self.tasks.stop(), Arc::clone(&self.handle));
         let deadline = Instant::now() + timeout;
         let mut answers = Answers::default();
         let (answer, answered) = sync_channel(wanted.len().max(1));
@@ -119,7 +126,8 @@ impl Leaders {
             };
             // Still in an earlier call: the circuit is open until that call ends.
             let free = !thread.busy.swap(true, Ordering::AcqRel);
-            let job = Job { partitions, stable: stable.clone(), deadline, answer: answer.clone() };
+            let (handle, stable) = (Arc::clone(&handle), stable.clone());
+            let job = Job { handle, partitions, stable, deadline, answer: answer.clone() };
             if free && thread.jobs.try_send(job).is_ok() { waiting.push(leader) } else { answers.silent.push(leader) }
         }
         drop(answer);
@@ -151,20 +159,20 @@ impl Leaders {
             Entry::Vacant(place) => {
                 let (jobs, receiver) = sync_channel(JOB_CAPACITY);
                 let busy = Arc::new(AtomicBool::new(false));
-                let (handle, flag) = (Arc::clone(&self.handle), Arc::clone(&busy));
-                self.tasks.thread(&format!("ends-{id}"), move |stop| serve(id, &handle, &receiver, &flag, &stop))?;
+                let flag = Arc::clone(&busy);
+                self.tasks.thread(&format!("ends-{id}"), move |stop| serve(id, &receiver, &flag, &stop))?;
                 Ok(place.insert(Leader { jobs, busy }))
             }
         }
     }
 }
 
-fn serve(leader: BrokerId, handle: &Handle, jobs: &Receiver<Job>, busy: &AtomicBool, stop: &Stop) {
+fn serve(leader: BrokerId, jobs: &Receiver<Job>, busy: &AtomicBool, stop: &Stop) {
     let mut failing = HashSet::new();
     while !stop.stopped() {
         match jobs.recv_timeout(IDLE_LOOK) {
-            Ok(Job { partitions, stable, deadline, answer }) => {
-                let handles = (handle, stable.as_deref());
+            Ok(Job { handle, partitions, stable, deadline, answer }) => {
+                let handles = (&*handle, stable.as_deref());
                 call_all(handles, partitions, deadline, &mut failing, stop, |part| answer.send((leader, part)).is_ok());
                 busy.store(false, Ordering::Release);
                 // Nobody waits for an answer after the deadline.

@@ -1,5 +1,6 @@
-//! The admin calls about groups, which rdkafka does not wrap: list all, describe one, ask for what one committed. The only
-//! unsafe code of the collector, and all that leaves it is owned and safe.
+//! The admin calls about groups, which rdkafka does not wrap: list all, describe one, ask for what one committed (`event`
+//! reads the answers). And the token of a handle, and how much of what it says waits to be heard. The only unsafe code of
+//! the collector, and all that leaves it is owned and safe.
 //!
 //! A call is sent off and returns at once. Its answer comes to a queue of our own, with the number that the call was given.
 //! The handle is an ordinary one of rdkafka's: whoever uses it must poll it now and then, since its log, its errors and
@@ -9,18 +10,23 @@
 //! does not know, from a later Kafka or from something else, is undefined behaviour there (printing it ends the process).
 //! So what brokers can put a code into is called, and read, from here, as a number.
 
-#![expect(unsafe_code, reason = "calls that rdkafka does not wrap, or wraps with an enum where any number may come")]
+#![expect(
+    unsafe_code,
+    reason = "calls that rdkafka does not wrap, or wraps with less than they do or with an enum where any number may come"
+)]
 
-use super::client::Handle;
+mod event;
+
+use self::event::Event;
+use super::{client::Handle, oauth::Token};
 use crate::{model::BrokerId, snapshot::GroupKind};
 use rdkafka::{
     TopicPartitionList, bindings as sys, consumer::Consumer, error::RDKafkaErrorCode, metadata::MetadataTopic,
 };
 use std::{
-    ffi::{CStr, CString, c_char, c_int},
+    ffi::{CString, c_int},
     hint,
     ptr::{self, NonNull},
-    slice,
     sync::Arc,
     time::Duration,
 };
@@ -267,6 +273,48 @@ impl Drop for AdminHandle {
     }
 }
 
+/// Gives a handle the token that it logs in with from now on. rdkafka's own way is a callback, which a handle only makes
+/// while somebody polls it, and which takes no extensions.
+///
+/// # Errors
+/// When librdkafka does not take it. The error says nothing of the token.
+pub fn set_token(handle: &Handle, token: &Token, expires: i64) -> Result<(), Fault> {
+    let unusable = |_| refused("there is a NUL in the token, its principal or its extensions");
+    let text = |text: &str| CString::new(text).map_err(unusable);
+    let (value, principal) = (text(&token.value)?, text(&token.principal)?);
+    let pairs = token.extensions.iter().flat_map(|(name, value)| [name, value]);
+    let extensions = pairs.map(|part| text(part)).collect::<Result<Vec<_>, _>>()?;
+    let mut pointers: Vec<_> = extensions.iter().map(|part| part.as_ptr()).collect();
+    // SAFETY: the client is alive, since `handle` is. The texts end with NUL and live until this returns; librdkafka
+    // copies them, of which there are as many as it is told. Into a buffer of no bytes nothing is written: what would be
+    // written may repeat the token.
+    let code = unsafe {
+        sys::rd_kafka_oauthbearer_set_token(
+            handle.client().native_ptr(),
+            value.as_ptr(),
+            expires,
+            principal.as_ptr(),
+            pointers.as_mut_ptr(),
+            pointers.len(),
+            ptr::null_mut(),
+            0,
+        )
+    };
+    let code = RDKafkaErrorCode::from(code);
+    if code == RDKafkaErrorCode::NoError {
+        Ok(())
+    } else {
+        Err(Fault { code, text: format!("librdkafka does not take the token: {code}") })
+    }
+}
+
+/// How many events wait to be polled: rdkafka's poll says the same of an empty queue and of a log line that it took.
+pub fn waiting(handle: &Handle) -> usize {
+    // SAFETY: the client is alive, since `handle` is.
+    let count = unsafe { sys::rd_kafka_outq_len(handle.client().native_ptr()) };
+    usize::try_from(count).unwrap_or(0)
+}
+
 /// Options of one call.
 struct Options(NonNull<sys::rd_kafka_AdminOptions_t>);
 
@@ -285,189 +333,6 @@ impl Drop for OffsetsRequest {
         // SAFETY: it is ours, and calls keep copies.
         unsafe { sys::rd_kafka_ListConsumerGroupOffsets_destroy(self.0.as_ptr()) };
     }
-}
-
-/// An answer as librdkafka keeps it. What is read from it lives as long as it does, so all is copied out.
-struct Event(NonNull<sys::rd_kafka_event_t>);
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        // SAFETY: it is ours, and nothing borrowed from it is left.
-        unsafe { sys::rd_kafka_event_destroy(self.0.as_ptr()) };
-    }
-}
-
-impl Event {
-    fn found(&self) -> Result<Found, Fault> {
-        let event = self.0.as_ptr();
-        // SAFETY: the event is ours.
-        let code = unsafe { raw::rd_kafka_event_error(event) };
-        if code != 0 {
-            // SAFETY: the event is ours.
-            let text = unsafe { sys::rd_kafka_event_error_string(event) };
-            // SAFETY: librdkafka's texts end with NUL; this one lives as long as the event.
-            let text = unsafe { text_of(text) };
-            return Err(Fault { code: known(code), text });
-        }
-        // SAFETY: the event is ours.
-        match unsafe { sys::rd_kafka_event_type(event) } {
-            sys::RD_KAFKA_EVENT_LISTCONSUMERGROUPS_RESULT => Ok(self.groups()),
-            sys::RD_KAFKA_EVENT_DESCRIBECONSUMERGROUPS_RESULT => self.description().map(Found::Description),
-            sys::RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT => self.offsets().map(Found::Offsets),
-            _ => Err(refused("an answer to no call of ours")),
-        }
-    }
-
-    /// Of a list of groups.
-    fn groups(&self) -> Found {
-        // SAFETY: the event is of this type and without an error, so it has a result.
-        let result = unsafe { sys::rd_kafka_event_ListConsumerGroups_result(self.0.as_ptr()) };
-        let mut count = 0;
-        // SAFETY: the result lives as long as the event; the count is written.
-        let first = unsafe { sys::rd_kafka_ListConsumerGroups_result_valid(result, &raw mut count) };
-        // SAFETY: librdkafka counted them.
-        let listed = unsafe { Self::array(self, first, count) };
-        let groups = listed.iter().map(|group| {
-            // SAFETY: the element lives as long as the event.
-            let name = unsafe { sys::rd_kafka_ConsumerGroupListing_group_id(*group) };
-            // SAFETY: as above.
-            let state = unsafe { sys::rd_kafka_ConsumerGroupListing_state(*group) };
-            // SAFETY: as above.
-            let kind = unsafe { sys::rd_kafka_ConsumerGroupListing_type(*group) };
-            // SAFETY: as above.
-            let simple = unsafe { sys::rd_kafka_ConsumerGroupListing_is_simple_consumer_group(*group) };
-            // SAFETY: the name ends with NUL and lives as long as the event.
-            let group = unsafe { text_of(name) };
-            let kind = match kind {
-                sys::rd_kafka_consumer_group_type_t::RD_KAFKA_CONSUMER_GROUP_TYPE_CONSUMER => GroupKind::Consumer,
-                _ => GroupKind::Classic,
-            };
-            Listed { group, kind, simple: simple != 0, state: state_name(state) }
-        });
-        let groups = groups.collect();
-        // SAFETY: the result lives as long as the event; the count is written.
-        let first = unsafe { sys::rd_kafka_ListConsumerGroups_result_errors(result, &raw mut count) };
-        // SAFETY: librdkafka counted them.
-        let errors = unsafe { Self::array(self, first, count) };
-        // SAFETY: each error lives as long as the event.
-        let faults = errors.iter().filter_map(|error| unsafe { fault_of(*error) }).collect();
-        Found::Groups(groups, faults)
-    }
-
-    /// Of one described group.
-    fn description(&self) -> Result<Description, Fault> {
-        // SAFETY: the event is of this type and without an error, so it has a result.
-        let result = unsafe { sys::rd_kafka_event_DescribeConsumerGroups_result(self.0.as_ptr()) };
-        let mut count = 0;
-        // SAFETY: the result lives as long as the event; the count is written.
-        let first = unsafe { sys::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count) };
-        // SAFETY: librdkafka counted them.
-        let described = unsafe { Self::array(self, first, count) };
-        let group = *described.first().ok_or_else(|| refused("nothing was described"))?;
-        // SAFETY: the element lives as long as the event.
-        let error = unsafe { sys::rd_kafka_ConsumerGroupDescription_error(group) };
-        // SAFETY: as above.
-        if let Some(fault) = unsafe { fault_of(error) } {
-            return Err(fault);
-        }
-        // SAFETY: as above.
-        let members = unsafe { sys::rd_kafka_ConsumerGroupDescription_member_count(group) };
-        // SAFETY: as above.
-        let node = unsafe { sys::rd_kafka_ConsumerGroupDescription_coordinator(group) };
-        let coordinator = if node.is_null() {
-            None
-        } else {
-            // SAFETY: it is not null, and lives as long as the event.
-            Some(unsafe { sys::rd_kafka_Node_id(node) })
-        };
-        Ok(Description {
-            members: u32::try_from(members).unwrap_or(u32::MAX),
-            coordinator: coordinator.filter(|id| *id >= 0).map(BrokerId),
-        })
-    }
-
-    /// Of one group's offsets. Only what is not negative is an offset; a partition with an error spoils the answer, since
-    /// it would look like one that was never committed.
-    fn offsets(&self) -> Result<Vec<(String, u32, i64)>, Fault> {
-        // SAFETY: the event is of this type and without an error, so it has a result.
-        let result = unsafe { sys::rd_kafka_event_ListConsumerGroupOffsets_result(self.0.as_ptr()) };
-        let mut count = 0;
-        // SAFETY: the result lives as long as the event; the count is written.
-        let first = unsafe { sys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count) };
-        // SAFETY: librdkafka counted them.
-        let groups = unsafe { Self::array(self, first, count) };
-        let group = *groups.first().ok_or_else(|| refused("no group came back"))?;
-        // SAFETY: the element lives as long as the event.
-        let error = unsafe { sys::rd_kafka_group_result_error(group) };
-        // SAFETY: as above.
-        if let Some(fault) = unsafe { fault_of(error) } {
-            return Err(fault);
-        }
-        // SAFETY: as above.
-        let list = unsafe { sys::rd_kafka_group_result_partitions(group) };
-        // SAFETY: it is null, or points to a list that lives as long as the event.
-        let Some(list) = (unsafe { list.as_ref() }) else { return Ok(Vec::new()) };
-        let mut offsets = Vec::new();
-        for element in elements(list) {
-            // SAFETY: the element lives as long as the list.
-            let code = unsafe { code_in(element) };
-            if code != 0 {
-                let text = format!("a partition's offset cannot be had: {}", said(code));
-                return Err(Fault { code: known(code), text });
-            }
-            // SAFETY: as above, and its code is one that its type has.
-            let element = unsafe { &*element };
-            let Ok(partition) = u32::try_from(element.partition) else { continue };
-            if element.offset >= 0 {
-                // SAFETY: the topic's name ends with NUL and lives as long as the event.
-                let topic = unsafe { text_of(element.topic) };
-                offsets.push((topic, partition, element.offset));
-            }
-        }
-        Ok(offsets)
-    }
-
-    /// An array of pointers inside this event.
-    ///
-    /// # Safety
-    /// `first` is null, or there are `count` elements, which live as long as the event.
-    unsafe fn array<T>(_event: &Self, first: *mut *const T, count: usize) -> &[*const T] {
-        if first.is_null() || count == 0 {
-            return &[];
-        }
-        // SAFETY: see above.
-        unsafe { slice::from_raw_parts(first.cast_const(), count) }
-    }
-}
-
-/// A copy of one of librdkafka's texts.
-///
-/// # Safety
-/// `text` is null, or ends with NUL and lives until this returns.
-unsafe fn text_of(text: *const c_char) -> String {
-    if text.is_null() {
-        return String::new();
-    }
-    // SAFETY: see above.
-    let text = unsafe { CStr::from_ptr(text) };
-    text.to_string_lossy().into_owned()
-}
-
-/// A copy of one of librdkafka's errors, if it is one.
-///
-/// # Safety
-/// `error` is null, or lives until this returns.
-unsafe fn fault_of(error: *const sys::rd_kafka_error_t) -> Option<Fault> {
-    if error.is_null() {
-        return None;
-    }
-    // SAFETY: see above.
-    let code = unsafe { raw::rd_kafka_error_code(error) };
-    // SAFETY: see above.
-    let text = unsafe { sys::rd_kafka_error_string(error) };
-    // SAFETY: the text ends with NUL and lives as long as the error.
-    let text = unsafe { text_of(text) };
-    (code != 0).then(|| Fault { code: known(code), text })
 }
 
 /// The elements of a list, in which codes may be anything.
@@ -500,18 +365,6 @@ fn said(code: c_int) -> String {
     match known(code) {
         RDKafkaErrorCode::Unknown => format!("error {code}, which librdkafka does not know"),
         known => known.to_string(),
-    }
-}
-
-fn state_name(state: sys::rd_kafka_consumer_group_state_t) -> &'static str {
-    use sys::rd_kafka_consumer_group_state_t as State;
-    match state {
-        State::RD_KAFKA_CONSUMER_GROUP_STATE_PREPARING_REBALANCE => "PreparingRebalance",
-        State::RD_KAFKA_CONSUMER_GROUP_STATE_COMPLETING_REBALANCE => "CompletingRebalance",
-        State::RD_KAFKA_CONSUMER_GROUP_STATE_STABLE => "Stable",
-        State::RD_KAFKA_CONSUMER_GROUP_STATE_DEAD => "Dead",
-        State::RD_KAFKA_CONSUMER_GROUP_STATE_EMPTY => "Empty",
-        _ => "Unknown",
     }
 }
 

@@ -1,11 +1,11 @@
 //! The thread that reads `__consumer_offsets`.
 
 use super::{
-    Config,
-    client::{self, ClientError, Context, Handle, Pace},
+    client::{ClientError, Context, Handle, Pace},
     cluster::OFFSETS_TOPIC,
     collector::RETRY_INTERVAL,
     ffi,
+    handles::Handles,
     offsets::Offsets,
 };
 use crate::{events::SelfMetrics, model::families, supervise::Stop};
@@ -86,8 +86,8 @@ impl Shared {
 }
 
 /// Reads until told to stop.
-pub fn run(config: &Config, shared: &Arc<Shared>, metrics: &Arc<SelfMetrics>, stop: &Stop) {
-    let Some(mut handle) = first_handle(config, shared, metrics, stop) else { return };
+pub fn run(handles: &Handles, shared: &Arc<Shared>, metrics: &SelfMetrics, stop: &Stop) {
+    let Some((mut handle, mut generation)) = first_handle(handles, shared, stop) else { return };
     let mut assigned = BTreeSet::new();
     let mut pace = Pace::Replay;
     while !stop.stopped() {
@@ -96,16 +96,21 @@ pub fn run(config: &Config, shared: &Arc<Shared>, metrics: &Arc<SelfMetrics>, st
             stop.sleep(ERROR_PAUSE);
             continue;
         }
-        if pace == Pace::Replay && replayed(shared, &assigned) {
-            pace = Pace::Steady;
-            match client::reader(config, pace, metrics) {
-                Ok(steady) => {
-                    handle = steady;
+        let steady = pace == Pace::Replay && replayed(shared, &assigned);
+        let newest = handles.generation();
+        if steady || generation != newest {
+            if steady {
+                pace = Pace::Steady;
+            }
+            generation = newest;
+            match handles.reader(pace) {
+                Ok(new) => {
+                    handle = new;
                     assigned.clear(); // the next turn assigns where this one stopped
                     continue;
                 }
-                // The old one reads as well, only at a higher price.
-                Err(error) => keep_replaying(&error),
+                // The old one reads as well, only at a higher price, or for as long as the broker lets it.
+                Err(error) => keep_reading(&error),
             }
         }
         recheck(&handle, shared);
@@ -156,14 +161,15 @@ pub fn run(config: &Config, shared: &Arc<Shared>, metrics: &Arc<SelfMetrics>, st
 
 /// A handle, once there is something to read; `None` = told to stop. Not earlier: a handle with a group looks for its
 /// coordinator, and the broker of a new cluster makes the offsets topic to answer that.
-fn first_handle(config: &Config, shared: &Shared, metrics: &Arc<SelfMetrics>, stop: &Stop) -> Option<Handle> {
+fn first_handle(handles: &Handles, shared: &Shared, stop: &Stop) -> Option<(Arc<Handle>, u64)> {
     while !stop.stopped() {
         if shared.lock().follow.is_empty() {
             stop.sleep(POLL);
             continue;
         }
-        match client::reader(config, Pace::Replay, metrics) {
-            Ok(handle) => return Some(handle),
+        let generation = handles.generation();
+        match handles.reader(Pace::Replay) {
+            Ok(handle) => return Some((handle, generation)),
             Err(error) => {
                 shared.lock().error = Some(ReadError { reason: "client", text: error.with_cause() });
                 stop.sleep(RETRY_INTERVAL);
@@ -173,8 +179,8 @@ fn first_handle(config: &Config, shared: &Shared, metrics: &Arc<SelfMetrics>, st
     None
 }
 
-fn keep_replaying(error: &ClientError) {
-    tracing::warn!(error = error.with_cause(), "no second handle for {OFFSETS_TOPIC}; the first one goes on");
+fn keep_reading(error: &ClientError) {
+    tracing::warn!(error = error.with_cause(), "no other handle for {OFFSETS_TOPIC}; the first one goes on");
 }
 
 fn replayed(shared: &Shared, assigned: &BTreeSet<u32>) -> bool {

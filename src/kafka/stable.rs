@@ -25,6 +25,8 @@ const TRANSACTIONS_TOPIC: &str = "__transaction_state";
 pub(super) struct LastStable {
     transactions: bool,
     prepared: Option<Instant>,
+    /// Of the secrets that the handle is made of.
+    generation: u64,
     ask_all: bool,
     below: HashSet<TopicPartition>,
 }
@@ -70,16 +72,20 @@ impl Collector {
         if let Some(handle) = &self.leaders.stable {
             client::serve_events(handle);
         }
-        if !self.last_stable.is_due(Instant::now()) {
+        // Until there is one of new secrets the handle of before answers, for as long as brokers let it.
+        let generation = self.handles.generation();
+        let outdated = self.leaders.stable.is_some() && self.last_stable.generation != generation;
+        if !self.last_stable.is_due(Instant::now()) && !outdated {
             return;
         }
         let handle = match &self.leaders.stable {
-            Some(handle) => Ok(Arc::clone(handle)),
-            None => client::last_stable(&self.config, &self.metrics).map(Arc::new),
+            Some(handle) if !outdated => Ok(Arc::clone(handle)),
+            _ => self.handles.last_stable(),
         };
         let failed = match handle {
             Ok(handle) => {
                 self.leaders.stable = Some(Arc::clone(&handle));
+                self.last_stable.generation = generation;
                 self.metrics.count(&families::KAFKA_REQUESTS, &["Metadata"]);
                 handle.fetch_metadata(None, self.config.timeout).err().map(|error| error.to_string())
             }

@@ -56,6 +56,8 @@ families! {
     KAFKA_CONNECTION_ERRORS Counter "brokerwarden_kafka_connection_errors_total" ["handle"] "Connections to brokers that could not be made or were lost, by what they are for: groups, last_stable, reader, requests.";
     KAFKA_PHASE_DURATION Gauge "brokerwarden_kafka_phase_duration_seconds" ["phase"] "Duration of each phase of the last collection from Kafka: metadata, commits, offsets, view.";
     KAFKA_REQUESTS Counter "brokerwarden_kafka_requests_total" ["request"] "Requests that this agent asked of brokers, by kind (Fetch and connection upkeep not counted).";
+    KAFKA_SECRETS_RELOADS Counter "brokerwarden_kafka_secrets_reloads_total" ["outcome"] "Changes of a file with a secret or certificate for Kafka, by outcome: loaded (connections were made anew), refused.";
+    KAFKA_TOKENS Counter "brokerwarden_kafka_tokens_total" ["outcome"] "Tokens asked of the token endpoint to log in to Kafka with, by outcome: fetched, failed.";
     NOTIFICATIONS Counter "brokerwarden_notifications_total" ["notifier", "outcome"] "Alerts told (sent), not told (failed, dropped) or told again later (retried), by notifier.";
     OFFSETS_BYTES_READ Counter "brokerwarden_offsets_bytes_read_total" [] "Bytes of keys and values of the records of __consumer_offsets that were read.";
     OFFSETS_PARTITIONS Gauge "brokerwarden_offsets_partitions" [] "Partitions of __consumer_offsets in the cluster.";

@@ -30,6 +30,8 @@ pub(crate) fn idle() -> String {
 pub(crate) struct Home {
     dir: tempfile::TempDir,
     listen: SocketAddr,
+    /// RUST_LOG.
+    log: Option<&'static str>,
 }
 
 impl Home {
@@ -40,7 +42,12 @@ impl Home {
 
     /// An empty folder, for an agent that will listen on that port.
     pub(crate) fn listening_on(port: u16) -> Self {
-        Self { dir: temp_dir("agent"), listen: local(port) }
+        Self { dir: temp_dir("agent"), listen: local(port), log: None }
+    }
+
+    /// For an agent that logs all that it can.
+    pub(crate) fn logging_all() -> Self {
+        Self { log: Some("trace"), ..Self::new() }
     }
 
     /// Where the agent will listen.
@@ -80,7 +87,9 @@ impl Home {
     #[track_caller]
     pub(crate) fn start_as_configured(self) -> Daemon {
         let log = self.path("agent.log");
-        let process = Process::start("the agent", agent(self.dir.path()).args(["run", "--config", "agent.yaml"]), &log);
+        let mut command = agent(self.dir.path());
+        command.args(["run", "--config", "agent.yaml"]).envs(self.log.map(|level| ("RUST_LOG", level)));
+        let process = Process::start("the agent", &mut command, &log);
         let mut daemon = Daemon { process, home: self };
         within(START, "the agent answers", || {
             daemon.process.must_run();

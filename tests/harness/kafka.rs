@@ -6,6 +6,7 @@ mod measured;
 
 use super::{client::Client, free_port, http, is_free, local, process::Process, temp_dir, within};
 use std::{
+    fmt::Write as _,
     fs,
     net::TcpStream,
     path::{Path, PathBuf},
@@ -56,6 +57,17 @@ impl Version {
     }
 }
 
+/// A further listener of a broker with KRaft.
+pub(crate) struct Listener {
+    /// In capitals.
+    pub(crate) name: &'static str,
+    pub(crate) port: u16,
+    /// `SSL`, `SASL_SSL` or `SASL_PLAINTEXT`.
+    pub(crate) protocol: &'static str,
+    /// Its own properties, without `listener.name.NAME.`.
+    pub(crate) properties: Vec<String>,
+}
+
 /// Brokers with the ids 1 and up, most often only one, and their ZooKeeper where they need it.
 pub(crate) struct Cluster {
     version: Version,
@@ -95,24 +107,37 @@ struct Ports {
 impl Cluster {
     /// A cluster of its own for one test, not yet started.
     pub(crate) fn prepare(version: Version) -> Self {
-        Self::make(version, free_port(), free_port(), false)
+        Self::make(version, (free_port(), free_port()), false, |_| Vec::new())
+    }
+
+    /// A running cluster with KRaft and further listeners, that many tests use, and that ends with the test binary. What
+    /// the listeners need may be put into its folder.
+    pub(crate) fn shared_with(listeners: impl FnOnce(&Path) -> Vec<Listener>) -> Self {
+        let cluster = Self::make(Version::KRaft, (free_port(), free_port()), true, listeners);
+        cluster.start();
+        cluster
     }
 
     /// A running cluster that many tests use, and that ends with the test binary. On the tutorial's ports if they are
     /// free.
     pub(crate) fn shared(version: Version) -> Self {
         let standard = version == Version::ZooKeeper && is_free(9092) && is_free(9094);
-        let (plain, jmx) = if standard { (9092, 9094) } else { (free_port(), free_port()) };
-        let cluster = Self::make(version, plain, jmx, true);
+        let ports = if standard { (9092, 9094) } else { (free_port(), free_port()) };
+        let cluster = Self::make(version, ports, true, |_| Vec::new());
         cluster.start();
         cluster
     }
 
-    fn make(version: Version, plain: u16, jmx: u16, shared: bool) -> Self {
+    fn make(
+        version: Version,
+        (plain, jmx): (u16, u16),
+        shared: bool,
+        listeners: impl FnOnce(&Path) -> Vec<Listener>,
+    ) -> Self {
         let mut cluster = Self::empty(version, vec![Node::new(plain, jmx)], shared);
         let properties = match version {
             Version::ZooKeeper => cluster.zookeeper_properties(),
-            Version::KRaft => cluster.kraft_properties(),
+            Version::KRaft => cluster.kraft_properties(&listeners(cluster.dir.path())),
         };
         cluster.configure(1, &properties);
         match version {
@@ -155,23 +180,31 @@ impl Cluster {
         )
     }
 
-    fn kraft_properties(&self) -> String {
+    fn kraft_properties(&self, further: &[Listener]) -> String {
         let Ports { plain, elsewhere, sasl, control, .. } = self.ports();
+        let (mut addresses, mut protocols, mut properties) = (String::new(), String::new(), String::new());
+        for Listener { name, port, protocol, properties: own } in further {
+            write!(addresses, ",{name}://127.0.0.1:{port}").unwrap();
+            write!(protocols, ",{name}:{protocol}").unwrap();
+            for property in own {
+                writeln!(properties, "listener.name.{}.{property}", name.to_lowercase()).unwrap();
+            }
+        }
         // Who comes without a password is a super user; the users of SASL may do what no ACL forbids.
         format!(
             "node.id=1\nprocess.roles=broker,controller\ncontroller.quorum.voters=1@127.0.0.1:{control}\n\
              controller.listener.names=CONTROLLER\ninter.broker.listener.name=PLAINTEXT\n\
-             listeners=PLAINTEXT://127.0.0.1:{plain},ELSEWHERE://127.0.0.1:{elsewhere},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{control}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{plain},ELSEWHERE://kafka.invalid:{elsewhere},SASL://127.0.0.1:{sasl}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,ELSEWHERE:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listeners=PLAINTEXT://127.0.0.1:{plain},ELSEWHERE://127.0.0.1:{elsewhere},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{control}{addresses}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{plain},ELSEWHERE://kafka.invalid:{elsewhere},SASL://127.0.0.1:{sasl}{addresses}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,ELSEWHERE:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}\n\
              listener.name.sasl.sasl.enabled.mechanisms=PLAIN\n\
              listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_warden=\"warden\" user_stranger=\"stranger\" user_newcomer=\"newcomer\";\n\
              authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
-             super.users=User:ANONYMOUS\nallow.everyone.if.no.acl.found=true\n"
+             super.users=User:ANONYMOUS\nallow.everyone.if.no.acl.found=true\n{properties}"
         )
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -283,6 +316,14 @@ impl Cluster {
         let arguments = ["--bootstrap-server", &self.bootstrap(), "--add", "--allow-principal", &principal];
         let what = ["--operation", operation, "--topic", topic];
         self.tool("org.apache.kafka.tools.AclCommand", &[&arguments[..], &what[..]].concat());
+    }
+
+    /// Gives a user of SCRAM a password.
+    pub(crate) fn enrol(&self, user: &str, password: &str) {
+        let passwords = [256, 512].map(|bits| format!("SCRAM-SHA-{bits}=[password={password}]")).join(",");
+        let arguments = ["--bootstrap-server", &self.bootstrap(), "--alter", "--add-config", &passwords];
+        let who = ["--entity-type", "users", "--entity-name", user];
+        self.tool("kafka.admin.ConfigCommand", &[&arguments[..], &who[..]].concat());
     }
 
     /// `bootstrap.servers` for clients without a password: broker 1.

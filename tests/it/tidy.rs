@@ -41,7 +41,7 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "unsafe_code"],
-        &["kafka/ffi.rs", "rules/evaluate.rs"],
+        &["kafka/ffi.rs", "kafka/ffi/", "rules/evaluate.rs"],
         "unsafe code is in few files, each of which says why",
     ),
 ];
@@ -50,11 +50,14 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
 const PURE: &[&str] = &[
     "alerts/",
     "kafka/held",
+    "kafka/hints",
     "kafka/kinds",
     "kafka/names",
+    "kafka/oauth",
     "kafka/offsets",
     "kafka/polled",
     "kafka/produced",
+    "kafka/properties",
     "kafka/records",
     "kafka/source",
     "kafka/view",

@@ -20,6 +20,8 @@ mod prometheus;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod shared;
 #[cfg(test)]
 mod tutorial;

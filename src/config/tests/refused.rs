@@ -192,6 +192,27 @@ fn properties_of_ours_are_refused() {
 }
 
 #[test]
+fn properties_that_do_not_go_together_are_refused() {
+    let oauth = "security.protocol: SASL_SSL, sasl.mechanism: OAUTHBEARER";
+    assert_eq!(
+        bad(format!("kafka: {{properties: {{{oauth}}}}}")),
+        "kafka.properties[\"sasl.mechanism\"]: OAUTHBEARER needs sasl.oauthbearer.method: oidc, and where to get tokens"
+    );
+    let oidc = format!("{oauth}, sasl.oauthbearer.method: oidc, sasl.oauthbearer.client.id: a");
+    assert_eq!(
+        bad(format!("kafka: {{properties: {{{oidc}, sasl.oauthbearer.token.endpoint.url: 'hunter2'}}}}")),
+        "kafka.properties[\"sasl.oauthbearer.client.secret\"]: missing, and sasl.oauthbearer.method: oidc needs it\n\
+         kafka.properties[\"sasl.oauthbearer.token.endpoint.url\"]: not a URL of http or https with a host and without \
+         credentials"
+    );
+    // A secret that cannot be read is one problem, and not also missing.
+    assert_eq!(
+        bad(format!("kafka: {{properties: {{{oidc}, sasl.oauthbearer.client.secret: [1]}}}}")).lines().count(),
+        1
+    );
+}
+
+#[test]
 fn a_secret_has_one_source() {
     assert_eq!(
         bad("kafka: {properties: {sasl.password: hunter2, sasl.password_file: a}}"),
