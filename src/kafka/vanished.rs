@@ -1,9 +1,9 @@
 //! The part of the cycle that looks for topics that are listed no more: deleted, or hidden from us. A broker leaves out of
 //! its list what we may not describe; asked by name, it says so.
 
-use super::{bounds::LEAST_TIMEOUT, cluster::Cluster, collector::Collector};
+use super::{bounds::LEAST_TIMEOUT, cluster::Cluster, collector::Collector, ffi};
 use crate::model::families;
-use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode, metadata::MetadataTopic};
+use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
@@ -85,7 +85,7 @@ impl Collector {
         self.metrics.count(&families::KAFKA_REQUESTS, &["Metadata"]);
         let error = self.requests.fetch_metadata(Some(name), left).map(|metadata| {
             let topic = metadata.topics().iter().find(|topic| topic.name() == name);
-            topic.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from)
+            topic.and_then(ffi::topic_error)
         });
         matches!(error, Ok(Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)))
     }
