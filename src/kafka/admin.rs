@@ -193,10 +193,11 @@ impl Poller<'_> {
         let states = faults.is_empty().then(|| States::new(&listed, order.cluster, 0, Instant::now()));
         self.tell(&faults);
         let mut error = faults.first().map(|fault| self.not_listed(fault));
-        let (all_listed, config) = (faults.is_empty(), self.config);
+        // Groups of a partition without a leader are on no broker's list.
+        let (all_listed, config) = (faults.is_empty() && order.leaders.iter().all(Option::is_some), self.config);
         // Filtered before anything is asked of a group.
         let wants = |group: &str| config.groups.wants(group) && (order.offsets || is_held(group, order, reader));
-        self.book.list(listed, all_listed, wants, began);
+        self.book.list(listed, all_listed, &order.brokers, wants, began);
         let mut trouble = false;
         let mut first_fault = None;
         for question in [Question::Describe, Question::Offsets] {
@@ -452,7 +453,13 @@ mod tests {
         assert!(round.error.is_some_and(|error| error.reason == "list_groups"));
         assert!(poller.admin.is_none(), "no group to ask: no handle, and so no offsets topic on a new cluster");
         // Asked for all the same, the mock gives every group no commit.
-        poller.book.list(vec![listed("a", "Empty"), listed("b", "Empty")], true, |_| true, Instant::now());
+        poller.book.list(
+            vec![listed("a", "Empty"), listed("b", "Empty")],
+            true,
+            &[BrokerId(1)],
+            |_| true,
+            Instant::now(),
+        );
         for group in ["a", "b"] {
             let description = crate::kafka::ffi::Description { members: 0, coordinator: Some(BrokerId(1)) };
             poller.book.described(group, description, Instant::now());

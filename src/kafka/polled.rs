@@ -68,8 +68,16 @@ pub struct Summary {
 }
 
 impl Book {
-    /// Begins a round with a list of groups. What is not on it is gone if the list is whole.
-    pub fn list(&mut self, listed: Vec<Listed>, whole: bool, wants: impl Fn(&str) -> bool, now: Instant) {
+    /// Begins a round with a list of groups. What is not on it is gone if the list is whole and whoever coordinated it is
+    /// one of `asked`: a broker that has just left takes its groups off the list until others have them.
+    pub fn list(
+        &mut self,
+        listed: Vec<Listed>,
+        whole: bool,
+        asked: &[BrokerId],
+        wants: impl Fn(&str) -> bool,
+        now: Instant,
+    ) {
         for group in listed.into_iter().filter(|group| group.state != "Dead" && wants(&group.group)) {
             let Listed { group, kind, simple, state } = group;
             if let Some(known) = self.groups.get_mut(group.as_str()) {
@@ -89,7 +97,10 @@ impl Book {
             }
         }
         if whole {
-            self.groups.retain(|_, known| known.listed == now);
+            let coordinator = |known: &Known| known.described.and_then(|described| described.description.coordinator);
+            self.groups.retain(|_, known| {
+                known.listed == now || coordinator(known).is_some_and(|coordinator| !asked.contains(&coordinator))
+            });
         }
         for known in self.groups.values_mut() {
             // One that no broker listed may have moved to a broker that did not answer.

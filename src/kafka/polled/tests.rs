@@ -3,6 +3,7 @@
 use super::*;
 
 const KEEP: Duration = Duration::from_secs(15);
+const BROKERS: [BrokerId; 2] = [BrokerId(1), BrokerId(2)];
 const SECOND: Duration = Duration::from_secs(1);
 
 fn listed(names: &[(&str, &'static str)]) -> Vec<Listed> {
@@ -37,7 +38,7 @@ fn groups_of_our_broker_are_known_and_others_only_named() {
     let mut book = Book::default();
     let all = [("b", "Stable"), ("a", "Empty"), ("elsewhere", "Stable"), ("not-wanted", "Empty"), ("dying", "Dead")];
     // Some versions of librdkafka name a group twice.
-    book.list([listed(&all), listed(&all)].concat(), true, |name| name != "not-wanted", start);
+    book.list([listed(&all), listed(&all)].concat(), true, &BROKERS, |name| name != "not-wanted", start);
     assert_eq!(names(&book.to_describe(start)), ["a", "b", "elsewhere"]);
     assert!(book.to_commit(beside).is_empty(), "nobody is asked before it is known whose it is");
     let nothing = book.summary(beside, KEEP, start);
@@ -70,14 +71,14 @@ fn groups_of_our_broker_are_known_and_others_only_named() {
 fn what_has_no_answer_is_kept_for_a_while_and_then_unknown() {
     let start = Instant::now();
     let mut book = Book::default();
-    book.list(listed(&[("a", "Empty"), ("b", "Empty")]), true, |_| true, start);
+    book.list(listed(&[("a", "Empty"), ("b", "Empty")]), true, &BROKERS, |_| true, start);
     for group in ["a", "b"] {
         book.described(group, by(1, 0), start);
         book.committed(group, on("t", &[(0, 5)]), |_| true, start);
     }
     assert!(book.summary(None, KEEP, start).unobserved.is_empty());
     let later = start + SECOND * 10;
-    book.list(listed(&[("a", "Empty"), ("b", "Empty")]), true, |_| true, later);
+    book.list(listed(&[("a", "Empty"), ("b", "Empty")]), true, &BROKERS, |_| true, later);
     book.failed("a", later);
     book.committed("b", on("t", &[(0, 6)]), |_| true, later);
     // It is asked again who coordinates it, after those that were asked longer ago.
@@ -93,12 +94,15 @@ fn what_has_no_answer_is_kept_for_a_while_and_then_unknown() {
 fn a_group_that_is_not_listed_is_gone_only_if_all_brokers_listed() {
     let start = Instant::now();
     let mut book = Book::default();
-    book.list(listed(&[("a", "Empty")]), true, |_| true, start);
+    book.list(listed(&[("a", "Empty")]), true, &BROKERS, |_| true, start);
     book.described("a", by(1, 0), start);
     book.committed("a", vec![], |_| true, start);
-    book.list(vec![], false, |_| true, start + SECOND);
+    book.list(vec![], false, &BROKERS, |_| true, start + SECOND);
     assert_eq!(unobserved(&book.summary(None, KEEP, start + SECOND)), ["a"]);
-    book.list(vec![], true, |_| true, start + SECOND * 2);
+    // Its coordinator has just left the cluster, and was not asked.
+    book.list(vec![], true, &BROKERS[1..], |_| true, start + SECOND);
+    assert_eq!(unobserved(&book.summary(None, KEEP, start + SECOND)), ["a"]);
+    book.list(vec![], true, &BROKERS, |_| true, start + SECOND * 2);
     let summary = book.summary(None, KEEP, start + SECOND * 2);
     assert!(summary.groups.is_empty() && summary.unobserved.is_empty() && summary.left_out == 0);
 }
@@ -107,11 +111,11 @@ fn a_group_that_is_not_listed_is_gone_only_if_all_brokers_listed() {
 fn groups_are_described_again_when_something_changed_or_time_has_passed() {
     let start = Instant::now();
     let mut book = Book::default();
-    book.list(listed(&[("a", "Stable")]), true, |_| true, start);
+    book.list(listed(&[("a", "Stable")]), true, &BROKERS, |_| true, start);
     book.described("a", by(1, 1), start);
     assert!(book.to_describe(start + DESCRIBE_INTERVAL.saturating_sub(SECOND)).is_empty());
     assert_eq!(book.to_describe(start + DESCRIBE_INTERVAL).len(), 1);
-    book.list(listed(&[("a", "PreparingRebalance")]), true, |_| true, start + SECOND);
+    book.list(listed(&[("a", "PreparingRebalance")]), true, &BROKERS, |_| true, start + SECOND);
     assert_eq!(book.to_describe(start + SECOND), [("a".into(), Some(BrokerId(1)))]);
     book.described("a", by(1, 1), start + SECOND);
     book.describe_all();
@@ -133,7 +137,7 @@ fn kinds_are_those_that_the_offsets_topic_tells() {
         group("kip-848", GroupKind::Consumer, false),
         group("left", GroupKind::Classic, false),
     ];
-    book.list(all, true, |_| true, start);
+    book.list(all, true, &BROKERS, |_| true, start);
     for name in ["committed", "joining", "kip-848", "left"] {
         book.described(name, by(1, 0), start);
         book.committed(name, if name == "committed" { on("t", &[(0, 1)]) } else { vec![] }, |_| true, start);
