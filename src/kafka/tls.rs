@@ -102,7 +102,8 @@ fn explanation(address: &str, error: &CertificateError) -> Option<String> {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "is not valid yet: look at the clocks of this host and of who issued it"
         }
-        CertificateError::UnknownIssuer => {
+        // A CA that was made anew under its old name has signed nothing of before.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "was not issued by a CA that we know: mend ssl.ca.location (a file with the CA's certificate in PEM) in \
              kafka.properties"
         }

@@ -7,6 +7,10 @@ use std::{
     process::Command,
 };
 
+/// What `openssl ca` wants to know.
+const CA_CONFIG: &str = "[ca]\ndefault_ca = it\n[it]\ndatabase = index.txt\ndefault_md = sha256\npolicy = any\n\
+    unique_subject = no\nrand_serial = yes\n[any]\ncommonName = supplied\n";
+
 /// Who issues certificates, and its folder.
 pub(crate) struct Authority {
     dir: PathBuf,
@@ -38,9 +42,14 @@ impl Authority {
         let extensions = format!("subjectAltName={names}\nbasicConstraints=CA:FALSE\n");
         fs::write(self.dir.join(format!("{name}.ext")), extensions).unwrap();
         self.openssl(&[&format!("req -new -key {name}.key -out {name}.csr -subj /CN={name}")]);
+        // `openssl x509` can only begin today, and an end before that makes no certificate that has expired but a wrong one.
+        let start = if days < 0 { "20200101000000Z" } else { "20250101000000Z" };
+        let end = if days < 0 { "-enddate 20200201000000Z".to_owned() } else { format!("-days {days}") };
+        fs::write(self.dir.join("ca.cnf"), CA_CONFIG).unwrap();
+        fs::write(self.dir.join("index.txt"), "").unwrap();
         self.openssl(&[
-            &format!("x509 -req -in {name}.csr -out {name}.pem -days {days} -extfile {name}.ext"),
-            "-CA ca.pem -CAkey ca.key -CAcreateserial",
+            &format!("ca -batch -notext -config ca.cnf -in {name}.csr -out {name}.pem -extfile {name}.ext"),
+            &format!("-startdate {start} {end} -cert ca.pem -keyfile ca.key -outdir ."),
         ]);
         let both = [format!("{name}.key"), format!("{name}.pem")].map(|file| self.read(&file)).concat();
         fs::write(self.dir.join(format!("{name}-both.pem")), both).unwrap();

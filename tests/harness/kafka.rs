@@ -320,10 +320,13 @@ impl Cluster {
 
     /// Gives a user of SCRAM a password.
     pub(crate) fn enrol(&self, user: &str, password: &str) {
-        let passwords = [256, 512].map(|bits| format!("SCRAM-SHA-{bits}=[password={password}]")).join(",");
-        let arguments = ["--bootstrap-server", &self.bootstrap(), "--alter", "--add-config", &passwords];
-        let who = ["--entity-type", "users", "--entity-name", user];
-        self.tool("kafka.admin.ConfigCommand", &[&arguments[..], &who[..]].concat());
+        // Kafka refuses both in one request.
+        for bits in [256, 512] {
+            let password = format!("SCRAM-SHA-{bits}=[password={password}]");
+            let arguments = ["--bootstrap-server", &self.bootstrap(), "--alter", "--add-config", &password];
+            let who = ["--entity-type", "users", "--entity-name", user];
+            self.tool("kafka.admin.ConfigCommand", &[&arguments[..], &who[..]].concat());
+        }
     }
 
     /// `bootstrap.servers` for clients without a password: broker 1.

@@ -12,6 +12,8 @@ mod groups;
 #[path = "../harness/mod.rs"]
 mod harness;
 #[cfg(test)]
+mod held;
+#[cfg(test)]
 mod mislead;
 #[cfg(test)]
 mod outage;
@@ -19,6 +21,8 @@ mod outage;
 mod prometheus;
 #[cfg(test)]
 mod rules;
+#[cfg(test)]
+mod seconds;
 #[cfg(test)]
 mod security;
 #[cfg(test)]
