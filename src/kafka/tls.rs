@@ -126,12 +126,13 @@ mod tests {
             (CertificateError::Expired, "a:1 has expired"),
             (CertificateError::NotValidYet, "clocks"),
             (CertificateError::UnknownIssuer, "ssl.ca.location"),
+            (CertificateError::BadSignature, "ssl.ca.location"),
             (CertificateError::NotValidForName, "kafka.bootstrap_servers"),
         ] {
             let text = explanation("a:1", &error).expect("an explanation");
             assert!(text.contains(words), "{text}");
         }
-        assert_eq!(explanation("a:1", &CertificateError::BadSignature), None);
+        assert_eq!(explanation("a:1", &CertificateError::BadEncoding), None);
         // Nobody there, or not an address: nothing can be said.
         let nobody = Trust::Pem("nothing".to_owned());
         assert_eq!(what_is_wrong("127.0.0.1:1", &nobody), None);
