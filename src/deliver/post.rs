@@ -9,7 +9,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use std::{error::Error, io, sync::OnceLock, time::Duration};
+use std::{io, sync::OnceLock, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 /// Bytes read of an answer.
@@ -72,13 +72,7 @@ impl PostError {
 
     /// The error and its causes in one line.
     pub(super) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(cause) = source {
-            text = format!("{text}: {cause}");
-            source = cause.source();
-        }
-        text
+        crate::model::with_causes(self)
     }
 }
 

@@ -238,6 +238,12 @@ impl Collector {
         let error = error.filter(|_| !reader_has_all);
         let all_listed = asked.as_ref().is_none_or(|asked| asked.all_listed);
         let by_topic = asked.is_none();
+        if !by_topic {
+            // Nothing is read, so there is nothing to say of the reader.
+            for family in [&families::OFFSETS_READER_READY, &families::OFFSETS_READER_BEHIND] {
+                self.metrics.forget(family, |_| true);
+            }
+        }
         let view = Arc::new(view::build(view::Findings {
             at,
             cluster_id: self.cluster_id.clone(),

@@ -29,7 +29,6 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use std::{
-    error::Error,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
@@ -72,13 +71,7 @@ enum FetchError {
 impl FetchError {
     /// With its causes, in one line.
     fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(cause) = source {
-            text = format!("{text}: {cause}");
-            source = cause.source();
-        }
-        text
+        crate::model::with_causes(self)
     }
 }
 

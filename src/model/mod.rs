@@ -44,3 +44,9 @@ impl fmt::Display for BrokerId {
         self.0.fmt(f)
     }
 }
+
+/// An error and its causes in one line, for people.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
