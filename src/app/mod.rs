@@ -9,11 +9,11 @@ pub use assemble::KAFKA_STALE_INTERVALS;
 use crate::{
     alerts::AlertsView,
     config::Config,
-    deliver,
+    control, deliver,
     events::SelfMetrics,
     http::{self, Readiness},
     jmx, kafka,
-    model::families,
+    model::{families, with_causes},
     page,
     pipeline::{self, RulesView},
     rules,
@@ -21,7 +21,7 @@ use crate::{
     supervise::{Ended, Tasks},
 };
 use assemble::{Sinks, Sources};
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 
 /// Inputs that may wait for the pipeline; a rule thread waits when it is full.
@@ -136,11 +136,15 @@ impl App {
             &tasks,
             config.rules.clone(),
             snapshots_receiver.clone(),
-            inputs,
-            settled_receiver,
+            rules::Joint { inputs, settled: settled_receiver, restored: BTreeMap::new() },
             rules_view,
             Arc::clone(&metrics),
         )?;
+        // An agent that the command line cannot ask is better than none.
+        if let Err(error) = control::serve(&tasks, &config.data_dir, control::Sources { rules: rules.clone() }) {
+            let error = with_causes(&error);
+            tracing::warn!(error, "`brokerwarden rule inspect` and `rule state` cannot reach this agent");
+        }
         let (page_settings, page_settings_receiver) = watch::channel(Arc::new(page_settings_of(&config)));
         let page = page::start(
             &tasks,

@@ -71,6 +71,7 @@ impl Book {
         let measured = self.rules.iter().filter(|(_, rule)| !rule.measurements.is_empty());
         AlertsView {
             alerts: self.alerts.values().filter(|held| held.spoken).map(|held| Arc::clone(&held.alert)).collect(),
+            shadow: self.rules.iter().filter(|(_, rule)| rule.settings.shadow).map(|(name, _)| name.clone()).collect(),
             measurements: measured.map(|(name, rule)| (name.clone(), rule.measurements.clone())).collect(),
         }
     }

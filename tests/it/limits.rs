@@ -43,8 +43,15 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
         "parts of a format",
     ),
     (&["kafka::produced::ROOM"], "how a buffer grows that has a limit"),
-    (&["rules::query::SERIES_BETWEEN_LOOKS"], "how often a deadline is looked at that has its own row"),
+    (
+        &["rules::host::SERIES_BETWEEN_LOOKS", "rules::query::SERIES_BETWEEN_LOOKS"],
+        "how often a deadline is looked at that has its own row",
+    ),
     (&["rules::compile::NICE", "rules::pool::NICE"], "priorities"),
+    (
+        &["config::rules::SHA256_DIGITS", "control::VERSION", "control::frame::HEAD", "rules::history::UNKNOWN"],
+        "parts of a format",
+    ),
     (
         &[
             "cli::demo::DEFAULT_WIDTH",

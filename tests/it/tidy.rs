@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["app", "bench"],
     &["config"],
+    &["control"],
     &["deliver", "demo", "http", "jmx", "kafka", "rules"],
     &["page", "pipeline"],
     &["alerts"],
