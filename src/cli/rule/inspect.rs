@@ -26,8 +26,11 @@ pub(super) fn main(rule: &str, config: &Path) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let asked = control::ask(&data_dir, Request::Inspect { rule: rule.to_owned() });
-    for answer in asked.into_iter().flatten() {
+    let answers = match control::ask(&data_dir, Request::Inspect { rule: rule.to_owned() }) {
+        Ok(answers) => answers,
+        Err(error) => return failed(error),
+    };
+    for answer in answers {
         match answer {
             Ok(Answer::Rule(report)) => print!("{}", Shown(&report)),
             Ok(_) => {}
