@@ -272,7 +272,7 @@ mod tests {
     type Seen<'a> = (&'a str, &'a str, u32, Option<i64>, Option<i64>);
 
     /// A view with these rows of group, topic, partition, commit and end; sorted.
-    fn view(rows: &[Seen]) -> KafkaView {
+    fn view(rows: &[Seen<'_>]) -> KafkaView {
         let mut names: Vec<_> = rows.iter().map(|row| row.0).collect();
         names.dedup();
         let group = |name: &&str| Group {
@@ -283,7 +283,7 @@ mod tests {
             coordinator: None,
             ours: true,
         };
-        let row = |(group, topic, partition, committed, end): &Seen| {
+        let row = |(group, topic, partition, committed, end): &Seen<'_>| {
             let group = names.iter().position(|name| name == group).unwrap();
             LagRow::new(u32::try_from(group).unwrap(), (*topic).into(), *partition, *committed, None, None, *end)
         };
@@ -362,10 +362,10 @@ mod tests {
     #[test]
     fn a_large_cluster_is_remembered_more_coarsely_and_not_longer_than_the_cap() {
         let topics: Vec<_> = (0..20_000).collect();
-        let rows: Vec<Seen> = topics.iter().map(|partition| ("g", "t", *partition, Some(1), Some(2))).collect();
+        let rows: Vec<Seen<'_>> = topics.iter().map(|partition| ("g", "t", *partition, Some(1), Some(2))).collect();
         let seen = view(&rows);
         let mut history = History::default();
-        for second in (0..20_000).step_by(20) {
+        for second in (0..20_000).step_by(40) {
             history = history.with(at(second), &seen);
         }
         assert!(history.bytes() <= limits::MAX_HISTORY_BYTES);
@@ -378,7 +378,7 @@ mod tests {
         let mut history = History::default();
         for round in 0..40 {
             let names: Vec<_> = (0..1000).map(|number| format!("g{round:02}-{number:04}")).collect();
-            let rows: Vec<Seen> = names.iter().map(|name| (name.as_str(), "t", 0, Some(1), Some(2))).collect();
+            let rows: Vec<Seen<'_>> = names.iter().map(|name| (name.as_str(), "t", 0, Some(1), Some(2))).collect();
             // Days apart, so that no moment before is kept.
             history = history.with(at(round * 200_000 + 1), &view(&rows));
         }

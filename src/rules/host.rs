@@ -181,7 +181,7 @@ impl Host {
                 ))
             });
             points_left = left?;
-            if answer.len() % SERIES_BETWEEN_LOOKS == 0 && self.deadline.check().is_err() {
+            if answer.len().is_multiple_of(SERIES_BETWEEN_LOOKS) && self.deadline.check().is_err() {
                 // The evaluation ends for it right after.
                 break;
             }

@@ -44,5 +44,6 @@ fn show(answers: control::Answers) -> Result<(), AskError> {
             }
         }
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    Ok(())
 }
