@@ -602,7 +602,7 @@ pub mod brokerwarden {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.1")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
                     unsafe extern "C" {
                         #[link_name = "query"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -899,7 +899,7 @@ pub mod brokerwarden {
                     };
                     let ptr10 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.1")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
                     unsafe extern "C" {
                         #[link_name = "topic-lags"]
                         fn wit_import11(
@@ -1260,7 +1260,7 @@ pub mod brokerwarden {
                     };
                     let ptr10 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.1")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
                     unsafe extern "C" {
                         #[link_name = "partition-lags"]
                         fn wit_import11(
@@ -1707,7 +1707,7 @@ pub mod brokerwarden {
                     };
                     let ptr10 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.1")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
                     unsafe extern "C" {
                         #[link_name = "lag-table"]
                         fn wit_import11(
@@ -2138,7 +2138,7 @@ pub mod brokerwarden {
                     };
                     let ptr10 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.1")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
                     unsafe extern "C" {
                         #[link_name = "history"]
                         fn wit_import11(
@@ -2428,7 +2428,7 @@ pub mod brokerwarden {
                     }
                     let ptr4 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.1")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
                     unsafe extern "C" {
                         #[link_name = "groups"]
                         fn wit_import5(_: *mut u8, _: usize, _: *mut u8);
@@ -2623,7 +2623,7 @@ pub mod brokerwarden {
                     let ptr0 = vec0.as_ptr().cast::<u8>();
                     let len0 = vec0.len();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.1")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
                     unsafe extern "C" {
                         #[link_name = "owns"]
                         fn wit_import1(_: *mut u8, _: usize) -> i32;
@@ -2653,7 +2653,7 @@ pub mod brokerwarden {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.1")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
                     unsafe extern "C" {
                         #[link_name = "targets"]
                         fn wit_import1(_: *mut u8);
@@ -2748,7 +2748,7 @@ pub mod brokerwarden {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0-rc.1")]
+                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0-rc.2")]
                     unsafe extern "C" {
                         #[link_name = "get"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -2804,7 +2804,7 @@ pub mod brokerwarden {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0-rc.1")]
+                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0-rc.2")]
                     unsafe extern "C" {
                         #[link_name = "set"]
                         fn wit_import3(
@@ -2912,7 +2912,7 @@ pub mod brokerwarden {
                     let ptr0 = vec0.as_ptr().cast::<u8>();
                     let len0 = vec0.len();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0-rc.1")]
+                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0-rc.2")]
                     unsafe extern "C" {
                         #[link_name = "remove"]
                         fn wit_import1(_: *mut u8, _: usize);
@@ -2944,7 +2944,7 @@ pub mod brokerwarden {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0-rc.1")]
+                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0-rc.2")]
                     unsafe extern "C" {
                         #[link_name = "keys"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -2982,6 +2982,612 @@ pub mod brokerwarden {
                     );
                     let result9 = result8;
                     result9
+                }
+            }
+        }
+        /// What counters did over time. The host keeps the values that a selector finds from the first time that the rule asks for it.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod rates {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Sample = super::super::super::brokerwarden::rule::types::Sample;
+            pub type Error = super::super::super::brokerwarden::rule::types::Error;
+            #[allow(unused_unsafe, clippy::all)]
+            /// Increase per second of each series that the selector finds, over the last `window-ms`; a value that falls counts as a restart from zero.
+            /// Nothing is extrapolated: it is the increase between the oldest and the newest look within the window, over their distance. A series seen only
+            /// once in the window is left out. `unavailable` while the looks kept span less than half of the window.
+            #[allow(async_fn_in_trait)]
+            pub fn rate(
+                selector: &str,
+                window_ms: u64,
+            ) -> ::core::result::Result<_rt::Vec<Sample>, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = selector;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "brokerwarden:rule/rates@0.1.0-rc.2")]
+                    unsafe extern "C" {
+                        #[link_name = "rate"]
+                        fn wit_import2(_: *mut u8, _: usize, _: i64, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: i64,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, _rt::as_i64(&window_ms), ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result28 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l5 = *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base16 = l4;
+                                let len16 = l5;
+                                let mut result16 = _rt::Vec::with_capacity(len16);
+                                for i in 0..len16 {
+                                    let base = base16
+                                        .add(i * (8 + 2 * ::core::mem::size_of::<*const u8>()));
+                                    let e16 = {
+                                        let l6 = *base.add(0).cast::<*mut u8>();
+                                        let l7 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base14 = l6;
+                                        let len14 = l7;
+                                        let mut result14 = _rt::Vec::with_capacity(len14);
+                                        for i in 0..len14 {
+                                            let base = base14
+                                                .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                            let e14 = {
+                                                let l8 = *base.add(0).cast::<*mut u8>();
+                                                let l9 = *base
+                                                    .add(::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len10 = l9;
+                                                let bytes10 = _rt::Vec::from_raw_parts(
+                                                    l8.cast(),
+                                                    len10,
+                                                    len10,
+                                                );
+                                                let l11 = *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l12 = *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len13 = l12;
+                                                let bytes13 = _rt::Vec::from_raw_parts(
+                                                    l11.cast(),
+                                                    len13,
+                                                    len13,
+                                                );
+                                                super::super::super::brokerwarden::rule::types::Label {
+                                                    name: _rt::string_lift(bytes10),
+                                                    value: _rt::string_lift(bytes13),
+                                                }
+                                            };
+                                            result14.push(e14);
+                                        }
+                                        _rt::cabi_dealloc(
+                                            base14,
+                                            len14 * (4 * ::core::mem::size_of::<*const u8>()),
+                                            ::core::mem::size_of::<*const u8>(),
+                                        );
+                                        let l15 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<f64>();
+                                        super::super::super::brokerwarden::rule::types::Sample {
+                                            labels: result14,
+                                            value: l15,
+                                        }
+                                    };
+                                    result16.push(e16);
+                                }
+                                _rt::cabi_dealloc(
+                                    base16,
+                                    len16 * (8 + 2 * ::core::mem::size_of::<*const u8>()),
+                                    8,
+                                );
+                                result16
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l17 = i32::from(
+                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                use super::super::super::brokerwarden::rule::types::Error as V27;
+                                let v27 = match l17 {
+                                    0 => {
+                                        let e27 = {
+                                            let l18 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l19 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len20 = l19;
+                                            let bytes20 = _rt::Vec::from_raw_parts(
+                                                l18.cast(),
+                                                len20,
+                                                len20,
+                                            );
+                                            _rt::string_lift(bytes20)
+                                        };
+                                        V27::InvalidArgument(e27)
+                                    }
+                                    1 => {
+                                        let e27 = {
+                                            let l21 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l22 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len23 = l22;
+                                            let bytes23 = _rt::Vec::from_raw_parts(
+                                                l21.cast(),
+                                                len23,
+                                                len23,
+                                            );
+                                            _rt::string_lift(bytes23)
+                                        };
+                                        V27::LimitExceeded(e27)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 2, "invalid enum discriminant");
+                                        let e27 = {
+                                            let l24 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l25 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len26 = l25;
+                                            let bytes26 = _rt::Vec::from_raw_parts(
+                                                l24.cast(),
+                                                len26,
+                                                len26,
+                                            );
+                                            _rt::string_lift(bytes26)
+                                        };
+                                        V27::Unavailable(e27)
+                                    }
+                                };
+                                v27
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result28
+                }
+            }
+        }
+        /// The rule's own alerts as the alert book has them before this evaluation: for hysteresis ("fires above 1000, ends below 500"). Never another rule's.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod own_alerts {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Label = super::super::super::brokerwarden::rule::types::Label;
+            #[repr(u8)]
+            #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+            pub enum State {
+                Pending,
+                Firing,
+            }
+            impl ::core::fmt::Debug for State {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        State::Pending => f.debug_tuple("State::Pending").finish(),
+                        State::Firing => f.debug_tuple("State::Firing").finish(),
+                    }
+                }
+            }
+            impl State {
+                #[doc(hidden)]
+                pub unsafe fn _lift(val: u8) -> State {
+                    if !cfg!(debug_assertions) {
+                        return unsafe { ::core::mem::transmute(val) };
+                    }
+                    match val {
+                        0 => State::Pending,
+                        1 => State::Firing,
+                        _ => panic!("invalid enum discriminant"),
+                    }
+                }
+            }
+            /// `labels` are those that are told, without `alertname` and `rule`: what the rule gave, what its settings add, `cluster`, `broker`.
+            #[derive(Clone, PartialEq)]
+            pub struct ActiveAlert {
+                pub name: _rt::String,
+                pub labels: _rt::Vec<Label>,
+                pub state: State,
+                pub active_since_ms: u64,
+                pub value: ::core::option::Option<f64>,
+            }
+            impl ::core::fmt::Debug for ActiveAlert {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("ActiveAlert")
+                        .field("name", &self.name)
+                        .field("labels", &self.labels)
+                        .field("state", &self.state)
+                        .field("active-since-ms", &self.active_since_ms)
+                        .field("value", &self.value)
+                        .finish()
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            #[allow(async_fn_in_trait)]
+            pub fn active() -> _rt::Vec<ActiveAlert> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(
+                        wasm_import_module = "brokerwarden:rule/own-alerts@0.1.0-rc.2"
+                    )]
+                    unsafe extern "C" {
+                        #[link_name = "active"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = *ptr0.add(0).cast::<*mut u8>();
+                    let l3 = *ptr0
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let base20 = l2;
+                    let len20 = l3;
+                    let mut result20 = _rt::Vec::with_capacity(len20);
+                    for i in 0..len20 {
+                        let base = base20
+                            .add(i * (32 + 4 * ::core::mem::size_of::<*const u8>()));
+                        let e20 = {
+                            let l4 = *base.add(0).cast::<*mut u8>();
+                            let l5 = *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len6 = l5;
+                            let bytes6 = _rt::Vec::from_raw_parts(l4.cast(), len6, len6);
+                            let l7 = *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>();
+                            let l8 = *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let base15 = l7;
+                            let len15 = l8;
+                            let mut result15 = _rt::Vec::with_capacity(len15);
+                            for i in 0..len15 {
+                                let base = base15
+                                    .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                let e15 = {
+                                    let l9 = *base.add(0).cast::<*mut u8>();
+                                    let l10 = *base
+                                        .add(::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len11 = l10;
+                                    let bytes11 = _rt::Vec::from_raw_parts(
+                                        l9.cast(),
+                                        len11,
+                                        len11,
+                                    );
+                                    let l12 = *base
+                                        .add(2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l13 = *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len14 = l13;
+                                    let bytes14 = _rt::Vec::from_raw_parts(
+                                        l12.cast(),
+                                        len14,
+                                        len14,
+                                    );
+                                    super::super::super::brokerwarden::rule::types::Label {
+                                        name: _rt::string_lift(bytes11),
+                                        value: _rt::string_lift(bytes14),
+                                    }
+                                };
+                                result15.push(e15);
+                            }
+                            _rt::cabi_dealloc(
+                                base15,
+                                len15 * (4 * ::core::mem::size_of::<*const u8>()),
+                                ::core::mem::size_of::<*const u8>(),
+                            );
+                            let l16 = i32::from(
+                                *base
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>(),
+                            );
+                            let l17 = *base
+                                .add(8 + 4 * ::core::mem::size_of::<*const u8>())
+                                .cast::<i64>();
+                            let l18 = i32::from(
+                                *base
+                                    .add(16 + 4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>(),
+                            );
+                            ActiveAlert {
+                                name: _rt::string_lift(bytes6),
+                                labels: result15,
+                                state: State::_lift(l16 as u8),
+                                active_since_ms: l17 as u64,
+                                value: match l18 {
+                                    0 => None,
+                                    1 => {
+                                        let e = {
+                                            let l19 = *base
+                                                .add(24 + 4 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<f64>();
+                                            l19
+                                        };
+                                        Some(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                },
+                            }
+                        };
+                        result20.push(e20);
+                    }
+                    _rt::cabi_dealloc(
+                        base20,
+                        len20 * (32 + 4 * ::core::mem::size_of::<*const u8>()),
+                        8,
+                    );
+                    let result21 = result20;
+                    result21
+                }
+            }
+        }
+        /// Wall-clock time where people are: a guest has no table of time zones.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod time {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Error = super::super::super::brokerwarden::rule::types::Error;
+            /// weekday: 1 = Monday … 7 = Sunday
+            #[repr(C)]
+            #[derive(Clone, Copy, PartialEq)]
+            pub struct CivilTime {
+                pub year: i32,
+                pub month: u8,
+                pub day: u8,
+                pub weekday: u8,
+                pub hour: u8,
+                pub minute: u8,
+                pub second: u8,
+                pub utc_offset_seconds: i32,
+            }
+            impl ::core::fmt::Debug for CivilTime {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("CivilTime")
+                        .field("year", &self.year)
+                        .field("month", &self.month)
+                        .field("day", &self.day)
+                        .field("weekday", &self.weekday)
+                        .field("hour", &self.hour)
+                        .field("minute", &self.minute)
+                        .field("second", &self.second)
+                        .field("utc-offset-seconds", &self.utc_offset_seconds)
+                        .finish()
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// `zone` is an IANA name, as "Asia/Seoul"; an unknown one is `invalid-argument`. `at-ms` as `context.now-ms`.
+            #[allow(async_fn_in_trait)]
+            pub fn in_zone(
+                zone: &str,
+                at_ms: u64,
+            ) -> ::core::result::Result<CivilTime, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 8 + 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 8
+                            + 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = zone;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "brokerwarden:rule/time@0.1.0-rc.2")]
+                    unsafe extern "C" {
+                        #[link_name = "in-zone"]
+                        fn wit_import2(_: *mut u8, _: usize, _: i64, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: i64,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, _rt::as_i64(&at_ms), ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result23 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<i32>();
+                                let l5 = i32::from(
+                                    *ptr1
+                                        .add(4 + 1 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l6 = i32::from(
+                                    *ptr1
+                                        .add(5 + 1 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l7 = i32::from(
+                                    *ptr1
+                                        .add(6 + 1 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l8 = i32::from(
+                                    *ptr1
+                                        .add(7 + 1 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l9 = i32::from(
+                                    *ptr1
+                                        .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l10 = i32::from(
+                                    *ptr1
+                                        .add(9 + 1 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l11 = *ptr1
+                                    .add(12 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<i32>();
+                                CivilTime {
+                                    year: l4,
+                                    month: l5 as u8,
+                                    day: l6 as u8,
+                                    weekday: l7 as u8,
+                                    hour: l8 as u8,
+                                    minute: l9 as u8,
+                                    second: l10 as u8,
+                                    utc_offset_seconds: l11,
+                                }
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l12 = i32::from(
+                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                use super::super::super::brokerwarden::rule::types::Error as V22;
+                                let v22 = match l12 {
+                                    0 => {
+                                        let e22 = {
+                                            let l13 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l14 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len15 = l14;
+                                            let bytes15 = _rt::Vec::from_raw_parts(
+                                                l13.cast(),
+                                                len15,
+                                                len15,
+                                            );
+                                            _rt::string_lift(bytes15)
+                                        };
+                                        V22::InvalidArgument(e22)
+                                    }
+                                    1 => {
+                                        let e22 = {
+                                            let l16 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l17 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len18 = l17;
+                                            let bytes18 = _rt::Vec::from_raw_parts(
+                                                l16.cast(),
+                                                len18,
+                                                len18,
+                                            );
+                                            _rt::string_lift(bytes18)
+                                        };
+                                        V22::LimitExceeded(e22)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 2, "invalid enum discriminant");
+                                        let e22 = {
+                                            let l19 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l20 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len21 = l20;
+                                            let bytes21 = _rt::Vec::from_raw_parts(
+                                                l19.cast(),
+                                                len21,
+                                                len21,
+                                            );
+                                            _rt::string_lift(bytes21)
+                                        };
+                                        V22::Unavailable(e22)
+                                    }
+                                };
+                                v22
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result23
                 }
             }
         }
@@ -3034,7 +3640,7 @@ pub mod brokerwarden {
                     let ptr0 = vec0.as_ptr().cast::<u8>();
                     let len0 = vec0.len();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/logging@0.1.0-rc.1")]
+                    #[link(wasm_import_module = "brokerwarden:rule/logging@0.1.0-rc.2")]
                     unsafe extern "C" {
                         #[link_name = "log"]
                         fn wit_import1(_: i32, _: *mut u8, _: usize);
@@ -3127,21 +3733,21 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_brokerwarden_rule_config_check_0_1_0_rc_1_cabi {
+                macro_rules! __export_brokerwarden_rule_config_check_0_1_0_rc_2_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
-                        "brokerwarden:rule/config-check@0.1.0-rc.1#check")] unsafe extern
+                        "brokerwarden:rule/config-check@0.1.0-rc.2#check")] unsafe extern
                         "C" fn export_check(arg0 : * mut u8, arg1 : usize,) -> * mut u8 {
                         unsafe { $($path_to_types)*:: _export_check_cabi::<$ty > (arg0,
                         arg1) } } #[unsafe (export_name =
-                        "cabi_post_brokerwarden:rule/config-check@0.1.0-rc.1#check")]
+                        "cabi_post_brokerwarden:rule/config-check@0.1.0-rc.2#check")]
                         unsafe extern "C" fn _post_return_check(arg0 : * mut u8,) {
                         unsafe { $($path_to_types)*:: __post_return_check::<$ty > (arg0)
                         } } };
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_brokerwarden_rule_config_check_0_1_0_rc_1_cabi;
+                pub use __export_brokerwarden_rule_config_check_0_1_0_rc_2_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -4023,23 +4629,23 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_brokerwarden_rule_evaluator_0_1_0_rc_1_cabi {
+                macro_rules! __export_brokerwarden_rule_evaluator_0_1_0_rc_2_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
-                        "brokerwarden:rule/evaluator@0.1.0-rc.1#evaluate")] unsafe extern
+                        "brokerwarden:rule/evaluator@0.1.0-rc.2#evaluate")] unsafe extern
                         "C" fn export_evaluate(arg0 : i64, arg1 : i64, arg2 : * mut u8,
                         arg3 : usize, arg4 : * mut u8, arg5 : usize, arg6 : * mut u8,
                         arg7 : usize,) -> * mut u8 { unsafe { $($path_to_types)*::
                         _export_evaluate_cabi::<$ty > (arg0, arg1, arg2, arg3, arg4,
                         arg5, arg6, arg7) } } #[unsafe (export_name =
-                        "cabi_post_brokerwarden:rule/evaluator@0.1.0-rc.1#evaluate")]
+                        "cabi_post_brokerwarden:rule/evaluator@0.1.0-rc.2#evaluate")]
                         unsafe extern "C" fn _post_return_evaluate(arg0 : * mut u8,) {
                         unsafe { $($path_to_types)*:: __post_return_evaluate::<$ty >
                         (arg0) } } };
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_brokerwarden_rule_evaluator_0_1_0_rc_1_cabi;
+                pub use __export_brokerwarden_rule_evaluator_0_1_0_rc_2_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -4226,18 +4832,97 @@ macro_rules! __export_checked_rule_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
-        exports::brokerwarden::rule::config_check::__export_brokerwarden_rule_config_check_0_1_0_rc_1_cabi!($ty
+        exports::brokerwarden::rule::config_check::__export_brokerwarden_rule_config_check_0_1_0_rc_2_cabi!($ty
         with_types_in $($path_to_types_root)*::
         exports::brokerwarden::rule::config_check); $($path_to_types_root)*::
-        exports::brokerwarden::rule::evaluator::__export_brokerwarden_rule_evaluator_0_1_0_rc_1_cabi!($ty
+        exports::brokerwarden::rule::evaluator::__export_brokerwarden_rule_evaluator_0_1_0_rc_2_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::brokerwarden::rule::evaluator);
         const _ : () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe
         (link_section =
-        "component-type:wit-bindgen:0.63.0:brokerwarden:rule@0.1.0-rc.1:checked-rule:imports and exports")]
+        "component-type:wit-bindgen:0.63.0:brokerwarden:rule@0.1.0-rc.2:checked-rule:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2443] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2936] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x88\x12\x01A\x02\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf5\x15\x01A\x02\x01\
+A\x18\x01B\x19\x01r\x02\x04names\x05values\x04\0\x05label\x03\0\0\x01p\x01\x01r\x02\
+\x06labels\x02\x05valueu\x04\0\x06sample\x03\0\x03\x01q\x04\x05group\x01s\0\x05t\
+opic\x01s\0\x06broker\0\0\x05agent\0\0\x04\0\x07subject\x03\0\x05\x01ku\x01r\x05\
+\x07subject\x06\x04names\x06labels\x02\x0bannotations\x02\x05value\x07\x04\0\x05\
+alert\x03\0\x08\x01r\x04\x07subject\x06\x04names\x06params\x02\x03keys\x04\0\x06\
+action\x03\0\x0a\x01r\x04\x07subject\x06\x04names\x06labels\x02\x05valueu\x04\0\x0b\
+measurement\x03\0\x0c\x01p\x09\x01p\x0b\x01p\x0d\x01r\x03\x06alerts\x0e\x07actio\
+ns\x0f\x0cmeasurements\x10\x04\0\x07outcome\x03\0\x11\x01r\x05\x06now-msw\x0bint\
+erval-msw\x04rules\x07clusters\x06configs\x04\0\x07context\x03\0\x13\x01q\x02\x0b\
+unavailable\x01s\0\x06failed\x01s\0\x04\0\x07failure\x03\0\x15\x01q\x03\x10inval\
+id-argument\x01s\0\x0elimit-exceeded\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\
+\x03\0\x17\x03\0\"brokerwarden:rule/types@0.1.0-rc.2\x05\0\x02\x03\0\0\x06sample\
+\x02\x03\0\0\x05error\x01BA\x02\x03\x02\x01\x01\x04\0\x06sample\x03\0\0\x02\x03\x02\
+\x01\x02\x04\0\x05error\x03\0\x02\x01q\x03\x05exact\x01s\0\x04glob\x01s\0\x05reg\
+ex\x01s\0\x04\0\x07pattern\x03\0\x04\x01p\x05\x01kx\x01r\x05\x06groups\x06\x06to\
+pics\x06\x07min-lag\x07\x06offsety\x05limity\x04\0\x0alag-filter\x03\0\x08\x01m\x05\
+\x06behind\x04lost\x05ahead\x09no-commit\x07unknown\x04\0\x0alag-status\x03\0\x0a\
+\x01ku\x01r\x0a\x05groups\x05topics\x03lag\x07\x09known-lagx\x07max-lagx\x0fmax-\
+lag-seconds\x0c\x04lostx\x0apartitionsy\x12unknown-partitionsy\x16uncommitted-pa\
+rtitionsy\x04\0\x09topic-lag\x03\0\x0d\x01kw\x01r\x0d\x05groups\x05topics\x09par\
+titiony\x06status\x0b\x09committed\x07\x0fcommitted-at-ms\x0f\x09log-start\x07\x07\
+log-end\x07\x0blast-stable\x07\x03lag\x07\x04lostx\x0blag-seconds\x0c\x14lag-sec\
+onds-at-least\x7f\x04\0\x0dpartition-lag\x03\0\x10\x01ps\x01py\x01p}\x01px\x01pu\
+\x01r\x0d\x05names\x12\x05group\x13\x05topic\x13\x09partition\x13\x06status\x14\x09\
+committed\x15\x0fcommitted-at-ms\x15\x09log-start\x15\x07log-end\x15\x0blast-sta\
+ble\x15\x03lag\x15\x04lost\x15\x0blag-seconds\x16\x04\0\x0blag-columns\x03\0\x17\
+\x01r\x03\x05at-msw\x09committed\x07\x07log-end\x07\x04\0\x05point\x03\0\x19\x01\
+p\x1a\x01r\x04\x05groups\x05topics\x09partitiony\x06points\x1b\x04\0\x06series\x03\
+\0\x1c\x01ky\x01r\x05\x04names\x05states\x04kinds\x07members\x1e\x0bcoordinator\x1e\
+\x04\0\x05group\x03\0\x1f\x01m\x03\x05owned\x09elsewhere\x07unknown\x04\0\x09own\
+ership\x03\0!\x01r\x03\x04names\x02up\x7f\x0flast-success-ms\x0f\x04\0\x06target\
+\x03\0#\x01p\x01\x01j\x01%\x01\x03\x01@\x01\x08selectors\0&\x04\0\x05query\x01'\x01\
+p\x0e\x01j\x01(\x01\x03\x01@\x01\x06filter\x09\0)\x04\0\x0atopic-lags\x01*\x01p\x11\
+\x01j\x01+\x01\x03\x01@\x01\x06filter\x09\0,\x04\0\x0epartition-lags\x01-\x01j\x01\
+\x18\x01\x03\x01@\x01\x06filter\x09\0.\x04\0\x09lag-table\x01/\x01p\x1d\x01j\x01\
+0\x01\x03\x01@\x02\x06filter\x09\x08since-msw\01\x04\0\x07history\x012\x01p\x20\x01\
+j\x013\x01\x03\x01@\x01\x05names\x06\04\x04\0\x06groups\x015\x01@\x01\x05groups\0\
+\"\x04\0\x04owns\x016\x01p$\x01@\0\07\x04\0\x07targets\x018\x03\0%brokerwarden:r\
+ule/snapshot@0.1.0-rc.2\x05\x03\x01B\x0e\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\
+\0\x01p}\x01k\x02\x01@\x01\x03keys\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01\
+@\x02\x03keys\x05value\x02\0\x05\x04\0\x03set\x01\x06\x01@\x01\x03keys\x01\0\x04\
+\0\x06remove\x01\x07\x01ps\x01@\x01\x06prefixs\0\x08\x04\0\x04keys\x01\x09\x03\0\
+\"brokerwarden:rule/state@0.1.0-rc.2\x05\x04\x01B\x08\x02\x03\x02\x01\x01\x04\0\x06\
+sample\x03\0\0\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\x02\x01p\x01\x01j\x01\x04\
+\x01\x03\x01@\x02\x08selectors\x09window-msw\0\x05\x04\0\x04rate\x01\x06\x03\0\"\
+brokerwarden:rule/rates@0.1.0-rc.2\x05\x05\x02\x03\0\0\x05label\x01B\x0b\x02\x03\
+\x02\x01\x06\x04\0\x05label\x03\0\0\x01m\x02\x07pending\x06firing\x04\0\x05state\
+\x03\0\x02\x01p\x01\x01ku\x01r\x05\x04names\x06labels\x04\x05state\x03\x0factive\
+-since-msw\x05value\x05\x04\0\x0cactive-alert\x03\0\x06\x01p\x07\x01@\0\0\x08\x04\
+\0\x06active\x01\x09\x03\0'brokerwarden:rule/own-alerts@0.1.0-rc.2\x05\x07\x01B\x07\
+\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\0\x01r\x08\x04yearz\x05month}\x03day}\x07\
+weekday}\x04hour}\x06minute}\x06second}\x12utc-offset-secondsz\x04\0\x0acivil-ti\
+me\x03\0\x02\x01j\x01\x03\x01\x01\x01@\x02\x04zones\x05at-msw\0\x04\x04\0\x07in-\
+zone\x01\x05\x03\0!brokerwarden:rule/time@0.1.0-rc.2\x05\x08\x01B\x04\x01m\x04\x05\
+debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01@\x02\x05level\x01\x07m\
+essages\x01\0\x04\0\x03log\x01\x02\x03\0$brokerwarden:rule/logging@0.1.0-rc.2\x05\
+\x09\x01B\x03\x01j\0\x01s\x01@\x01\x06configs\0\0\x04\0\x05check\x01\x01\x04\0)b\
+rokerwarden:rule/config-check@0.1.0-rc.2\x05\x0a\x02\x03\0\0\x07context\x02\x03\0\
+\0\x07outcome\x02\x03\0\0\x07failure\x01B\x09\x02\x03\x02\x01\x0b\x04\0\x07conte\
+xt\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x07outcome\x03\0\x02\x02\x03\x02\x01\x0d\x04\
+\0\x07failure\x03\0\x04\x01j\x01\x03\x01\x05\x01@\x01\x03ctx\x01\0\x06\x04\0\x08\
+evaluate\x01\x07\x04\0&brokerwarden:rule/evaluator@0.1.0-rc.2\x05\x0e\x04\0)brok\
+erwarden:rule/checked-rule@0.1.0-rc.2\x04\0\x0b\x12\x01\0\x0cchecked-rule\x03\0\0\
+\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bind\
+gen-rust\x060.63.0";
+        };
+    };
+}
+#[doc(inline)]
+pub use __export_checked_rule_impl as export;
+#[rustfmt::skip]
+#[cfg(target_arch = "wasm32")]
+#[unsafe(
+    link_section = "component-type:wit-bindgen:0.63.0:brokerwarden:rule@0.1.0-rc.2:checked-rule-with-all-of-its-exports-removed:encoded world"
+)]
+#[doc(hidden)]
+#[allow(clippy::octal_escapes)]
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2758] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa3\x14\x01A\x02\x01\
 A\x11\x01B\x19\x01r\x02\x04names\x05values\x04\0\x05label\x03\0\0\x01p\x01\x01r\x02\
 \x06labels\x02\x05valueu\x04\0\x06sample\x03\0\x03\x01q\x04\x05group\x01s\0\x05t\
 opic\x01s\0\x06broker\0\0\x05agent\0\0\x04\0\x07subject\x03\0\x05\x01ku\x01r\x05\
@@ -4249,7 +4934,7 @@ ns\x0f\x0cmeasurements\x10\x04\0\x07outcome\x03\0\x11\x01r\x05\x06now-msw\x0bint
 erval-msw\x04rules\x07clusters\x06configs\x04\0\x07context\x03\0\x13\x01q\x02\x0b\
 unavailable\x01s\0\x06failed\x01s\0\x04\0\x07failure\x03\0\x15\x01q\x03\x10inval\
 id-argument\x01s\0\x0elimit-exceeded\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\
-\x03\0\x17\x03\0\"brokerwarden:rule/types@0.1.0-rc.1\x05\0\x02\x03\0\0\x06sample\
+\x03\0\x17\x03\0\"brokerwarden:rule/types@0.1.0-rc.2\x05\0\x02\x03\0\0\x06sample\
 \x02\x03\0\0\x05error\x01BA\x02\x03\x02\x01\x01\x04\0\x06sample\x03\0\0\x02\x03\x02\
 \x01\x02\x04\0\x05error\x03\0\x02\x01q\x03\x05exact\x01s\0\x04glob\x01s\0\x05reg\
 ex\x01s\0\x04\0\x07pattern\x03\0\x04\x01p\x05\x01kx\x01r\x05\x06groups\x06\x06to\
@@ -4276,83 +4961,28 @@ p\x0e\x01j\x01(\x01\x03\x01@\x01\x06filter\x09\0)\x04\0\x0atopic-lags\x01*\x01p\
 0\x01\x03\x01@\x02\x06filter\x09\x08since-msw\01\x04\0\x07history\x012\x01p\x20\x01\
 j\x013\x01\x03\x01@\x01\x05names\x06\04\x04\0\x06groups\x015\x01@\x01\x05groups\0\
 \"\x04\0\x04owns\x016\x01p$\x01@\0\07\x04\0\x07targets\x018\x03\0%brokerwarden:r\
-ule/snapshot@0.1.0-rc.1\x05\x03\x01B\x0e\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\
+ule/snapshot@0.1.0-rc.2\x05\x03\x01B\x0e\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\
 \0\x01p}\x01k\x02\x01@\x01\x03keys\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01\
 @\x02\x03keys\x05value\x02\0\x05\x04\0\x03set\x01\x06\x01@\x01\x03keys\x01\0\x04\
 \0\x06remove\x01\x07\x01ps\x01@\x01\x06prefixs\0\x08\x04\0\x04keys\x01\x09\x03\0\
-\"brokerwarden:rule/state@0.1.0-rc.1\x05\x04\x01B\x04\x01m\x04\x05debug\x04info\x04\
-warn\x05error\x04\0\x05level\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\
-\0\x03log\x01\x02\x03\0$brokerwarden:rule/logging@0.1.0-rc.1\x05\x05\x01B\x03\x01\
-j\0\x01s\x01@\x01\x06configs\0\0\x04\0\x05check\x01\x01\x04\0)brokerwarden:rule/\
-config-check@0.1.0-rc.1\x05\x06\x02\x03\0\0\x07context\x02\x03\0\0\x07outcome\x02\
-\x03\0\0\x07failure\x01B\x09\x02\x03\x02\x01\x07\x04\0\x07context\x03\0\0\x02\x03\
-\x02\x01\x08\x04\0\x07outcome\x03\0\x02\x02\x03\x02\x01\x09\x04\0\x07failure\x03\
-\0\x04\x01j\x01\x03\x01\x05\x01@\x01\x03ctx\x01\0\x06\x04\0\x08evaluate\x01\x07\x04\
-\0&brokerwarden:rule/evaluator@0.1.0-rc.1\x05\x0a\x04\0)brokerwarden:rule/checke\
-d-rule@0.1.0-rc.1\x04\0\x0b\x12\x01\0\x0cchecked-rule\x03\0\0\0G\x09producers\x01\
-\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
-        };
-    };
-}
-#[doc(inline)]
-pub use __export_checked_rule_impl as export;
-#[rustfmt::skip]
-#[cfg(target_arch = "wasm32")]
-#[unsafe(
-    link_section = "component-type:wit-bindgen:0.63.0:brokerwarden:rule@0.1.0-rc.1:checked-rule-with-all-of-its-exports-removed:encoded world"
-)]
-#[doc(hidden)]
-#[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2265] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb6\x10\x01A\x02\x01\
-A\x0a\x01B\x19\x01r\x02\x04names\x05values\x04\0\x05label\x03\0\0\x01p\x01\x01r\x02\
-\x06labels\x02\x05valueu\x04\0\x06sample\x03\0\x03\x01q\x04\x05group\x01s\0\x05t\
-opic\x01s\0\x06broker\0\0\x05agent\0\0\x04\0\x07subject\x03\0\x05\x01ku\x01r\x05\
-\x07subject\x06\x04names\x06labels\x02\x0bannotations\x02\x05value\x07\x04\0\x05\
-alert\x03\0\x08\x01r\x04\x07subject\x06\x04names\x06params\x02\x03keys\x04\0\x06\
-action\x03\0\x0a\x01r\x04\x07subject\x06\x04names\x06labels\x02\x05valueu\x04\0\x0b\
-measurement\x03\0\x0c\x01p\x09\x01p\x0b\x01p\x0d\x01r\x03\x06alerts\x0e\x07actio\
-ns\x0f\x0cmeasurements\x10\x04\0\x07outcome\x03\0\x11\x01r\x05\x06now-msw\x0bint\
-erval-msw\x04rules\x07clusters\x06configs\x04\0\x07context\x03\0\x13\x01q\x02\x0b\
-unavailable\x01s\0\x06failed\x01s\0\x04\0\x07failure\x03\0\x15\x01q\x03\x10inval\
-id-argument\x01s\0\x0elimit-exceeded\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\
-\x03\0\x17\x03\0\"brokerwarden:rule/types@0.1.0-rc.1\x05\0\x02\x03\0\0\x06sample\
-\x02\x03\0\0\x05error\x01BA\x02\x03\x02\x01\x01\x04\0\x06sample\x03\0\0\x02\x03\x02\
-\x01\x02\x04\0\x05error\x03\0\x02\x01q\x03\x05exact\x01s\0\x04glob\x01s\0\x05reg\
-ex\x01s\0\x04\0\x07pattern\x03\0\x04\x01p\x05\x01kx\x01r\x05\x06groups\x06\x06to\
-pics\x06\x07min-lag\x07\x06offsety\x05limity\x04\0\x0alag-filter\x03\0\x08\x01m\x05\
-\x06behind\x04lost\x05ahead\x09no-commit\x07unknown\x04\0\x0alag-status\x03\0\x0a\
-\x01ku\x01r\x0a\x05groups\x05topics\x03lag\x07\x09known-lagx\x07max-lagx\x0fmax-\
-lag-seconds\x0c\x04lostx\x0apartitionsy\x12unknown-partitionsy\x16uncommitted-pa\
-rtitionsy\x04\0\x09topic-lag\x03\0\x0d\x01kw\x01r\x0d\x05groups\x05topics\x09par\
-titiony\x06status\x0b\x09committed\x07\x0fcommitted-at-ms\x0f\x09log-start\x07\x07\
-log-end\x07\x0blast-stable\x07\x03lag\x07\x04lostx\x0blag-seconds\x0c\x14lag-sec\
-onds-at-least\x7f\x04\0\x0dpartition-lag\x03\0\x10\x01ps\x01py\x01p}\x01px\x01pu\
-\x01r\x0d\x05names\x12\x05group\x13\x05topic\x13\x09partition\x13\x06status\x14\x09\
-committed\x15\x0fcommitted-at-ms\x15\x09log-start\x15\x07log-end\x15\x0blast-sta\
-ble\x15\x03lag\x15\x04lost\x15\x0blag-seconds\x16\x04\0\x0blag-columns\x03\0\x17\
-\x01r\x03\x05at-msw\x09committed\x07\x07log-end\x07\x04\0\x05point\x03\0\x19\x01\
-p\x1a\x01r\x04\x05groups\x05topics\x09partitiony\x06points\x1b\x04\0\x06series\x03\
-\0\x1c\x01ky\x01r\x05\x04names\x05states\x04kinds\x07members\x1e\x0bcoordinator\x1e\
-\x04\0\x05group\x03\0\x1f\x01m\x03\x05owned\x09elsewhere\x07unknown\x04\0\x09own\
-ership\x03\0!\x01r\x03\x04names\x02up\x7f\x0flast-success-ms\x0f\x04\0\x06target\
-\x03\0#\x01p\x01\x01j\x01%\x01\x03\x01@\x01\x08selectors\0&\x04\0\x05query\x01'\x01\
-p\x0e\x01j\x01(\x01\x03\x01@\x01\x06filter\x09\0)\x04\0\x0atopic-lags\x01*\x01p\x11\
-\x01j\x01+\x01\x03\x01@\x01\x06filter\x09\0,\x04\0\x0epartition-lags\x01-\x01j\x01\
-\x18\x01\x03\x01@\x01\x06filter\x09\0.\x04\0\x09lag-table\x01/\x01p\x1d\x01j\x01\
-0\x01\x03\x01@\x02\x06filter\x09\x08since-msw\01\x04\0\x07history\x012\x01p\x20\x01\
-j\x013\x01\x03\x01@\x01\x05names\x06\04\x04\0\x06groups\x015\x01@\x01\x05groups\0\
-\"\x04\0\x04owns\x016\x01p$\x01@\0\07\x04\0\x07targets\x018\x03\0%brokerwarden:r\
-ule/snapshot@0.1.0-rc.1\x05\x03\x01B\x0e\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\
-\0\x01p}\x01k\x02\x01@\x01\x03keys\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01\
-@\x02\x03keys\x05value\x02\0\x05\x04\0\x03set\x01\x06\x01@\x01\x03keys\x01\0\x04\
-\0\x06remove\x01\x07\x01ps\x01@\x01\x06prefixs\0\x08\x04\0\x04keys\x01\x09\x03\0\
-\"brokerwarden:rule/state@0.1.0-rc.1\x05\x04\x01B\x04\x01m\x04\x05debug\x04info\x04\
-warn\x05error\x04\0\x05level\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\
-\0\x03log\x01\x02\x03\0$brokerwarden:rule/logging@0.1.0-rc.1\x05\x05\x04\0Ibroke\
-rwarden:rule/checked-rule-with-all-of-its-exports-removed@0.1.0-rc.1\x04\0\x0b2\x01\
-\0,checked-rule-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cp\
-rocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+\"brokerwarden:rule/state@0.1.0-rc.2\x05\x04\x01B\x08\x02\x03\x02\x01\x01\x04\0\x06\
+sample\x03\0\0\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\x02\x01p\x01\x01j\x01\x04\
+\x01\x03\x01@\x02\x08selectors\x09window-msw\0\x05\x04\0\x04rate\x01\x06\x03\0\"\
+brokerwarden:rule/rates@0.1.0-rc.2\x05\x05\x02\x03\0\0\x05label\x01B\x0b\x02\x03\
+\x02\x01\x06\x04\0\x05label\x03\0\0\x01m\x02\x07pending\x06firing\x04\0\x05state\
+\x03\0\x02\x01p\x01\x01ku\x01r\x05\x04names\x06labels\x04\x05state\x03\x0factive\
+-since-msw\x05value\x05\x04\0\x0cactive-alert\x03\0\x06\x01p\x07\x01@\0\0\x08\x04\
+\0\x06active\x01\x09\x03\0'brokerwarden:rule/own-alerts@0.1.0-rc.2\x05\x07\x01B\x07\
+\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\0\x01r\x08\x04yearz\x05month}\x03day}\x07\
+weekday}\x04hour}\x06minute}\x06second}\x12utc-offset-secondsz\x04\0\x0acivil-ti\
+me\x03\0\x02\x01j\x01\x03\x01\x01\x01@\x02\x04zones\x05at-msw\0\x04\x04\0\x07in-\
+zone\x01\x05\x03\0!brokerwarden:rule/time@0.1.0-rc.2\x05\x08\x01B\x04\x01m\x04\x05\
+debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01@\x02\x05level\x01\x07m\
+essages\x01\0\x04\0\x03log\x01\x02\x03\0$brokerwarden:rule/logging@0.1.0-rc.2\x05\
+\x09\x04\0Ibrokerwarden:rule/checked-rule-with-all-of-its-exports-removed@0.1.0-\
+rc.2\x04\0\x0b2\x01\0,checked-rule-with-all-of-its-exports-removed\x03\0\0\0G\x09\
+producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rus\
+t\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

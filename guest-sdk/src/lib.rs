@@ -59,7 +59,9 @@
 //! - Each evaluation runs in a fresh instance: statics do not last, [`state`] does.
 //! - Unknown is not zero: [`TopicLag::lag`](snapshot::TopicLag::lag) is `None` while a partition is unknown. An alert
 //!   that is not returned resolves only at a snapshot in which its subject was fully observed.
-//! - The functions of [`snapshot`], [`state`] and [`logging`] exist inside the agent only: called in a test on your own
+//! - [`rates`] says how fast counters rise, [`own_alerts`] which alerts of this rule there are already, [`time`] how late it is
+//!   where people are.
+//! - The functions of [`snapshot`], [`state`], [`rates`], [`own_alerts`], [`time`] and [`logging`] exist inside the agent only: called in a test on your own
 //!   machine they panic. Keep the decision in a function over rows, as above, and test that.
 //! - A panic ends the evaluation as failed; its text is in the agent's log.
 
@@ -85,7 +87,10 @@ pub mod bindings;
 mod config;
 mod export;
 mod outcome;
+pub mod own_alerts;
+pub mod rates;
 pub mod snapshot;
+pub mod time;
 
 pub use bindings::brokerwarden::rule::types::{
     Action, Alert, Context, Error, Failure, Label, Measurement, Outcome, Sample, Subject,
@@ -100,7 +105,8 @@ pub use export::read_config;
 pub mod prelude {
     pub use crate::snapshot::{self, LagFilter, LagRow, LagStatus, Pattern, TopicLag};
     pub use crate::{
-        Action, Alert, Context, Error, Failure, Label, Measurement, NoConfig, Outcome, Rule, Subject, logging, state,
+        Action, Alert, Context, Error, Failure, Label, Measurement, NoConfig, Outcome, Rule, Sample, Subject, logging,
+        own_alerts, rates, state, time,
     };
 }
 

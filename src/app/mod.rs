@@ -115,7 +115,16 @@ impl App {
         let (alerts, alerts_receiver) = watch::channel(Arc::default());
         let (rules_view, rules_receiver) = watch::channel(Arc::default());
         let snapshots_of_pipeline = snapshots_receiver.clone();
-        pipeline::start(&tasks, inputs_receiver, snapshots_of_pipeline, deliveries, alerts, Arc::clone(&metrics));
+        let (settled, settled_receiver) = watch::channel(Arc::default());
+        let views_of_pipeline = (alerts, settled);
+        pipeline::start(
+            &tasks,
+            inputs_receiver,
+            snapshots_of_pipeline,
+            deliveries,
+            views_of_pipeline,
+            Arc::clone(&metrics),
+        );
         let deliver = deliver::start(
             &tasks,
             config.notify.clone(),
@@ -128,6 +137,7 @@ impl App {
             config.rules.clone(),
             snapshots_receiver.clone(),
             inputs,
+            settled_receiver,
             rules_view,
             Arc::clone(&metrics),
         )?;

@@ -1,7 +1,7 @@
 //! Everything that is known of all alerts: the one state that [`tick`](super::tick) turns into the next. Does not know
 //! how it is kept over a restart.
 
-use super::{AlertsView, RuleSettings};
+use super::{AlertsView, OwnAlerts, RULE_FAILING, RuleSettings};
 use crate::{
     alerts::{Alert, AlertKey, Phase},
     model::{BrokerId, Labels, Measurement},
@@ -73,6 +73,15 @@ impl Book {
             alerts: self.alerts.values().filter(|held| held.spoken).map(|held| Arc::clone(&held.alert)).collect(),
             measurements: measured.map(|(name, rule)| (name.clone(), rule.measurements.clone())).collect(),
         }
+    }
+
+    /// What each rule may know of its own alerts. That it keeps failing is the agent's to say.
+    pub(super) fn own_alerts(&self) -> OwnAlerts {
+        let mut by_rule: BTreeMap<String, Vec<Arc<Alert>>> = BTreeMap::new();
+        for held in self.alerts.values().filter(|held| is_active(&held.alert) && held.alert.key.name != RULE_FAILING) {
+            by_rule.entry(held.alert.key.rule.clone()).or_default().push(Arc::clone(&held.alert));
+        }
+        by_rule.into_iter().map(|(rule, alerts)| (rule, alerts.into())).collect()
     }
 
     /// The alerts of one rule.

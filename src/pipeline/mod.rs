@@ -19,7 +19,7 @@ use crate::{
     model::{Labels, Outcome, Timestamp},
     snapshot::Snapshot,
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 // Stands with the alerts because the page, which may not know the pipeline, shows it.
 pub use crate::alerts::AlertsView;
@@ -93,6 +93,25 @@ pub enum Input {
         /// Later than that of any evaluation of it.
         generation: u64,
     },
+}
+
+/// How far the book is, for the rule host: a rule sees its own alerts as its last evaluation left them.
+#[derive(Clone, Debug, Default)]
+pub struct Settled {
+    /// By rule, the generation and the snapshot's number of the last evaluation that was taken.
+    pub taken: BTreeMap<String, (u64, u64)>,
+    /// By rule, its pending and firing alerts, sorted; also those that another agent speaks for and we follow.
+    pub alerts: Arc<OwnAlerts>,
+}
+
+/// Alerts by rule; see [`Settled`].
+pub type OwnAlerts = BTreeMap<String, Arc<[Arc<Alert>]>>;
+
+impl Settled {
+    /// The alerts of one rule.
+    pub fn alerts_of(&self, rule: &str) -> Arc<[Arc<Alert>]> {
+        self.alerts.get(rule).cloned().unwrap_or_default()
+    }
 }
 
 /// An alert to be told to the notifiers.

@@ -1,7 +1,7 @@
 //! The one owner of the alert book: takes what rules said off their channel, ticks, logs, shows and passes on. Waits
 //! for nobody: neither a slow notifier nor a full channel holds up the next tick.
 
-use super::{AlertsView, Delivery, Input, Transition, book::Book, tick::tick};
+use super::{AlertsView, Delivery, Input, Settled, Transition, book::Book, tick::tick};
 use crate::{
     alerts::Phase,
     clock,
@@ -10,7 +10,7 @@ use crate::{
     snapshot::Snapshot,
     supervise::{Stop, Tasks},
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::MissedTickBehavior,
@@ -39,7 +39,7 @@ const MAX_LOGGED_NAME: usize = 256;
 const LAST_DELIVERY: Duration = Duration::from_millis(500);
 
 /// Starts the owner. `inputs`: from the rule host, in order; `snapshots`: who answers for what, also while no rule speaks; `deliver`: to the fan-out of the notifiers; `view`: to
-/// whoever shows alerts, changed only when they did.
+/// whoever shows alerts, changed only when they did; `settled`: to the rule host, after each evaluation that was taken.
 ///
 /// When told to stop it ticks no more (nothing resolves because we stop) and hands over what it already decided.
 pub fn start(
@@ -47,10 +47,10 @@ pub fn start(
     inputs: mpsc::Receiver<Input>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     deliver: mpsc::Sender<Vec<Delivery>>,
-    view: watch::Sender<Arc<AlertsView>>,
+    (view, settled): (watch::Sender<Arc<AlertsView>>, watch::Sender<Arc<Settled>>),
     metrics: Arc<SelfMetrics>,
 ) {
-    let owner = Owner { book: Book::default(), backlog: Vec::new(), snapshots, view, metrics };
+    let owner = Owner { book: Book::default(), backlog: Vec::new(), snapshots, view, settled, metrics };
     tasks.task("pipeline", owner.run(inputs, deliver, tasks.stop()));
 }
 
@@ -60,6 +60,7 @@ struct Owner {
     backlog: Vec<Delivery>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     view: watch::Sender<Arc<AlertsView>>,
+    settled: watch::Sender<Arc<Settled>>,
     metrics: Arc<SelfMetrics>,
 }
 
@@ -95,6 +96,8 @@ impl Owner {
 
     fn tick(&mut self, mut inputs: Vec<Input>) {
         // First: nobody speaks for what is no longer ours.
+        let mut taken = self.settled.borrow().taken.clone();
+        let news = note_taken(&mut taken, &inputs);
         inputs.insert(0, Input::Seen(Arc::clone(&self.snapshots.borrow_and_update())));
         let ticked = tick(std::mem::take(&mut self.book), inputs, clock::now());
         self.book = ticked.book;
@@ -110,8 +113,14 @@ impl Owner {
         for ((reason, rule), count) in &ticked.dropped {
             self.count_dropped(reason, rule, *count);
         }
-        if ticked.changed {
+        let own_alerts = if ticked.changed {
             self.view.send_replace(Arc::new(self.book.view()));
+            Arc::new(self.book.own_alerts())
+        } else {
+            Arc::clone(&self.settled.borrow().alerts)
+        };
+        if news || ticked.changed {
+            self.settled.send_replace(Arc::new(Settled { taken, alerts: own_alerts }));
         }
         self.backlog.extend(ticked.deliveries);
         for delivery in squeeze(&mut self.backlog, MAX_UNDELIVERED) {
@@ -123,6 +132,23 @@ impl Owner {
         #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "counts of one tick")]
         self.metrics.add(&families::ALERTS_DROPPED, &[reason, rule], count as f64);
     }
+}
+
+/// Notes which evaluations are among `inputs`, whatever the book makes of them. False: none is, and no rule is gone.
+fn note_taken(taken: &mut BTreeMap<String, (u64, u64)>, inputs: &[Input]) -> bool {
+    let mut news = false;
+    for input in inputs {
+        match input {
+            Input::Evaluated(evaluation) => {
+                let which = (evaluation.generation, evaluation.snapshot.number);
+                taken.insert(evaluation.settings.name.clone(), which);
+                news = true;
+            }
+            Input::Removed { rule, .. } => news |= taken.remove(rule).is_some(),
+            Input::Seen(_) | Input::Installed { .. } => {}
+        }
+    }
+    news
 }
 
 /// Takes out what is over `max`: the oldest that only repeat, then the oldest.
@@ -213,13 +239,17 @@ mod tests {
         let (deliver, mut told) = mpsc::channel(1);
         let (view, mut seen) = watch::channel(Arc::new(AlertsView::default()));
         deliver.try_send(Vec::new()).unwrap();
-        start(&tasks, inputs, nothing_seen(), deliver, view, Arc::new(SelfMetrics::default()));
+        let (settle, mut settled) = watch::channel(Arc::new(Settled::default()));
+        start(&tasks, inputs, nothing_seen(), deliver, (view, settle), Arc::new(SelfMetrics::default()));
         input.send(Input::Installed { settings: settings(), generation: 1 }).await.unwrap();
         for (number, alerts) in [(1, &["A"][..]), (2, &["A", "B"]), (3, &["B"])] {
             input.send(evaluated(number, alerts)).await.unwrap();
         }
         let phases = |view: &AlertsView| view.alerts.iter().map(|alert| alert.phase).collect::<Vec<_>>();
         seen.wait_for(|view| phases(view) == [Phase::Resolved, Phase::Firing]).await.unwrap();
+        let settled = settled.wait_for(|settled| settled.taken.get("r") == Some(&(1, 3))).await.unwrap().clone();
+        let own: Vec<_> = settled.alerts_of("r").iter().map(|alert| alert.key.name.clone()).collect();
+        assert_eq!(own, ["B"], "resolved ones are nothing to a rule");
         assert!(told.recv().await.unwrap().is_empty(), "what filled the channel");
         let words: Vec<_> = told
             .recv()

@@ -4,7 +4,7 @@ use super::{
     Limits, Overlay, RuleConfig, compile, engine,
     evaluate::{self, Code, Job},
     host,
-    state::State,
+    memory::Memory,
 };
 use crate::{
     pipeline::Verdict,
@@ -48,7 +48,7 @@ impl Rule {
             config: config.into(),
             limits: Limits::default(),
             snapshot: Arc::new(snapshot),
-            state: State::default(),
+            memory: Memory::default(),
         };
         Ok(Self { job, runtime, stop: tasks.stop(), alive, _ended: ended })
     }

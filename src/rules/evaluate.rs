@@ -9,7 +9,10 @@ use super::{
     engine::Ticking,
     guest_log::GuestLog,
     host::{Host, TooManyCalls},
-    limits, outcome,
+    limits,
+    memory::Memory,
+    outcome,
+    rates::Rates,
     state::State,
     wasi::Slept,
 };
@@ -43,8 +46,10 @@ pub(super) struct Code {
 /// Why a component is no rule.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WorldError {
-    #[error("imports {interface}, which {why}")]
-    Import { interface: String, why: String },
+    #[error("imports {interface}, which rules do not have")]
+    Import { interface: String },
+    #[error("has {interface}, which is of another version of the contract; this agent has {version}: build the rule again with the rule.wit or the SDK of that version", version = bindings::VERSION)]
+    Version { interface: String },
     #[error("does not fit the world `rule` of {package}@{version}: {text}", package = bindings::PACKAGE, version = bindings::VERSION)]
     World { text: String },
     #[error("its compiled code does not load: {0}")]
@@ -93,15 +98,19 @@ fn check_imports(engine: &Engine, component: &Component) -> Result<(), WorldErro
             continue;
         }
         let ours = name.strip_prefix(bindings::PACKAGE).and_then(|rest| rest.split_once('@'));
-        let why = match ours {
-            Some((_, version)) if version != bindings::VERSION => {
-                format!("is of another version of the contract; this agent has {}", bindings::VERSION)
-            }
-            _ => "rules do not have".to_owned(),
-        };
-        return Err(WorldError::Import { interface: clip(name), why });
+        return Err(match ours {
+            Some((_, version)) if version != bindings::VERSION => WorldError::Version { interface: clip(name) },
+            _ => WorldError::Import { interface: clip(name) },
+        });
     }
-    Ok(())
+    let evaluator = format!("{}/evaluator@", bindings::PACKAGE);
+    let ours = format!("{evaluator}{}", bindings::VERSION);
+    let exports = component.component_type();
+    let mut others = exports.exports(engine).filter(|(name, _)| name.starts_with(&evaluator) && *name != ours);
+    match others.next() {
+        Some((name, _)) => Err(WorldError::Version { interface: clip(name) }),
+        None => Ok(()),
+    }
 }
 
 /// What one evaluation needs.
@@ -112,8 +121,8 @@ pub(super) struct Job {
     pub(super) config: Arc<str>,
     pub(super) limits: Limits,
     pub(super) snapshot: Arc<Snapshot>,
-    /// What the rule remembers.
-    pub(super) state: State,
+    /// What is kept for the rule.
+    pub(super) memory: Memory,
 }
 
 /// What came of it.
@@ -121,6 +130,8 @@ pub(super) struct Finished {
     pub(super) verdict: Verdict,
     /// What the rule remembers now: changed only by an outcome.
     pub(super) state: State,
+    /// What was kept of the rates that it asked for, whatever the verdict.
+    pub(super) rates: Rates,
     pub(super) cpu: Duration,
     pub(super) wall: Duration,
     /// Bytes of log that were over the limit.
@@ -135,7 +146,7 @@ struct Stopped;
 /// Evaluates a rule. `secret` makes its random; `stop` ends it early.
 pub(super) fn evaluate(job: &Job, secret: &[u8; 32], stop: &Stop) -> Finished {
     let (started, cpu_before) = (Instant::now(), thread_cpu());
-    let before = job.state.clone();
+    let before = job.memory.state.clone();
     let limit = job.limits.alerts;
     let context = types::Context {
         now_ms: job.snapshot.at.0,
@@ -145,12 +156,14 @@ pub(super) fn evaluate(job: &Job, secret: &[u8; 32], stop: &Stop) -> Finished {
         config: job.config.to_string(),
     };
     let ran = run(job, secret, stop, |code, store| {
+        store.data_mut().look_at_rates();
         let rule = code.pre.instantiate(&mut *store)?;
         rule.brokerwarden_rule_evaluator().call_evaluate(store, &context)
     });
+    let Memory { state: after, rates, .. } = ran.memory;
     let (verdict, state) = match ran.result {
         Ok(Ok(said)) => match outcome::check(said, limit) {
-            Ok(outcome) => (Verdict::Outcome(outcome), ran.state),
+            Ok(outcome) => (Verdict::Outcome(outcome), after),
             Err(refused) => (Verdict::Failed { reason: "output", text: refused.to_string() }, before),
         },
         Ok(Err(types::Failure::Unavailable(text))) => (Verdict::Unavailable(clip(&text)), before),
@@ -160,6 +173,7 @@ pub(super) fn evaluate(job: &Job, secret: &[u8; 32], stop: &Stop) -> Finished {
     Finished {
         verdict,
         state,
+        rates,
         cpu: thread_cpu().saturating_sub(cpu_before),
         wall: started.elapsed(),
         log_dropped: ran.log_dropped,
@@ -183,7 +197,7 @@ pub(super) fn check_config(job: &Job, secret: &[u8; 32], stop: &Stop) -> Result<
 
 struct Ran<T> {
     result: Result<T, (&'static str, String)>,
-    state: State,
+    memory: Memory,
     log_dropped: u64,
 }
 
@@ -195,7 +209,7 @@ fn run<T>(
     call: impl FnOnce(&Code, &mut Store<Host>) -> wasmtime::Result<T>,
 ) -> Ran<T> {
     let rule: Arc<str> = job.settings.name.as_str().into();
-    let host = Host::new(&rule, &job.snapshot, job.state.clone(), &job.limits, seed(secret, job));
+    let host = Host::new(&rule, &job.snapshot, job.memory.clone(), &job.limits, seed(secret, job));
     let log = Arc::clone(&host.log);
     let _evaluating = job.code.ticking.begin();
     let mut store = Store::new(job.code.pre.engine(), host);
@@ -222,7 +236,7 @@ fn run<T>(
         Ok(Err(error)) => Err(reason(&error, refused, job.limits.memory, &log)),
         Err(_) => Err(("panic", "the host panicked; this is a bug of the agent".to_owned())),
     };
-    Ran { result, state: store.into_data().state, log_dropped }
+    Ran { result, memory: store.into_data().memory, log_dropped }
 }
 
 /// Why the guest ended: a word for the metric, and a sentence.

@@ -2,16 +2,20 @@
 //! its own. Knows nothing of alerts.
 
 use super::{
-    bindings::{self, logging, snapshot, state, types},
+    bindings::{self, logging, own_alerts, rates, snapshot, state, time, types},
+    civil,
     deadline::Deadline,
     filter::{Names, Wanted, take},
     guest_log::{GuestLog, Level},
     limits::{self, Meter},
+    memory::Memory,
     query,
-    state::{SetError, State},
+    rates::Moment,
+    state::SetError,
     wasi,
 };
 use crate::{
+    alerts::Phase,
     model::Timestamp,
     snapshot::{Age, KafkaView, LagFilter, LagRow, LagStatus, Snapshot, TopicLag},
 };
@@ -36,8 +40,8 @@ pub(super) struct TooManyCalls;
 /// All that one evaluation may see and change.
 pub(super) struct Host {
     snapshot: Arc<Snapshot>,
-    /// The rule's own copy; counts if the evaluation does.
-    pub(super) state: State,
+    /// The rule's own copy.
+    pub(super) memory: Memory,
     state_limit: u64,
     pub(super) log: Arc<Mutex<GuestLog>>,
     pub(super) meter: Meter,
@@ -65,7 +69,7 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>
 
 /// May a rule import that interface?
 pub(super) fn may_import(interface: &str) -> bool {
-    let ours = ["types", "snapshot", "state", "logging"];
+    let ours = ["types", "snapshot", "state", "rates", "own-alerts", "time", "logging"];
     ours.iter().any(|name| interface == format!("{}/{name}@{}", bindings::PACKAGE, bindings::VERSION))
         || wasi::may_import(interface)
 }
@@ -74,14 +78,14 @@ impl Host {
     pub(super) fn new(
         rule: &Arc<str>,
         snapshot: &Arc<Snapshot>,
-        state: State,
+        memory: Memory,
         rule_limits: &super::Limits,
         seed: [u8; 32],
     ) -> Self {
         let log = Arc::new(Mutex::new(GuestLog::new(Arc::clone(rule))));
         Self {
             snapshot: Arc::clone(snapshot),
-            state,
+            memory,
             state_limit: rule_limits.state,
             meter: Meter::new(rule_limits.memory),
             deadline: Deadline::start(rule_limits.time),
@@ -110,6 +114,17 @@ impl Host {
             self.rows_left = self.rows_left.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         }
         Ok(answer)
+    }
+
+    /// Looks at what the rule asked the rates of before, so that each of its evaluations counts.
+    pub(super) fn look_at_rates(&mut self) {
+        let moment = self.moment();
+        let Self { snapshot, memory, deadline, .. } = self;
+        memory.rates.look(moment, |selector| query::query(snapshot, selector, limits::MAX_ROWS_PER_CALL, deadline));
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { number: self.snapshot.number, at: self.snapshot.at }
     }
 
     fn kafka(&self) -> Result<&KafkaView, Error> {
@@ -363,12 +378,12 @@ fn groups(host: &Host, names: Vec<snapshot::Pattern>) -> Result<Vec<snapshot::Gr
 impl state::Host for Host {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
         self.charge()?;
-        Ok(self.state.get(&key).map(<[u8]>::to_vec))
+        Ok(self.memory.state.get(&key).map(<[u8]>::to_vec))
     }
 
     fn set(&mut self, key: String, value: Vec<u8>) -> wasmtime::Result<Result<(), Error>> {
         self.charge()?;
-        Ok(self.state.set(key, value, self.state_limit).map_err(|error| match error {
+        Ok(self.memory.state.set(key, value, self.state_limit).map_err(|error| match error {
             SetError::Key => Error::InvalidArgument(format!("a key over {} bytes", limits::MAX_STATE_KEY)),
             SetError::Full => Error::LimitExceeded(format!("state would be over {} bytes", self.state_limit)),
         }))
@@ -376,13 +391,52 @@ impl state::Host for Host {
 
     fn remove(&mut self, key: String) -> wasmtime::Result<()> {
         self.charge()?;
-        self.state.remove(&key);
+        self.memory.state.remove(&key);
         Ok(())
     }
 
     fn keys(&mut self, prefix: String) -> wasmtime::Result<Vec<String>> {
         self.charge()?;
-        Ok(self.state.keys(&prefix).map(str::to_owned).collect())
+        Ok(self.memory.state.keys(&prefix).map(str::to_owned).collect())
+    }
+}
+
+impl rates::Host for Host {
+    fn rate(&mut self, selector: String, window_ms: u64) -> wasmtime::Result<Result<Vec<types::Sample>, Error>> {
+        self.charge()?;
+        let (moment, most) = (self.moment(), self.most_rows());
+        let Self { snapshot, memory, deadline, .. } = self;
+        let find = |selector: &str| query::query(snapshot, selector, most, deadline);
+        let answer = memory.rates.rate(&selector, window_ms, moment, find);
+        self.charged(answer)
+    }
+}
+
+impl own_alerts::Host for Host {
+    fn active(&mut self) -> wasmtime::Result<Vec<own_alerts::ActiveAlert>> {
+        self.charge()?;
+        let label = |(name, value): (&String, &String)| types::Label { name: name.clone(), value: value.clone() };
+        let active = self.memory.alerts.iter().map(|alert| own_alerts::ActiveAlert {
+            name: alert.key.name.clone(),
+            labels: alert
+                .key
+                .labels
+                .iter()
+                .filter(|(name, _)| !matches!(name.as_str(), "alertname" | "rule"))
+                .map(label)
+                .collect(),
+            state: if alert.phase == Phase::Pending { own_alerts::State::Pending } else { own_alerts::State::Firing },
+            active_since_ms: alert.active_at.0,
+            value: alert.value,
+        });
+        Ok(active.collect())
+    }
+}
+
+impl time::Host for Host {
+    fn in_zone(&mut self, zone: String, at_ms: u64) -> wasmtime::Result<Result<time::CivilTime, Error>> {
+        self.charge()?;
+        Ok(civil::in_zone(&zone, at_ms))
     }
 }
 

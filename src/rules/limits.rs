@@ -84,6 +84,22 @@ pub const MAX_LOG_BYTES: usize = 64 << 10;
 pub const MAX_LOG_LINE: usize = 4 << 10;
 /// What a key of the state costs besides its bytes.
 pub const STATE_KEY_COST: usize = 64;
+/// Selectors, each with its window, whose rates are kept for a rule.
+pub const MAX_RATES: usize = 16;
+/// The longest window of a rate.
+pub const MAX_RATE_WINDOW: Duration = Duration::from_hours(24);
+/// Parts of a window that have a look each, at most; looks between them are left out.
+pub const RATE_LOOKS: u64 = 32;
+/// A rate that is not asked for any more is forgotten after this.
+pub const FORGET_RATE_AFTER: Duration = Duration::from_hours(1);
+/// Bytes kept for the rates of a rule.
+pub const MAX_RATE_BYTES: usize = 4 << 20;
+/// Bytes that a series of a rate counts besides the text of its labels: its looks above all.
+pub const RATE_SERIES_COST: usize = 1_280;
+/// Bytes that a label of it counts besides its text.
+pub const RATE_LABEL_COST: usize = 48;
+/// Bytes of a time zone's name.
+pub const MAX_ZONE_NAME: usize = 100;
 /// Bytes of a key of the state.
 pub const MAX_STATE_KEY: usize = 1 << 10;
 

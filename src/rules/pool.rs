@@ -9,7 +9,7 @@ use super::{
 use crate::{
     events::SelfMetrics,
     model::families,
-    pipeline::{Evaluation, Input, RulesView, Verdict},
+    pipeline::{Evaluation, Input, RulesView, Settled, Verdict},
     snapshot::Snapshot,
     supervise::{Stop, Tasks},
 };
@@ -149,18 +149,32 @@ impl Shared {
     }
 }
 
-/// Follows the snapshots: the latest one counts, those in between are never looked at.
-pub(super) async fn follow(shared: Arc<Shared>, mut snapshots: watch::Receiver<Arc<Snapshot>>, stop: Stop) {
+/// Follows the snapshots (the latest one counts, those in between are never looked at) and what the pipeline has taken.
+pub(super) async fn follow(
+    shared: Arc<Shared>,
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    mut settled: watch::Receiver<Arc<Settled>>,
+    stop: Stop,
+) {
+    let snapshot = Arc::clone(&snapshots.borrow_and_update());
+    shared.observe(snapshot);
     loop {
-        let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        shared.observe(snapshot);
-        tokio::select! {
+        let watched = tokio::select! {
             () = stop.wait() => break,
-            changed = snapshots.changed() => if changed.is_err() {
-                // Nobody observes any more: the agent is being stopped.
-                stop.wait().await;
-                break;
-            }
+            changed = snapshots.changed() => changed.map(|()| {
+                let snapshot = Arc::clone(&snapshots.borrow_and_update());
+                shared.observe(snapshot);
+            }),
+            changed = settled.changed() => changed.map(|()| {
+                let settled = Arc::clone(&settled.borrow_and_update());
+                shared.registry().settle(settled);
+                shared.bell.notify_all();
+            }),
+        };
+        if watched.is_err() {
+            // Nobody observes or listens any more: the agent is being stopped.
+            stop.wait().await;
+            break;
         }
     }
     shared.bell.notify_all();
@@ -204,6 +218,7 @@ fn work(shared: &Shared, stop: &Stop) {
         };
         drop(registry);
         let (settings, snapshot) = (Arc::clone(&job.settings), Arc::clone(&job.snapshot));
+        let number = snapshot.number;
         let finished = evaluate::evaluate(&job, &shared.secret, stop);
         if stop.stopped() {
             // It may have been ended for that reason, which is nobody's failure.
@@ -217,6 +232,7 @@ fn work(shared: &Shared, stop: &Stop) {
             return;
         }
         registry = shared.registry();
+        registry.told(&name, generation, number);
         let change = registry.done(&name, generation, finished, Instant::now());
         let error = registry.rules.get(&name).and_then(|entry| entry.error());
         match change {

@@ -5,11 +5,14 @@ use super::{
     Limits,
     evaluate::{Code, Finished, Job},
     limits,
+    memory::Memory,
+    rates::Rates,
     state::State,
 };
 use crate::{
+    alerts::Alert,
     model::Timestamp,
-    pipeline::{RuleSettings, RuleView, RulesView, Verdict},
+    pipeline::{RuleSettings, RuleView, RulesView, Settled, Verdict},
     snapshot::Snapshot,
 };
 use std::{
@@ -40,6 +43,9 @@ pub(super) struct Entry {
     /// Somebody evaluates or replaces it.
     pub(super) busy: bool,
     state: State,
+    rates: Rates,
+    /// Generation and snapshot of the last evaluation that the pipeline was told of.
+    told: Option<(u64, u64)>,
     seen: u64,
     seen_at: Option<Timestamp>,
     missed: u64,
@@ -55,6 +61,8 @@ pub(super) struct Entry {
 pub(super) struct Registry {
     pub(super) rules: BTreeMap<String, Entry>,
     pub(super) latest: Option<Arc<Snapshot>>,
+    /// What the pipeline made of what it was told.
+    settled: Arc<Settled>,
     pub(super) rules_dir_error: Option<String>,
 }
 
@@ -78,6 +86,8 @@ impl Entry {
             load_error: None,
             busy: false,
             state: State::default(),
+            rates: Rates::default(),
+            told: None,
             seen: 0,
             seen_at: None,
             missed: 0,
@@ -90,13 +100,15 @@ impl Entry {
     }
 
     /// Would it be evaluated on `snapshot` if a thread were free?
-    fn due(&self, snapshot: &Snapshot, now: Instant) -> bool {
+    /// `settled`: has the pipeline taken what it said last? Its own alerts are not as it left them before.
+    fn due(&self, snapshot: &Snapshot, settled: bool, now: Instant) -> bool {
         let waited = |interval: Duration| {
             // Half a snapshot early rather than a whole one late: snapshots do not come to the millisecond.
             self.seen_at.is_none_or(|at| snapshot.at.since(at).saturating_add(snapshot.interval / 2) >= interval)
         };
         self.live.is_some()
             && snapshot.number > self.seen
+            && settled
             && self.paused_until.is_none_or(|until| now >= until)
             && self.settings.interval.is_none_or(waited)
     }
@@ -112,9 +124,8 @@ impl Entry {
         self.last_error.as_deref()
     }
 
-    /// What this rule remembers now.
-    pub(super) fn state(&self) -> &State {
-        &self.state
+    fn memory(&self, alerts: Arc<[Arc<Alert>]>) -> Memory {
+        Memory { state: self.state.clone(), rates: self.rates.clone(), alerts }
     }
 }
 
@@ -123,8 +134,10 @@ impl Registry {
     pub(super) fn observe(&mut self, snapshot: Arc<Snapshot>, now: Instant) -> Vec<String> {
         let before = self.latest.replace(snapshot);
         let Some(before) = before else { return Vec::new() };
-        let late =
-            self.rules.iter_mut().filter(|(_, entry)| entry.live.is_some() && (entry.busy || entry.due(&before, now)));
+        let late = self
+            .rules
+            .iter_mut()
+            .filter(|(_, entry)| entry.live.is_some() && (entry.busy || entry.due(&before, true, now)));
         late.map(|(name, entry)| {
             entry.missed = entry.missed.saturating_add(1);
             name.clone()
@@ -135,14 +148,36 @@ impl Registry {
     /// Takes the next rule to evaluate: whoever waited too long, else the cheapest. It is busy until [`Self::done`].
     pub(super) fn next(&mut self, now: Instant) -> Option<(Job, u64)> {
         let snapshot = self.latest.clone()?;
-        let waiting = self.rules.values_mut().filter(|entry| !entry.busy && entry.due(&snapshot, now));
-        let entry = waiting.min_by_key(|entry| (entry.missed < limits::PATIENCE, entry.cpu))?;
+        let settled = &self.settled;
+        let waiting = self.rules.iter_mut().filter(|(name, entry)| {
+            !entry.busy
+                && entry.due(&snapshot, entry.told.is_none() || settled.taken.get(*name) == entry.told.as_ref(), now)
+        });
+        let (name, entry) = waiting.min_by_key(|(_, entry)| (entry.missed < limits::PATIENCE, entry.cpu))?;
         let version = entry.live.clone()?;
         entry.busy = true;
         entry.missed = 0;
         entry.seen = snapshot.number;
         entry.seen_at = Some(snapshot.at);
-        Some((version.job(snapshot, entry.state.clone()), version.generation))
+        let memory = entry.memory(settled.alerts_of(name));
+        Some((version.job(snapshot, memory), version.generation))
+    }
+
+    /// What the pipeline has taken up to now.
+    pub(super) fn settle(&mut self, settled: Arc<Settled>) {
+        self.settled = settled;
+    }
+
+    /// The pipeline was told of an evaluation; the next one of that rule waits until it has taken it.
+    pub(super) fn told(&mut self, rule: &str, generation: u64, snapshot: u64) {
+        if let Some(entry) = self.rules.get_mut(rule) {
+            entry.told = Some((generation, snapshot));
+        }
+    }
+
+    /// What is kept for a rule, for a dry run of its next version.
+    pub(super) fn memory_of(&self, rule: &str) -> Memory {
+        self.rules.get(rule).map_or_else(Memory::default, |entry| entry.memory(self.settled.alerts_of(rule)))
     }
 
     /// How many failures in a row there are with this verdict.
@@ -161,6 +196,7 @@ impl Registry {
         let failures = self.failures_with(rule, &finished.verdict);
         let Some(entry) = self.rules.get_mut(rule) else { return Change::None };
         entry.busy = false;
+        entry.rates = finished.rates;
         if entry.live.as_ref().is_none_or(|live| live.generation != generation) {
             return Change::None;
         }
@@ -235,14 +271,14 @@ impl Registry {
 
 impl Version {
     /// An evaluation of this version.
-    pub(super) fn job(&self, snapshot: Arc<Snapshot>, state: State) -> Job {
+    pub(super) fn job(&self, snapshot: Arc<Snapshot>, memory: Memory) -> Job {
         Job {
             code: Arc::clone(&self.code),
             settings: Arc::clone(&self.settings),
             config: Arc::clone(&self.config),
             limits: self.limits.clone(),
             snapshot,
-            state,
+            memory,
         }
     }
 }

@@ -10,7 +10,6 @@ use super::{
     pool::Shared,
     registry::Version,
     sources::{self, Desired, Print, Prints},
-    state::State,
 };
 use crate::{model::families, pipeline::RuleSettings, snapshot::Snapshot, supervise::Stop};
 use std::{
@@ -279,8 +278,8 @@ impl Reload {
             generation,
         };
         let snapshot = Arc::clone(&self.snapshots.borrow());
-        let state = self.shared.registry().rules.get(name).map_or_else(State::default, |entry| entry.state().clone());
-        self.loader.try_out(&version.job(snapshot, state))?;
+        let memory = self.shared.registry().memory_of(name);
+        self.loader.try_out(&version.job(snapshot, memory))?;
         Ok(Prepared::Ready(version))
     }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     events::SelfMetrics,
-    pipeline::{Input, RulesView},
+    pipeline::{Input, RulesView, Settled},
     snapshot::Snapshot,
     supervise::Tasks,
 };
@@ -49,7 +49,8 @@ impl RulesHandle {
 }
 
 /// Starts the rule host: a task that follows `snapshots`, threads that evaluate, load and tick. To be called within a
-/// runtime. `pipeline` hears in order what each rule is and says; when it is full, evaluations wait.
+/// runtime. `pipeline` hears in order what each rule is and says; when it is full, evaluations wait. A rule is not
+/// evaluated again before `settled` says that its last evaluation was taken.
 ///
 /// # Errors
 /// When WebAssembly or threads cannot be had. A bad rule is never an error here.
@@ -58,17 +59,18 @@ pub fn start(
     config: Config,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     pipeline: mpsc::Sender<Input>,
+    settled: watch::Receiver<Arc<Settled>>,
     view: watch::Sender<Arc<RulesView>>,
     metrics: Arc<SelfMetrics>,
 ) -> Result<RulesHandle, StartError> {
-    start_with(tasks, config, snapshots, pipeline, view, metrics, compile::in_child)
+    start_with(tasks, config, snapshots, (pipeline, settled), view, metrics, compile::in_child)
 }
 
 pub(super) fn start_with(
     tasks: &Tasks,
     config: Config,
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    pipeline: mpsc::Sender<Input>,
+    (pipeline, settled): (mpsc::Sender<Input>, watch::Receiver<Arc<Settled>>),
     view: watch::Sender<Arc<RulesView>>,
     metrics: Arc<SelfMetrics>,
     compile: Compile,
@@ -84,7 +86,7 @@ pub(super) fn start_with(
     let alive = engine::token();
     let ticking = Arc::default();
     engine::tick(tasks, &engine, Arc::clone(&ticking), Arc::downgrade(&alive))?;
-    tasks.task("rules", pool::follow(Arc::clone(&shared), snapshots.clone(), tasks.stop()));
+    tasks.task("rules", pool::follow(Arc::clone(&shared), snapshots.clone(), settled, tasks.stop()));
     pool::start(tasks, &shared, threads, &alive)?;
     let requests = Arc::new(Requests::default());
     let handle = RulesHandle { requests: Arc::clone(&requests) };

@@ -11,6 +11,7 @@ use crate::{
         },
         host::Host,
         limits,
+        memory::Memory,
         state::State,
     },
     snapshot::{Age, KafkaView, LagRow, Snapshot, TargetState},
@@ -22,7 +23,7 @@ fn all() -> wit::LagFilter {
 }
 
 fn host(snapshot: Snapshot) -> Host {
-    Host::new(&"r".into(), &Arc::new(snapshot), State::default(), &Limits::default(), [0; 32])
+    Host::new(&"r".into(), &Arc::new(snapshot), Memory::default(), &Limits::default(), [0; 32])
 }
 
 /// `rows` partitions of one topic, each one record behind.
@@ -114,7 +115,7 @@ fn while_the_offsets_topic_is_read_no_question_about_all_groups_is_answered() {
 #[test]
 fn calls_of_ours_count_against_the_rule_s_time() {
     let hurried = Limits { time: Duration::from_millis(1), ..Limits::default() };
-    let mut host = Host::new(&"r".into(), &Arc::new(snapshot(1, 1)), State::default(), &hurried, [0; 32]);
+    let mut host = Host::new(&"r".into(), &Arc::new(snapshot(1, 1)), Memory::default(), &hurried, [0; 32]);
     let slow = || wit::LagFilter { groups: vec![wit::Pattern::Regex("\\w{20}".into()); limits::MAX_REGEXES], ..all() };
     let ended = (0..100).find_map(|_| host.topic_lags(slow()).err()).expect("it goes on for ever");
     assert!(ended.to_string().contains("CPU time"), "{ended}");

@@ -8,7 +8,7 @@ use crate::{
     rules::{
         Limits, builtin,
         evaluate::{Code, Job, check_config, evaluate},
-        state::State,
+        memory::Memory,
     },
     snapshot::{Group, GroupKind, KafkaView, LagRow, Share, Snapshot},
 };
@@ -109,7 +109,7 @@ fn say(bench: &Bench, code: &Arc<Code>, case: &Case) -> Said {
         config: case.config.as_ref().map_or_else(|| "{}".to_owned(), ToString::to_string).into(),
         limits: Limits::default(),
         snapshot: Arc::new(snapshot(case.input_lag.as_deref())),
-        state: State::default(),
+        memory: Memory::default(),
     };
     if let Err(error) = check_config(&job, &[7; 32], &bench.tasks.stop()) {
         return Said::ConfigError(error);

@@ -3,15 +3,17 @@
 mod answers;
 mod cases;
 mod hostile;
+mod over_time;
 mod reload;
 
 use super::{
-    Config, Limits, Overlay, RuleConfig,
+    Config, Limits, Overlay, RuleConfig, bindings,
     cache::Cache,
     compile, engine,
     evaluate::{Code, Finished, Job, evaluate},
     host,
     load::Loader,
+    memory::Memory,
     state::State,
 };
 use crate::{
@@ -32,7 +34,7 @@ use wit_component::StringEncoding;
 const WASI: &str = r"
 package brokerwarden:tests;
 world guest {
-    include brokerwarden:rule/rule@0.1.0-rc.1;
+    include brokerwarden:rule/rule@0.1.0-rc.2;
     import wasi:clocks/wall-clock@0.2.12;
     import wasi:clocks/monotonic-clock@0.2.12;
     import wasi:io/poll@0.2.12;
@@ -72,11 +74,18 @@ fn text(name: &str) -> String {
 
 /// A guest's file as a user would have it: a component, or a core module that says which world it is for.
 fn module(text: &str) -> Vec<u8> {
+    module_for(bindings::VERSION, text)
+}
+
+/// The same for another version of the contract that says the same.
+fn module_for(version: &str, text: &str) -> Vec<u8> {
     let mut bytes = wat::parse_str(text).unwrap();
     if bytes[4] == 1 {
         let mut resolve = wit_parser::Resolve::default();
-        resolve.push_dir("guest-sdk/wit").unwrap();
-        let package = resolve.push_str("wasi.wit", WASI).unwrap();
+        let of_version = |text: &str| text.replace(bindings::VERSION, version);
+        let contract = std::fs::read_to_string("guest-sdk/wit/rule.wit").unwrap();
+        resolve.push_str("rule.wit", &of_version(&contract)).unwrap();
+        let package = resolve.push_str("wasi.wit", &of_version(WASI)).unwrap();
         let world = resolve.select_world(&[package], Some("guest")).unwrap();
         wit_component::embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8).unwrap();
     }
@@ -128,7 +137,7 @@ impl Bench {
             config: config.into(),
             limits,
             snapshot: Arc::new(snapshot),
-            state,
+            memory: Memory { state, ..Memory::default() },
         };
         evaluate(&job, &[7; 32], &self.tasks.stop())
     }

@@ -4,7 +4,7 @@ use super::{Bench, alert_value, config, in_process, module, no_cache, settings, 
 use crate::{
     events::SelfMetrics,
     model::families,
-    pipeline::{Input, RulesView, Verdict},
+    pipeline::{Input, RulesView, Settled, Verdict},
     rules::{
         Config, Limits, Module, Overlay, RuleConfig,
         compile::{CompileError, Compiling, in_child},
@@ -12,6 +12,7 @@ use crate::{
         limits,
         load::{Compile, Loader},
         pool::Shared,
+        rates::Rates,
         registry::{Registry, Version},
         reload::Reload,
         start::start_with,
@@ -367,7 +368,7 @@ fn an_older_load_does_not_replace_a_newer_and_a_late_evaluation_changes_nothing(
     assert!(registry.install(new) && !registry.install(old));
     registry.done("a", generation, finished, Instant::now());
     let entry = &registry.rules["a"];
-    assert_eq!((entry.live.as_ref().unwrap().generation, entry.state()), (4, &State::default()));
+    assert_eq!((entry.live.as_ref().unwrap().generation, registry.memory_of("a").state), (4, State::default()));
 }
 
 #[test]
@@ -385,6 +386,7 @@ fn a_rule_that_keeps_failing_pauses_longer_and_longer() {
     let fail = || Finished {
         verdict: Verdict::Failed { reason: "trap", text: "x".into() },
         state: State::default(),
+        rates: Rates::default(),
         cpu: Duration::ZERO,
         wall: Duration::ZERO,
         log_dropped: 0,
@@ -430,6 +432,7 @@ fn cheap_rules_go_first_and_none_waits_for_ever() {
         let done = Finished {
             verdict: Verdict::Unavailable(String::new()),
             state: State::default(),
+            rates: Rates::default(),
             cpu,
             wall: cpu,
             log_dropped: 0,
@@ -450,10 +453,11 @@ async fn the_whole_host_runs_reloads_and_stops() {
     let (pipeline, mut heard) = mpsc::channel(10);
     let (view_sender, _view) = watch::channel(Arc::default());
     let (snapshots, receiver) = watch::channel(Arc::new(snapshot(0, 0)));
+    let (settle, settled) = watch::channel(Arc::new(Settled::default()));
     let metrics = Arc::new(SelfMetrics::default());
     let mut settings = config(&rules);
     settings.cache_dir = dir.path().join("compiled");
-    start_with(&tasks, settings, receiver, pipeline, view_sender, Arc::clone(&metrics), in_process).unwrap();
+    start_with(&tasks, settings, receiver, (pipeline, settled), view_sender, Arc::clone(&metrics), in_process).unwrap();
     fs::write(
         rules.join("hog.wasm"),
         module(
@@ -475,6 +479,10 @@ async fn the_whole_host_runs_reloads_and_stops() {
             match input {
                 Input::Installed { settings, generation } => installed.push((settings.name.clone(), generation)),
                 Input::Evaluated(evaluation) => {
+                    settle.send_modify(|settled| {
+                        let which = (evaluation.generation, evaluation.snapshot.number);
+                        Arc::make_mut(settled).taken.insert(evaluation.settings.name.clone(), which);
+                    });
                     let live = installed.iter().rev().find(|(name, _)| *name == evaluation.settings.name).unwrap();
                     assert_eq!(live.1, evaluation.generation, "a version spoke that was not, or no more, installed");
                     let Verdict::Outcome(outcome) = evaluation.verdict else { panic!("{:?}", evaluation.verdict) };
@@ -514,7 +522,8 @@ async fn an_endless_rule_does_not_keep_others_or_the_end_waiting() {
     settings.rules = vec![("endless".into(), RuleConfig { limits, ..RuleConfig::default() })];
     settings.cache_dir = Path::new("/proc/nowhere").to_owned();
     let metrics = Arc::new(SelfMetrics::default());
-    start_with(&tasks, settings, receiver, pipeline, view_sender, metrics, in_process).unwrap();
+    let (_settle, settled) = watch::channel(Arc::default());
+    start_with(&tasks, settings, receiver, (pipeline, settled), view_sender, metrics, in_process).unwrap();
     for _ in 0..2 {
         let input = tokio::time::timeout(Duration::from_secs(20), heard.recv()).await.unwrap().unwrap();
         assert!(matches!(input, Input::Installed { .. }));

@@ -1,2 +1,2 @@
 ;; A component made for another version of the contract.
-(component (import "brokerwarden:rule/logging@0.2.0" (instance)))
+(component (import "brokerwarden:rule/logging@0.1.0-rc.1" (instance)))

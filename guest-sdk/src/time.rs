@@ -1,0 +1,45 @@
+//! What clocks on walls say: for rules that know office hours. A rule has no table of time zones; the agent has.
+
+use crate::{Context, Error, bindings::brokerwarden::rule::time as host};
+
+pub use host::{CivilTime, in_zone};
+
+impl CivilTime {
+    /// Saturday or Sunday?
+    pub fn is_weekend(&self) -> bool {
+        self.weekday >= 6
+    }
+
+    /// Minutes since midnight, as the clock shows them.
+    pub fn minute_of_day(&self) -> u16 {
+        u16::from(self.hour) * 60 + u16::from(self.minute)
+    }
+}
+
+/// The time of the snapshot in a zone, by its IANA name (`Asia/Seoul`).
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for a zone that there is not.
+pub fn now_in(ctx: &Context, zone: &str) -> Result<CivilTime, Error> {
+    in_zone(zone, ctx.now_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sunday_evening() {
+        let time = CivilTime {
+            year: 2026,
+            month: 3,
+            day: 29,
+            weekday: 7,
+            hour: 22,
+            minute: 30,
+            second: 0,
+            utc_offset_seconds: 7200,
+        };
+        assert_eq!((time.is_weekend(), time.minute_of_day()), (true, 1350));
+    }
+}

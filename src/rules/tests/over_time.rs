@@ -1,0 +1,113 @@
+//! What the host keeps for a rule from one evaluation to the next: the rates that it asks for, and its own alerts.
+
+use super::{Bench, settings, snapshot, text};
+use crate::{
+    alerts::{Alert, AlertKey, Phase},
+    model::{Labels, Subject, Timestamp},
+    pipeline::{Settled, Verdict},
+    rules::{
+        Limits,
+        evaluate::{Finished, Job, evaluate},
+        memory::Memory,
+        registry::{Registry, Version},
+    },
+    snapshot::{KafkaView, LagRow, Snapshot},
+};
+use std::{sync::Arc, time::Instant};
+
+/// Group `g` has committed `committed` on topic `t`.
+fn committed(number: u64, at: u64, committed: i64) -> Snapshot {
+    let base = snapshot(number, at);
+    let row = LagRow::new(0, "t".into(), 0, Some(committed), None, Some(0), Some(1_000));
+    let kafka = KafkaView { rows: vec![row], ..KafkaView::clone(base.kafka.as_ref().unwrap()) };
+    Snapshot { kafka: Some(Arc::new(kafka)), ..base }
+}
+
+fn alert(name: &str, phase: Phase) -> Arc<Alert> {
+    let labels = [("alertname", name), ("rule", "r"), ("consumergroup", "g")];
+    let labels: Labels = labels.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    Arc::new(Alert {
+        key: AlertKey { rule: "r".into(), name: name.into(), labels },
+        subject: Subject::Group("g".into()),
+        annotations: Labels::new(),
+        value: Some(7.0),
+        phase,
+        active_at: Timestamp(3),
+        fired_at: None,
+        resolved_at: None,
+        keep_firing_since: None,
+        last_sent: None,
+    })
+}
+
+/// The values of the alerts that `around.wat` raises.
+#[track_caller]
+fn said(finished: &Finished) -> Vec<f64> {
+    let Verdict::Outcome(outcome) = &finished.verdict else { panic!("{:?}", finished.verdict) };
+    outcome.alerts.iter().filter_map(|alert| alert.value).collect()
+}
+
+/// Evaluations on snapshots 30 s apart; what was kept goes from each to the next.
+fn evaluations(bench: &Bench, memory: &Memory) -> Vec<Vec<f64>> {
+    let code = bench.code(&text("around.wat"));
+    let mut memory = memory.clone();
+    let rise = [(1, 100), (2, 400), (3, 100)];
+    let run = rise.map(|(number, offset)| {
+        let job = Job {
+            code: Arc::clone(&code),
+            settings: Arc::new(settings("r")),
+            config: "{}".into(),
+            limits: Limits::default(),
+            snapshot: Arc::new(committed(number, number * 30_000, offset)),
+            memory: memory.clone(),
+        };
+        let finished = evaluate(&job, &[7; 32], &bench.tasks.stop());
+        memory.rates = finished.rates.clone();
+        said(&finished)
+    });
+    run.to_vec()
+}
+
+#[test]
+fn a_rule_sees_rates_its_own_alerts_and_the_time_of_a_place_and_again_in_a_replay() {
+    let bench = Bench::new();
+    let memory = Memory { alerts: [alert("A", Phase::Pending), alert("B", Phase::Firing)].into(), ..Memory::default() };
+    let first = evaluations(&bench, &memory);
+    // 09:00 in Seoul. 300 in 30 s; then a restart from zero: 100 more, in 60 s.
+    assert_eq!(first, [[2.0, 9.0, -1.0], [2.0, 9.0, 10.0], [2.0, 9.0, 400.0 / 60.0]]);
+    assert_eq!(evaluations(&bench, &memory), first);
+}
+
+#[test]
+fn a_rule_waits_until_the_pipeline_has_taken_what_it_said() {
+    let bench = Bench::new();
+    let mut registry = Registry::default();
+    registry.install(Version {
+        code: bench.code(&text("around.wat")),
+        settings: Arc::new(settings("r")),
+        config: "{}".into(),
+        limits: Limits::default(),
+        module: "m".into(),
+        generation: 5,
+    });
+    let now = Instant::now();
+    registry.observe(Arc::new(committed(1, 30_000, 1)), now);
+    let (job, generation) = registry.next(now).unwrap();
+    let finished = evaluate(&job, &[7; 32], &bench.tasks.stop());
+    assert_eq!(said(&finished).first(), Some(&0.0));
+    registry.told("r", generation, 1);
+    registry.done("r", generation, finished, now);
+    registry.observe(Arc::new(committed(2, 60_000, 31)), now);
+    assert!(registry.next(now).is_none(), "it was not taken yet");
+    let taken = |number| {
+        Arc::new(Settled {
+            taken: [("r".to_owned(), (5, number))].into(),
+            alerts: Arc::new([("r".to_owned(), [alert("A", Phase::Firing)].into())].into()),
+        })
+    };
+    registry.settle(taken(0));
+    assert!(registry.next(now).is_none(), "an earlier one was taken");
+    registry.settle(taken(1));
+    let (job, _) = registry.next(now).unwrap();
+    assert_eq!(said(&evaluate(&job, &[7; 32], &bench.tasks.stop())), [1.0, 9.0, 1.0]);
+}
