@@ -133,7 +133,11 @@ mod tests {
     #[test]
     fn a_rule_has_no_problems() {
         check(&[], &["evaluator"], &[]);
-        check(&["snapshot", "state", "wasi:io/poll@0.2.6", "wasi:random/random@0.2.12"], &["evaluator", "config-check"], &[]);
+        check(
+            &["snapshot", "state", "wasi:io/poll@0.2.6", "wasi:random/random@0.2.12"],
+            &["evaluator", "config-check"],
+            &[],
+        );
     }
 
     #[test]

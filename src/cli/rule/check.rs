@@ -2,8 +2,7 @@
 
 use crate::{
     cli::{EXIT_CHECK_FAILED, EXIT_OK, EXIT_RUNTIME, EXIT_USAGE},
-    clock,
-    config,
+    clock, config,
     rules::{self, Limits, Overlay, check::Report},
 };
 use std::{
@@ -79,19 +78,16 @@ fn settings(module: &Path, settings: Option<&Path>) -> Result<Result<Overlay, St
         None => return Ok(Ok(Overlay::default())),
     };
     let bytes = read(path, rules::limits::MAX_SIDECAR_BYTES)?;
-    let overlay = String::from_utf8(bytes)
-        .map_err(|error| error.to_string())
-        .and_then(|text| config::parse_sidecar(&text));
+    let overlay =
+        String::from_utf8(bytes).map_err(|error| error.to_string()).and_then(|text| config::parse_sidecar(&text));
     Ok(overlay.map_err(|problem| format!("{}: {problem}", path.display())))
 }
 
 /// The report for people.
 fn text(module: &Path, size: usize, report: &Report, limits: &Limits) -> String {
     let form = if report.core_module { "core module, made a component at load" } else { "component" };
-    let mut lines = vec![
-        format!("{}", module.display()),
-        format!("  {form}, {}, sha256 {}", bytes(size), report.sha256),
-    ];
+    let mut lines =
+        vec![format!("{}", module.display()), format!("  {form}, {}, sha256 {}", bytes(size), report.sha256)];
     for (what, interfaces) in [("imports", &report.imports), ("exports", &report.exports)] {
         lines.extend(interfaces.iter().map(|interface| format!("  {what} {interface}")));
     }

@@ -122,10 +122,9 @@ fn project(name: &str, language: Language) -> Vec<(PathBuf, Vec<u8>)> {
 fn named(path: &str, bytes: &[u8], name: &str) -> Vec<u8> {
     let Ok(text) = str::from_utf8(bytes) else { return bytes.to_vec() };
     match path {
-        "Cargo.toml" => text
-            .replace(&format!("{EXAMPLE:?}"), &format!("{name:?}"))
-            .replace(SDK_OF_EXAMPLE, SDK)
-            .into_bytes(),
+        "Cargo.toml" => {
+            text.replace(&format!("{EXAMPLE:?}"), &format!("{name:?}")).replace(SDK_OF_EXAMPLE, SDK).into_bytes()
+        }
         "Cargo.lock" | "package.json" | "package-lock.json" => {
             text.replace(&format!("{EXAMPLE:?}"), &format!("{name:?}")).into_bytes()
         }
@@ -157,9 +156,7 @@ fn next_steps(name: &str, language: Language, folder: &Path) -> String {
             "GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -ldflags='-s -w -checklinkname=0' -o build/rule.wasm .",
             "build/rule.wasm".to_owned(),
         ),
-        Language::Js | Language::Ts => {
-            ("npm ci && npm test", "npm run build", "build/rule.wasm".to_owned())
-        }
+        Language::Js | Language::Ts => ("npm ci && npm test", "npm run build", "build/rule.wasm".to_owned()),
         Language::Python => (
             "python3 -m unittest",
             "pip install -r requirements.txt && mkdir -p build &&\n    \
@@ -196,7 +193,9 @@ mod tests {
             let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
             if folder.join(&path).is_file() {
                 found.insert(path);
-            } else if !["target", "build", "node_modules", "__pycache__", ".venv", "tests", "wit-held"].contains(&&*name) {
+            } else if !["target", "build", "node_modules", "__pycache__", ".venv", "tests", "wit-held"]
+                .contains(&&*name)
+            {
                 files_below(folder, &path, found);
             }
         }

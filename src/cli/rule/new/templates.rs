@@ -27,21 +27,52 @@ pub(super) const SDK: &[File] = files!(
         "src/export.rs",
         "src/lib.rs",
         "src/outcome.rs",
+        "src/own_alerts.rs",
+        "src/rates.rs",
         "src/snapshot.rs",
+        "src/time.rs",
         "wit/rule.wit",
     ]
 );
 
-pub(super) const GO: &[File] = files!("rules-examples/sightings/go", [
-    ".gitignore",
-    "README.md",
-    "cases.yaml",
-    "decide/decide.go",
-    "decide/decide_test.go",
-    "go.mod",
-    "rule.yaml",
-    "wit/rule.wit",
-]);
+pub(super) const GO: &[File] = files!(
+    "rules-examples/sightings/go",
+    [
+        ".gitignore",
+        "README.md",
+        "agent/agent.go",
+        "cases.yaml",
+        "decide/decide.go",
+        "decide/decide_test.go",
+        "gen/exports/wit_exports/wit_exports.go",
+        "gen/imports/brokerwarden_rule_evaluator/empty.s",
+        "gen/imports/brokerwarden_rule_evaluator/wit_bindings.go",
+        "gen/imports/brokerwarden_rule_logging/empty.s",
+        "gen/imports/brokerwarden_rule_logging/wit_bindings.go",
+        "gen/imports/brokerwarden_rule_own_alerts/empty.s",
+        "gen/imports/brokerwarden_rule_own_alerts/wit_bindings.go",
+        "gen/imports/brokerwarden_rule_rates/empty.s",
+        "gen/imports/brokerwarden_rule_rates/wit_bindings.go",
+        "gen/imports/brokerwarden_rule_snapshot/empty.s",
+        "gen/imports/brokerwarden_rule_snapshot/wit_bindings.go",
+        "gen/imports/brokerwarden_rule_state/empty.s",
+        "gen/imports/brokerwarden_rule_state/wit_bindings.go",
+        "gen/imports/brokerwarden_rule_time/empty.s",
+        "gen/imports/brokerwarden_rule_time/wit_bindings.go",
+        "gen/imports/brokerwarden_rule_types/empty.s",
+        "gen/imports/brokerwarden_rule_types/wit_bindings.go",
+        "gen/wit/LICENSE",
+        "gen/wit/runtime/empty.s",
+        "gen/wit/runtime/runtime.go",
+        "gen/wit/types/option.go",
+        "gen/wit/types/result.go",
+        "gen/wit/types/unit.go",
+        "go.mod",
+        "main.go",
+        "rule.yaml",
+        "wit/rule.wit",
+    ]
+);
 
 pub(super) const JAVASCRIPT: &[File] = files!(
     "rules-examples/sightings/js",
