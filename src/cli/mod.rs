@@ -4,6 +4,7 @@
 mod check;
 mod demo;
 mod log;
+mod rule;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -53,6 +54,9 @@ enum Command {
         #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
         duration: Option<Duration>,
     },
+    /// Write, check and look after rules.
+    #[command(subcommand)]
+    Rule(rule::RuleCommand),
     /// Compile a rule from standard input to standard output; what the agent starts itself, in a process apart.
     #[command(hide = true)]
     CompileRule,
@@ -72,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::main(&config),
         Command::Check { config } => check::main(&config),
         Command::Demo { listen, duration } => demo::main(listen, duration),
+        Command::Rule(command) => rule::main(command),
         Command::CompileRule => crate::rules::child_main(),
     }
 }

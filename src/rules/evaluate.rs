@@ -9,7 +9,7 @@ use super::{
     engine::Ticking,
     guest_log::GuestLog,
     host::{Host, TooManyCalls},
-    limits,
+    limits::{self, Meter},
     memory::Memory,
     outcome,
     rates::Rates,
@@ -134,6 +134,8 @@ pub(super) struct Finished {
     pub(super) rates: Rates,
     pub(super) cpu: Duration,
     pub(super) wall: Duration,
+    /// Bytes of linear memory at its end, all memories of the component together.
+    pub(super) memory_used: u64,
     /// Bytes of log that were over the limit.
     pub(super) log_dropped: u64,
 }
@@ -176,6 +178,7 @@ pub(super) fn evaluate(job: &Job, secret: &[u8; 32], stop: &Stop) -> Finished {
         rates,
         cpu: thread_cpu().saturating_sub(cpu_before),
         wall: started.elapsed(),
+        memory_used: ran.memory_used,
         log_dropped: ran.log_dropped,
     }
 }
@@ -198,6 +201,7 @@ pub(super) fn check_config(job: &Job, secret: &[u8; 32], stop: &Stop) -> Result<
 struct Ran<T> {
     result: Result<T, (&'static str, String)>,
     memory: Memory,
+    memory_used: u64,
     log_dropped: u64,
 }
 
@@ -230,13 +234,13 @@ fn run<T>(
         log.finish();
         log.dropped
     };
-    let refused = store.data().meter.memory_refused;
+    let Meter { memory_refused: refused, memory_used, .. } = store.data().meter;
     let result = match result {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(reason(&error, refused, job.limits.memory, &log)),
         Err(_) => Err(("panic", "the host panicked; this is a bug of the agent".to_owned())),
     };
-    Ran { result, memory: store.into_data().memory, log_dropped }
+    Ran { result, memory: store.into_data().memory, memory_used, log_dropped }
 }
 
 /// Why the guest ended: a word for the metric, and a sentence.

@@ -5,8 +5,10 @@ pub mod bench;
 mod bindings;
 pub mod builtin;
 mod cache;
+pub mod check;
 mod civil;
 mod compile;
+mod componentize;
 mod deadline;
 mod engine;
 mod evaluate;
@@ -28,6 +30,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod wasi;
+mod world;
 
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, child_main};
 pub use start::{RulesHandle, StartError, start};

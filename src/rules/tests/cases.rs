@@ -42,15 +42,16 @@ struct Case {
     exp_failure: Option<String>,
 }
 
+/// What was seen of one group on one partition.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row {
-    group: String,
-    topic: String,
-    partition: u32,
-    committed: Option<i64>,
-    log_start: Option<i64>,
-    log_end: Option<i64>,
+pub(super) struct Row {
+    pub(super) group: String,
+    pub(super) topic: String,
+    pub(super) partition: u32,
+    pub(super) committed: Option<i64>,
+    pub(super) log_start: Option<i64>,
+    pub(super) log_end: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -153,7 +154,7 @@ fn wanted(case: &Case) -> impl Iterator<Item = (&str, &ExpectedAlert)> {
 }
 
 /// A snapshot with these rows; without any list of rows, one in which Kafka was not observed.
-fn snapshot(rows: Option<&[Row]>) -> Snapshot {
+pub(super) fn snapshot(rows: Option<&[Row]>) -> Snapshot {
     let kafka = rows.map(|rows| {
         let names: BTreeSet<&str> = rows.iter().map(|row| row.group.as_str()).collect();
         let names: Vec<_> = names.into_iter().collect();

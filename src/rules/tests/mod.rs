@@ -3,6 +3,7 @@
 mod answers;
 mod cases;
 mod hostile;
+mod languages;
 mod over_time;
 mod reload;
 
