@@ -4,6 +4,7 @@
 mod check;
 mod demo;
 mod log;
+mod rule;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -53,6 +54,11 @@ enum Command {
         #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
         duration: Option<Duration>,
     },
+    /// Write, test and look into rules.
+    Rule {
+        #[command(subcommand)]
+        command: rule::RuleCommand,
+    },
     /// Compile a rule from standard input to standard output; what the agent starts itself, in a process apart.
     #[command(hide = true)]
     CompileRule,
@@ -72,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::main(&config),
         Command::Check { config } => check::main(&config),
         Command::Demo { listen, duration } => demo::main(listen, duration),
+        Command::Rule { command } => rule::main(command),
         Command::CompileRule => crate::rules::child_main(),
     }
 }

@@ -16,6 +16,7 @@ mod host;
 pub mod limits;
 mod load;
 mod memory;
+mod offline;
 mod outcome;
 mod pool;
 mod query;
@@ -26,11 +27,12 @@ mod sources;
 mod start;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wasi;
 
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, child_main};
-pub use start::{RulesHandle, StartError, start};
+pub use offline::{Loaded, Offline, OfflineError, OfflineRule};
+pub use start::{LiveRule, RulesHandle, StartError, start};
 
 use crate::pipeline::RuleSettings;
 use std::{path::PathBuf, time::Duration};
