@@ -184,6 +184,25 @@ fn state_values_and_failures_are_seen_and_an_unexpected_failure_never_passes() {
     assert!(other.contains("reason\n        expected time\n        got      trap ("), "{other}");
 }
 
+/// Own alerts are those of the evaluation before; rates have looked at each snapshot; the time of day is the case's.
+#[test]
+fn what_a_rule_asks_about_the_past_follows_from_the_case() {
+    let mut host = Offline::in_process();
+    let code = host.load(&module(&text("around.wat"))).unwrap();
+    let at = |at: &str, alerts: &str, rate: &str| {
+        let one = |name: &str, value: &str| {
+            format!("{{eval_time: {at}, alertname: {name}, exp_alerts: [{{exp_value: {value}, exp_subject: agent}}]}}")
+        };
+        [one("alerts", alerts), one("hour", "9"), one("rate", rate)].join(", ")
+    };
+    let tests = [at("0s", "0", "-1"), at("30s", "3", "10"), at("60s", "3", "6.666666666666667")].join(", ");
+    let yaml = format!(
+        "tests: [{{name: a, interval: 30s, start: 2026-01-01T00:00:00Z, input_lag: [{{group: g, topic: t, partition: 0, \
+         committed: '100 400 100', log_end: 1000}}], alert_rule_test: [{tests}]}}]"
+    );
+    assert_eq!(reported(&host, &code, &yaml), "");
+}
+
 #[test]
 fn a_script_says_only_what_the_case_says() {
     let case = &parsed(
