@@ -2,6 +2,7 @@
 //! reloaded. Nothing else knows more than its neighbours.
 
 mod assemble;
+pub mod record;
 mod reload;
 
 pub use assemble::KAFKA_STALE_INTERVALS;

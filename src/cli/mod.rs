@@ -54,7 +54,7 @@ enum Command {
         #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
         duration: Option<Duration>,
     },
-    /// Write, check and look after rules.
+    /// Write, check, test and look after rules.
     #[command(subcommand)]
     Rule(rule::RuleCommand),
     /// Compile a rule from standard input to standard output; what the agent starts itself, in a process apart.

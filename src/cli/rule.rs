@@ -1,7 +1,10 @@
 //! `brokerwarden rule …`: for those who write rules and look after them.
 
+mod cache;
 mod check;
 mod new;
+mod replay;
+mod test;
 
 use clap::Subcommand;
 use std::{path::PathBuf, process::ExitCode};
@@ -29,11 +32,42 @@ pub(super) enum RuleCommand {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Run the cases of a rule: what it must say of what is observed, in YAML, without Kafka and without an agent.
+    ///
+    /// Exit codes: 0 all hold, 1 a case fails or the module is no rule, 64 a file that cannot be read or understood.
+    Test {
+        /// Files of cases.
+        #[arg(required = true, value_name = "CASES.yaml")]
+        files: Vec<PathBuf>,
+        /// Only cases whose name this regular expression finds.
+        #[arg(long, value_name = "REGEX")]
+        run: Option<String>,
+        /// The rule to test, in place of the one that the files name: a .wasm file or builtin:NAME.
+        #[arg(long, value_name = "MODULE")]
+        rule: Option<String>,
+    },
+    /// Play modules on a recording of `rule record`, and tell side by side what each would have said.
+    ///
+    /// They stand for one rule of the recording: each begins with that one's configuration, state and alerts. A YAML file
+    /// beside a module (new.yaml beside new.wasm) goes before what was recorded.
+    Replay {
+        /// The recording.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// A module, once for each: a .wasm file or builtin:NAME.
+        #[arg(long = "rule", value_name = "MODULE", required = true)]
+        rules: Vec<String>,
+        /// The rule of the recording that they stand for, where that is not clear.
+        #[arg(long = "as", value_name = "NAME")]
+        name: Option<String>,
+    },
 }
 
 pub(super) fn main(command: RuleCommand) -> ExitCode {
     match command {
         RuleCommand::New { name, lang, path } => new::main(&name, lang, path.as_deref()),
         RuleCommand::Check { module, config } => check::main(&module, config.as_deref()),
+        RuleCommand::Test { files, run, rule } => test::main(&files, run.as_deref(), rule.as_deref()),
+        RuleCommand::Replay { file, rules, name } => replay::main(&file, &rules, name.as_deref()),
     }
 }

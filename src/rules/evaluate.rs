@@ -147,6 +147,11 @@ struct Stopped;
 
 /// Evaluates a rule. `secret` makes its random; `stop` ends it early.
 pub(super) fn evaluate(job: &Job, secret: &[u8; 32], stop: &Stop) -> Finished {
+    evaluate_seeded(job, &snapshot_seed(secret, &job.snapshot), stop)
+}
+
+/// Evaluates a rule with the random that it has on a snapshot of this seed.
+pub(super) fn evaluate_seeded(job: &Job, of_snapshot: &[u8; 32], stop: &Stop) -> Finished {
     let (started, cpu_before) = (Instant::now(), thread_cpu());
     let before = job.memory.state.clone();
     let limit = job.limits.alerts;
@@ -157,7 +162,7 @@ pub(super) fn evaluate(job: &Job, secret: &[u8; 32], stop: &Stop) -> Finished {
         cluster: job.snapshot.cluster.to_string(),
         config: job.config.to_string(),
     };
-    let ran = run(job, secret, stop, |code, store| {
+    let ran = run(job, of_snapshot, stop, |code, store| {
         store.data_mut().look_at_rates();
         let rule = code.pre.instantiate(&mut *store)?;
         rule.brokerwarden_rule_evaluator().call_evaluate(store, &context)
@@ -186,7 +191,7 @@ pub(super) fn evaluate(job: &Job, secret: &[u8; 32], stop: &Stop) -> Finished {
 /// Asks a rule whether its configuration is good, if it can tell.
 pub(super) fn check_config(job: &Job, secret: &[u8; 32], stop: &Stop) -> Result<(), String> {
     let Some(index) = job.code.config_check else { return Ok(()) };
-    let ran = run(job, secret, stop, |code, store| {
+    let ran = run(job, &snapshot_seed(secret, &job.snapshot), stop, |code, store| {
         let rule = code.pre.instance_pre().instantiate(&mut *store)?;
         let check: TypedFunc<(&str,), (Result<(), String>,)> = rule.get_typed_func(&mut *store, index)?;
         Ok(check.call(store, (&job.config,))?.0)
@@ -208,12 +213,12 @@ struct Ran<T> {
 /// Runs a call in a store of its own, within all limits.
 fn run<T>(
     job: &Job,
-    secret: &[u8; 32],
+    of_snapshot: &[u8; 32],
     stop: &Stop,
     call: impl FnOnce(&Code, &mut Store<Host>) -> wasmtime::Result<T>,
 ) -> Ran<T> {
     let rule: Arc<str> = job.settings.name.as_str().into();
-    let host = Host::new(&rule, &job.snapshot, job.memory.clone(), &job.limits, seed(secret, job));
+    let host = Host::new(&rule, &job.snapshot, job.memory.clone(), &job.limits, seed(of_snapshot, job));
     let log = Arc::clone(&host.log);
     let _evaluating = job.code.ticking.begin();
     let mut store = Store::new(job.code.pre.engine(), host);
@@ -286,15 +291,20 @@ fn reason(error: &wasmtime::Error, memory_refused: bool, memory: u64, log: &Mute
     }
 }
 
-/// Random that outsiders cannot know and that is the same whenever the same rule sees the same snapshot.
-fn seed(secret: &[u8; 32], job: &Job) -> [u8; 32] {
+/// What the random of all rules on one snapshot comes from: nobody without the secret can know it, and who knows that of
+/// one snapshot knows none of another's. So it may be in a recording, for a replay to repeat.
+pub(super) fn snapshot_seed(secret: &[u8; 32], snapshot: &Snapshot) -> [u8; 32] {
     Sha256::new()
         .chain_update(secret)
-        .chain_update(job.snapshot.number.to_le_bytes())
-        .chain_update(job.snapshot.at.0.to_le_bytes())
-        .chain_update(&job.settings.name)
+        .chain_update(snapshot.number.to_le_bytes())
+        .chain_update(snapshot.at.0.to_le_bytes())
         .finalize()
         .into()
+}
+
+/// Random that is the same whenever the same rule sees the same snapshot.
+fn seed(of_snapshot: &[u8; 32], job: &Job) -> [u8; 32] {
+    Sha256::new().chain_update(of_snapshot).chain_update(&job.settings.name).finalize().into()
 }
 
 fn milliseconds(duration: Duration) -> u64 {

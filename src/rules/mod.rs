@@ -18,6 +18,7 @@ mod host;
 pub mod limits;
 mod load;
 mod memory;
+mod offline;
 mod outcome;
 mod pool;
 mod query;
@@ -28,12 +29,13 @@ mod sources;
 mod start;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wasi;
 mod world;
 
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, child_main};
-pub use start::{RulesHandle, StartError, start};
+pub use offline::{Loaded, Offline, OfflineError, OfflineRule};
+pub use start::{LiveRule, RulesHandle, StartError, start};
 
 use crate::pipeline::RuleSettings;
 use std::{path::PathBuf, time::Duration};

@@ -1,16 +1,16 @@
 //! Puts the rule host together and starts its threads.
 
 use super::{
-    Config,
+    Config, Limits,
     cache::{self, Cache},
-    compile, engine, host,
+    compile, engine, evaluate, host,
     load::{Compile, Loader},
     pool::{self, Shared},
     reload::{Reload, Requests},
 };
 use crate::{
     events::SelfMetrics,
-    pipeline::{Input, RulesView, Settled},
+    pipeline::{Input, RuleSettings, RulesView, Settled},
     snapshot::Snapshot,
     supervise::Tasks,
 };
@@ -33,6 +33,26 @@ pub enum StartError {
 #[derive(Clone)]
 pub struct RulesHandle {
     requests: Arc<Requests>,
+    shared: Arc<Shared>,
+}
+
+/// A live rule as it stands.
+#[derive(Clone, Debug)]
+pub struct LiveRule {
+    /// Its name, `for` and the like.
+    pub settings: Arc<RuleSettings>,
+    /// `builtin:…` or the file.
+    pub module: String,
+    /// Of the module, in hex.
+    pub sha256: String,
+    /// `config:` as JSON.
+    pub config: Arc<str>,
+    /// Its limits.
+    pub limits: Limits,
+    /// What it remembers, sorted by key.
+    pub state: Vec<(String, Vec<u8>)>,
+    /// Number of the last snapshot of which that knows; 0 before the first.
+    pub seen: u64,
 }
 
 impl RulesHandle {
@@ -40,6 +60,16 @@ impl RulesHandle {
     /// rules that it lacks are removed. Never waits. A changed `cache_dir` counts from the next start.
     pub fn reconfigure(&self, config: Config) {
         self.requests.reconfigure(config);
+    }
+
+    /// All live rules, sorted by name.
+    pub fn live(&self) -> Vec<LiveRule> {
+        self.shared.registry().live()
+    }
+
+    /// What the random of rules on that snapshot comes from; tells nothing of other snapshots.
+    pub fn snapshot_seed(&self, snapshot: &Snapshot) -> [u8; 32] {
+        evaluate::snapshot_seed(&self.shared.secret, snapshot)
     }
 
     /// Looks at `rules_dir` now, and tries again what failed to load. Never waits.
@@ -89,7 +119,7 @@ pub(super) fn start_with(
     tasks.task("rules", pool::follow(Arc::clone(&shared), snapshots.clone(), settled, tasks.stop()));
     pool::start(tasks, &shared, threads, &alive)?;
     let requests = Arc::new(Requests::default());
-    let handle = RulesHandle { requests: Arc::clone(&requests) };
+    let handle = RulesHandle { requests: Arc::clone(&requests), shared: Arc::clone(&shared) };
     tasks.thread("rules-loader", move |stop| {
         let loader = Loader::new(linker, ticking, cache, compile, secret, stop.clone());
         let reload = Reload::new(shared, loader, config, snapshots, stop);

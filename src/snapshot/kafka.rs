@@ -75,6 +75,14 @@ pub enum GroupKind {
 }
 
 impl GroupKind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Classic, Self::Consumer, Self::Share, Self::Streams, Self::Simple, Self::Unknown];
+
+    /// The kind that [`Self::text`] spells so.
+    pub fn of_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.text() == text)
+    }
+
     /// As `rule.wit` spells it.
     pub fn text(self) -> &'static str {
         match self {
@@ -87,6 +95,19 @@ impl GroupKind {
         }
     }
 }
+
+/// The words that a group's state can be.
+pub const GROUP_STATES: [&str; 9] = [
+    "Assigning",
+    "CompletingRebalance",
+    "Dead",
+    "Empty",
+    "NotReady",
+    "PreparingRebalance",
+    "Reconciling",
+    "Stable",
+    "Unknown",
+];
 
 /// A consumer group.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
             "kafka::reader::POLL",
             "rules::compile::POLL",
             "rules::engine::LOOK",
+            "rules::offline::LOOK",
             "rules::pool::LOOK_AGAIN",
         ],
         "how often a loop looks at what has limits of its own",
@@ -39,12 +40,22 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
     (&["page::encode::DIGITS", "page::encode::EXACT", "page::encode::EXPONENT_FROM"], "how numbers are written"),
     (&["deliver::time::LAST", "http::api::LAST_MILLISECOND"], "the end of the year 9999"),
     (
-        &["kafka::ends::NO_RECORD", "rules::cache::HASH", "rules::host::ABSENT", "rules::host::AT_LEAST"],
+        &[
+            "kafka::ends::NO_RECORD",
+            "recording::frame::PARTITION_COLUMNS",
+            "recording::frame::ROW_COLUMNS",
+            "recording::header::VERSION",
+            "rules::cache::HASH",
+            "rules::host::ABSENT",
+            "rules::host::AT_LEAST",
+        ],
         "parts of a format",
     ),
     (&["kafka::produced::ROOM"], "how a buffer grows that has a limit"),
     (&["rules::query::SERIES_BETWEEN_LOOKS"], "how often a deadline is looked at that has its own row"),
     (&["rules::compile::NICE", "rules::pool::NICE"], "priorities"),
+    (&["ruletest::format::DEFAULT_INTERVAL"], "defaults, in docs/rules-testing.md"),
+    (&["ruletest::play::GENERATION", "ruletest::scripted::OFFSETS_PARTITIONS"], "what a case plays"),
     (
         &[
             "cli::demo::DEFAULT_WIDTH",

@@ -14,10 +14,10 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["lib"],
     &["cli"],
-    &["app", "bench"],
+    &["app", "bench", "ruletest"],
     &["config"],
     &["deliver", "demo", "http", "jmx", "kafka", "rules"],
-    &["page", "pipeline"],
+    &["page", "pipeline", "recording"],
     &["alerts"],
     &["snapshot"],
     &["model"],
@@ -68,6 +68,8 @@ const PURE: &[&str] = &[
     "page/segments",
     "pipeline/book",
     "pipeline/tick",
+    "recording/",
+    "ruletest/",
     "snapshot/",
 ];
 

@@ -389,6 +389,7 @@ fn a_rule_that_keeps_failing_pauses_longer_and_longer() {
         rates: Rates::default(),
         cpu: Duration::ZERO,
         wall: Duration::ZERO,
+        memory_used: 0,
         log_dropped: 0,
     };
     let mut now = Instant::now();
@@ -435,6 +436,7 @@ fn cheap_rules_go_first_and_none_waits_for_ever() {
             rates: Rates::default(),
             cpu,
             wall: cpu,
+            memory_used: 0,
             log_dropped: 0,
         };
         order.push(job.settings.name.clone());
