@@ -13,6 +13,8 @@ mod limits;
 #[cfg(test)]
 mod notifiers;
 #[cfg(test)]
+mod rule_command;
+#[cfg(test)]
 mod rules;
 #[cfg(test)]
 mod secrets;
