@@ -254,7 +254,7 @@ mod tests {
         assert!(refused(b"").contains("not a WebAssembly component"));
         assert!(refused(b"\x7fELF\x02\x01\x01").contains("machine code"));
         let plain = wat::parse_str("(module (memory 1))").unwrap();
-        assert!(refused(&plain).contains("core module, and does not say which world"));
+        assert!(refused(&plain).contains("core module, and neither says which world"));
         let component = wat::parse_str("(component)").unwrap();
         let code = compile_bytes(&component).unwrap();
         assert!(refused(&code).contains("machine code"));

@@ -93,3 +93,39 @@ fn described_by_exports(bytes: &[u8]) -> Result<Vec<u8>, String> {
     wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(ours)?;
     Ok(module)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::world;
+
+    fn guest() -> String {
+        std::fs::read_to_string("tests/data/guests/alert.wat").unwrap()
+    }
+
+    fn made_of(text: &str) -> Result<world::World, String> {
+        let module = wat::parse_str(text).unwrap();
+        assert!(is_core_module(&module));
+        component(&module).and_then(|component| world::read(&component))
+    }
+
+    #[test]
+    fn a_module_without_a_description_is_told_by_what_it_exports() {
+        let evaluator = format!("{}/evaluator@{}", bindings::PACKAGE, bindings::VERSION);
+        assert_eq!(made_of(&guest()).unwrap().exports, [evaluator]);
+        let other = guest().replace(bindings::VERSION, "0.0.9");
+        assert!(made_of(&other).unwrap_err().contains("another version of the contract"));
+        let lacks = guest().replace("cabi_realloc", "something_else");
+        assert!(made_of(&lacks).unwrap_err().contains("cannot make a component"));
+        assert!(made_of("(module)").unwrap_err().contains("neither says which world"));
+    }
+
+    #[test]
+    fn a_module_for_preview_1_gets_the_adapter() {
+        let import = "(module (import \"wasi_snapshot_preview1\" \"random_get\" (func (param i32 i32) (result i32)))";
+        let imports = made_of(&guest().replacen("(module", import, 1)).unwrap().imports;
+        assert!(imports.iter().any(|name| name.starts_with("wasi:random/random@0.2.")), "{imports:?}");
+        let unknown = import.replace("random_get", "no_such_function");
+        assert!(made_of(&guest().replacen("(module", &unknown, 1)).is_err());
+    }
+}

@@ -15,6 +15,8 @@ mod limits;
 #[cfg(test)]
 mod notifiers;
 #[cfg(test)]
+mod rule_command;
+#[cfg(test)]
 mod rule_test;
 #[cfg(test)]
 mod rules;
