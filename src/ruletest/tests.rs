@@ -1,4 +1,4 @@
-//! Cases played on real components: the example's, and guests written in WAT.
+//! Cases played on real components: the examples', and guests written in WAT.
 
 use super::*;
 use crate::{
@@ -9,10 +9,13 @@ use crate::{
     ruletest::scripted::Script,
     snapshot::{GroupKind, LagStatus},
 };
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-/// Where tests/run leaves the component that it built from `rules-examples/lag-threshold`.
-const FRESH: &str = "BROKERWARDEN_TEST_EXAMPLE";
+/// The folder where tests/run leaves the components that it built from `rules-examples`.
+const FRESH: &str = "BROKERWARDEN_TEST_EXAMPLES";
 
 fn parsed(yaml: &str) -> Vec<Case> {
     parse(yaml, Path::new("")).unwrap_or_else(|problems| panic!("{problems:#?}")).cases
@@ -23,28 +26,35 @@ fn reported(host: &Offline, code: &Loaded, yaml: &str) -> String {
     report(&faults, &Styles::PLAIN)
 }
 
-/// The built-in component, and the one that tests/run has just built from the same source, must say the same.
+/// The built-in components, and those that tests/run has just built from the same source, must say the same.
 #[test]
-fn the_example_holds_its_cases() {
-    let mut host = Offline::in_process();
-    let mut components = vec![("built in", builtin::builtin("lag-threshold").unwrap().to_vec())];
+fn the_examples_hold_their_cases() {
     // Not there in `tests/run --quick`, which has no compiler for it.
-    if let Some(fresh) = std::env::var_os(FRESH) {
-        components.push(("fresh", fs::read(fresh).unwrap()));
-    }
-    let mut ran = 0;
-    for (which, bytes) in components {
-        let code = host.load(&bytes).unwrap();
-        for entry in fs::read_dir("rules-examples/lag-threshold/cases").unwrap() {
-            let path = entry.unwrap().path();
-            for case in parsed(&fs::read_to_string(&path).unwrap()) {
-                let faults = run(&host, &code, "lag-threshold", &case);
-                assert!(faults.is_empty(), "{}, {which}:\n{}", case.name, report(&faults, &Styles::PLAIN));
-                ran += 1;
+    let fresh = std::env::var_os(FRESH).map(PathBuf::from);
+    let mut host = Offline::in_process();
+    for name in builtin::names() {
+        let mut components = vec![("built in", builtin::builtin(name).unwrap().to_vec())];
+        if let Some(folder) = &fresh {
+            let file = folder.join(format!("{}.wasm", name.replace('-', "_")));
+            components.push(("fresh", fs::read(file).unwrap()));
+        }
+        for (which, bytes) in components {
+            let code = host.load(&bytes).unwrap();
+            let mut ran = 0;
+            for entry in fs::read_dir(format!("rules-examples/{name}/cases")).unwrap() {
+                let path = entry.unwrap().path();
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(text.contains(&format!("rule: ../{name}.wasm\n")), "{}", path.display());
+                for case in parsed(&text) {
+                    let faults = run(&host, &code, name, &case);
+                    let report = report(&faults, &Styles::PLAIN);
+                    assert!(faults.is_empty(), "{name}, {}, {which}:\n{report}", case.name);
+                    ran += 1;
+                }
             }
+            assert!(ran >= 2, "{name}: only {ran} cases");
         }
     }
-    assert!(ran >= 25, "only {ran} cases");
 }
 
 const GROWING: &str = "

@@ -1,6 +1,7 @@
 //! Tests of the rule host against guests written in WAT (`tests/data/guests`), which need no toolchain.
 
 mod answers;
+mod builtins;
 mod hostile;
 mod offline;
 mod over_time;
