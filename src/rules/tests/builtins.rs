@@ -68,7 +68,7 @@ fn cluster(look: u64, healthy: bool, page: &ObservedPage) -> Snapshot {
         let committed = if healthy { end - 10 } else { 100 };
         let committed_at = if healthy { at } else { Timestamp(1_799_999_000_000) };
         // Lost on every other partition, so that the rest can be about to.
-        let start = if healthy || partition % 2 == 0 { 0 } else { 200 };
+        let start = if healthy || partition.is_multiple_of(2) { 0 } else { 200 };
         let topic = topic((group * TOPICS_OF_GROUP + nth) % TOPICS);
         let mut row = LagRow::new(group, topic, partition, Some(committed), Some(committed_at), Some(start), Some(end));
         let seconds = if healthy { 1 } else { 1_000 };
