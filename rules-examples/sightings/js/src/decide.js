@@ -7,7 +7,7 @@ export const SIGHTINGS = 3;
 /**
  * Reads the `config:` block.
  * @param {string} json
- * @returns {{thresholds: Map<string, bigint>, action?: string}}
+ * @returns {{thresholds: Map<string, number>, action?: string}}
  * @throws {string} one sentence for the person who wrote the YAML, with the key in it
  */
 export function readConfig(json) {
@@ -25,7 +25,7 @@ export function readConfig(json) {
     if (!Number.isSafeInteger(messages) || messages < 0) {
       throw `config.thresholds.${group}: must be a whole number of messages, 0 or more`;
     }
-    thresholds.set(group, BigInt(messages));
+    thresholds.set(group, messages);
   }
   if (thresholds.size === 0) throw 'config.thresholds: names no group';
   const action = config.action ?? undefined;
@@ -41,20 +41,20 @@ function isObject(value) {
 
 /**
  * What to say of one row, and how many sightings to remember. A lag that is not known is neither a sighting nor its end.
- * @param {{group: string, topic: string, lag?: bigint, knownLag: bigint}} row
- * @param {bigint} threshold
+ * @param {{group: string, topic: string, lag: number | null, knownLag: number}} row
+ * @param {number} threshold
  * @param {string | undefined} action
  * @param {number} before sightings in a row so far
  */
 export function judge(row, threshold, action, before) {
-  if (row.knownLag <= threshold) return { sightings: row.lag === undefined ? before : 0 };
+  if (row.knownLag <= threshold) return { sightings: row.lag === null ? before : 0 };
   const sightings = before + 1;
   const subject = { tag: 'group', val: row.group };
   const labels = [{ name: 'consumergroup', value: row.group }, { name: 'topic', value: row.topic }];
-  const atLeast = row.lag === undefined ? 'at least ' : '';
+  const atLeast = row.lag === null ? 'at least ' : '';
   const summary = `${row.group} is ${atLeast}${row.knownLag} messages behind on ${row.topic} (sighting ${sightings})`;
   const alert = {
-    subject, name: ALERT, labels, annotations: [{ name: 'summary', value: summary }], value: Number(row.knownLag),
+    subject, name: ALERT, labels, annotations: [{ name: 'summary', value: summary }], value: row.knownLag,
   };
   if (sightings !== SIGHTINGS || action === undefined) return { sightings, alert };
   const params = [...labels, { name: 'messages', value: String(row.knownLag) }];

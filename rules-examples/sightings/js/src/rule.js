@@ -18,10 +18,10 @@ export const evaluator = {
     const outcome = { alerts: [], actions: [], measurements: [] };
     for (const row of rows([...config.thresholds.keys()])) {
       const key = stateKey(row);
-      const before = Number(new TextDecoder().decode(get(key) ?? new Uint8Array()));
+      const before = Number(String.fromCharCode(...(get(key) ?? [])));
       const said = judge(row, config.thresholds.get(row.group), config.action, before);
       if (said.sightings === 0) remove(key);
-      else if (said.sightings !== before) set(key, new TextEncoder().encode(String(said.sightings)));
+      else if (said.sightings !== before) set(key, bytes(String(said.sightings)));
       if (said.alert) outcome.alerts.push(said.alert);
       if (said.action) {
         log('info', `${key}: asks for ${said.action.name}`);
@@ -31,6 +31,11 @@ export const evaluator = {
     return outcome;
   },
 };
+
+/** The bytes of a text of digits: QuickJS has no TextEncoder. */
+function bytes(digits) {
+  return Uint8Array.from(digits, (digit) => digit.charCodeAt(0));
+}
 
 /** One row per group and topic, page by page: a page that is not full is the last one. */
 function rows(groups) {

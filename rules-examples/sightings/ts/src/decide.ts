@@ -7,7 +7,7 @@ export const ALERT = 'ConsumerGroupBehind';
 export const SIGHTINGS = 3;
 
 export interface Config {
-  thresholds: Map<string, bigint>;
+  thresholds: Map<string, number>;
   action?: string;
 }
 
@@ -22,12 +22,12 @@ export function readConfig(json: string): Config {
   }
   if (config.thresholds === undefined) throw 'config: missing field `thresholds`';
   if (!isObject(config.thresholds)) throw 'config.thresholds: must be groups with their thresholds';
-  const thresholds = new Map<string, bigint>();
+  const thresholds = new Map<string, number>();
   for (const [group, messages] of Object.entries(config.thresholds)) {
     if (typeof messages !== 'number' || !Number.isSafeInteger(messages) || messages < 0) {
       throw `config.thresholds.${group}: must be a whole number of messages, 0 or more`;
     }
-    thresholds.set(group, BigInt(messages));
+    thresholds.set(group, messages);
   }
   if (thresholds.size === 0) throw 'config.thresholds: names no group';
   const action = config.action ?? undefined;
@@ -51,15 +51,15 @@ export interface Said {
 }
 
 /** Judges one row after `before` sightings. A lag that is not known is neither a sighting nor its end. */
-export function judge(row: Row, threshold: bigint, action: string | undefined, before: number): Said {
-  if (row.knownLag <= threshold) return { sightings: row.lag === undefined ? before : 0 };
+export function judge(row: Row, threshold: number, action: string | undefined, before: number): Said {
+  if (row.knownLag <= threshold) return { sightings: row.lag === null ? before : 0 };
   const sightings = before + 1;
   const subject = { tag: 'group' as const, val: row.group };
   const labels = [{ name: 'consumergroup', value: row.group }, { name: 'topic', value: row.topic }];
-  const atLeast = row.lag === undefined ? 'at least ' : '';
+  const atLeast = row.lag === null ? 'at least ' : '';
   const summary = `${row.group} is ${atLeast}${row.knownLag} messages behind on ${row.topic} (sighting ${sightings})`;
   const alert: Alert = {
-    subject, name: ALERT, labels, annotations: [{ name: 'summary', value: summary }], value: Number(row.knownLag),
+    subject, name: ALERT, labels, annotations: [{ name: 'summary', value: summary }], value: row.knownLag,
   };
   if (sightings !== SIGHTINGS || action === undefined) return { sightings, alert };
   const params = [...labels, { name: 'messages', value: String(row.knownLag) }];

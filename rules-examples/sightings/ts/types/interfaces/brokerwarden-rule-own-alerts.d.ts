@@ -16,6 +16,6 @@ export interface ActiveAlert {
   name: string,
   labels: Array<Label>,
   state: State,
-  activeSinceMs: bigint,
-  value?: number,
+  activeSinceMs: number,
+  value?: number | null,
 }

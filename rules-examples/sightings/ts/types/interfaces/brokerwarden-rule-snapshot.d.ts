@@ -6,7 +6,7 @@ export function query(selector: string): Array<Sample>;
 export function topicLags(filter: LagFilter): Array<TopicLag>;
 export function partitionLags(filter: LagFilter): Array<PartitionLag>;
 export function lagTable(filter: LagFilter): LagColumns;
-export function history(filter: LagFilter, sinceMs: bigint): Array<Series>;
+export function history(filter: LagFilter, sinceMs: number): Array<Series>;
 export function groups(names: Array<Pattern>): Array<Group>;
 /**
  * does this agent answer for that group, whether or not it exists?
@@ -34,7 +34,7 @@ export interface PatternRegex {
 export interface LagFilter {
   groups: Array<Pattern>,
   topics: Array<Pattern>,
-  minLag?: bigint,
+  minLag?: number | null,
   offset: number,
   limit: number,
 }
@@ -64,14 +64,14 @@ export interface TopicLag {
   /**
    * over all partitions; absent while one is unknown
    */
-  lag?: bigint,
+  lag?: number | null,
   /**
    * over the partitions that are known
    */
-  knownLag: bigint,
-  maxLag: bigint,
-  maxLagSeconds?: number,
-  lost: bigint,
+  knownLag: number,
+  maxLag: number,
+  maxLagSeconds?: number | null,
+  lost: number,
   partitions: number,
   unknownPartitions: number,
   uncommittedPartitions: number,
@@ -81,14 +81,14 @@ export interface PartitionLag {
   topic: string,
   partition: number,
   status: LagStatus,
-  committed?: bigint,
-  committedAtMs?: bigint,
-  logStart?: bigint,
-  logEnd?: bigint,
-  lastStable?: bigint,
-  lag?: bigint,
-  lost: bigint,
-  lagSeconds?: number,
+  committed?: number | null,
+  committedAtMs?: number | null,
+  logStart?: number | null,
+  logEnd?: number | null,
+  lastStable?: number | null,
+  lag?: number | null,
+  lost: number,
+  lagSeconds?: number | null,
   lagSecondsAtLeast: boolean,
 }
 /**
@@ -117,9 +117,9 @@ export interface LagColumns {
  * what was seen, oldest first, at most the host's window
  */
 export interface Point {
-  atMs: bigint,
-  committed?: bigint,
-  logEnd?: bigint,
+  atMs: number,
+  committed?: number | null,
+  logEnd?: number | null,
 }
 export interface Series {
   group: string,
@@ -134,8 +134,8 @@ export interface Group {
   name: string,
   state: string,
   kind: string,
-  members?: number,
-  coordinator?: number,
+  members?: number | null,
+  coordinator?: number | null,
 }
 /**
  * # Variants
@@ -150,5 +150,5 @@ export type Ownership = 'owned' | 'elsewhere' | 'unknown';
 export interface Target {
   name: string,
   up: boolean,
-  lastSuccessMs?: bigint,
+  lastSuccessMs?: number | null,
 }

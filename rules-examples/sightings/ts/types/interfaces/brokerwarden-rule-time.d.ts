@@ -2,7 +2,7 @@
 /**
  * `zone` is an IANA name, as "Asia/Seoul"; an unknown one is `invalid-argument`. `at-ms` as `context.now-ms`.
  */
-export function inZone(zone: string, atMs: bigint): CivilTime;
+export function inZone(zone: string, atMs: number): CivilTime;
 export type Error = import('./brokerwarden-rule-types.js').Error;
 /**
  * weekday: 1 = Monday … 7 = Sunday

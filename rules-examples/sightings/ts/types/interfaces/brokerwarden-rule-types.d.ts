@@ -34,7 +34,7 @@ export interface Alert {
   name: string,
   labels: Array<Label>,
   annotations: Array<Label>,
-  value?: number,
+  value?: number | null,
 }
 /**
  * Something configured under `actions:` that this rule was granted. Same `key` = same deed: done once per key and cool-down.
@@ -63,8 +63,8 @@ export interface Context {
   /**
    * time of the snapshot that every call of this evaluation sees; the only clock a rule needs
    */
-  nowMs: bigint,
-  intervalMs: bigint,
+  nowMs: number,
+  intervalMs: number,
   rule: string,
   cluster: string,
   /**
