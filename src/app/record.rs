@@ -16,6 +16,9 @@ use std::{
 };
 use tokio::sync::{mpsc, watch};
 
+#[cfg(test)]
+mod tests;
+
 /// Pieces of a recording that may wait for whoever asked for it; the recorder waits when they are more.
 pub const RECORD_CAPACITY: usize = 4;
 /// How often the recorder looks for a new snapshot.

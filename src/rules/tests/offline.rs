@@ -3,9 +3,17 @@
 use super::{Bench, alert_value, module, settings, snapshot, text};
 use crate::{
     pipeline::Verdict,
-    rules::{Limits, Offline, OfflineRule, evaluate::snapshot_seed, state::State},
+    rules::{
+        Limits, Offline, OfflineRule,
+        evaluate::{evaluate, snapshot_seed},
+        registry::{Registry, Version},
+        state::State,
+    },
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 #[test]
 fn with_the_snapshot_s_seed_random_is_the_same_and_without_it_another() {
@@ -54,4 +62,28 @@ fn state_counts_with_an_outcome_only_and_failures_add_up() {
 fn what_is_no_rule_is_refused_in_the_agent_s_words() {
     let refused = Offline::in_process().load(b"text").err().unwrap().to_string();
     assert_eq!(refused, "it is not a WebAssembly component");
+}
+
+#[test]
+fn a_live_rule_is_told_with_what_it_remembers_and_of_which_snapshot_that_is() {
+    let bench = Bench::new();
+    let mut registry = Registry::default();
+    registry.install(Version {
+        code: bench.code(&text("counter.wat")),
+        settings: Arc::new(settings("r")),
+        config: "{}".into(),
+        limits: Limits::default(),
+        module: "counter.wasm".into(),
+        generation: 1,
+    });
+    let now = Instant::now();
+    registry.observe(Arc::new(snapshot(5, 2_000)), now);
+    let (job, generation) = registry.next(now).unwrap();
+    let live = registry.live();
+    assert_eq!((live.len(), live[0].seen, live[0].state.len()), (1, 4, 0), "it is being evaluated");
+    let finished = evaluate(&job, &[7; 32], &bench.tasks.stop());
+    registry.done("r", generation, finished, now);
+    let live = registry.live();
+    assert_eq!((live[0].seen, &live[0].state[..]), (5, &[("n".to_owned(), vec![1])][..]));
+    assert_eq!((live[0].module.as_str(), &*live[0].config, live[0].sha256.len()), ("counter.wasm", "{}", 64));
 }
