@@ -54,7 +54,7 @@ enum Command {
         #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
         duration: Option<Duration>,
     },
-    /// Write, test and look into rules.
+    /// Test rules, look at them and at what they remember, record and replay.
     Rule {
         #[command(subcommand)]
         command: rule::RuleCommand,

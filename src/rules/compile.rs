@@ -67,7 +67,7 @@ pub(super) fn compile_bytes(bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
 }
 
 /// Makes a component of a core module that carries the description of its world.
-fn componentize(bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
+pub(super) fn componentize(bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
     let refused = |text: String| {
         let hint = if text.contains("wasi_snapshot_preview1") {
             "it is a core module for WASI preview 1; build it for wasm32-wasip2, or make a component of it with \

@@ -13,6 +13,8 @@ mod limits;
 #[cfg(test)]
 mod notifiers;
 #[cfg(test)]
+mod rule_commands;
+#[cfg(test)]
 mod rule_test;
 #[cfg(test)]
 mod rules;
