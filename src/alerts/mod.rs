@@ -5,7 +5,7 @@ mod step;
 pub use step::{Durations, Raised, absent, raised, rewind};
 
 use crate::model::{Labels, Measurement, Subject, Timestamp};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Where an alert is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,4 +72,6 @@ pub struct AlertsView {
     pub alerts: Vec<Arc<Alert>>,
     /// By rule name.
     pub measurements: Vec<(String, Vec<Measurement>)>,
+    /// Rules whose alerts are told to nobody.
+    pub shadow: BTreeSet<String>,
 }

@@ -2,7 +2,6 @@
 //! reloaded. Nothing else knows more than its neighbours.
 
 mod assemble;
-pub mod record;
 mod reload;
 
 pub use assemble::KAFKA_STALE_INTERVALS;
@@ -10,11 +9,11 @@ pub use assemble::KAFKA_STALE_INTERVALS;
 use crate::{
     alerts::AlertsView,
     config::Config,
-    deliver,
+    control, deliver,
     events::SelfMetrics,
     http::{self, Readiness},
     jmx, kafka,
-    model::families,
+    model::{families, with_causes},
     page,
     pipeline::{self, RulesView},
     rules,
@@ -22,7 +21,7 @@ use crate::{
     supervise::{Ended, Tasks},
 };
 use assemble::{Sinks, Sources};
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 
 /// Inputs that may wait for the pipeline; a rule thread waits when it is full.
@@ -84,6 +83,8 @@ pub struct App {
     page_settings: watch::Sender<Arc<page::Settings>>,
     jmx_broker_id: watch::Receiver<Option<i32>>,
     rules: rules::RulesHandle,
+    /// The configuration in effect, secrets masked, for recordings.
+    effective: watch::Sender<Arc<str>>,
     deliver: deliver::Handle,
     views: http::Views,
     reloads: mpsc::Receiver<http::ReloadRequest>,
@@ -137,11 +138,29 @@ impl App {
             &tasks,
             config.rules.clone(),
             snapshots_receiver.clone(),
-            inputs,
-            settled_receiver,
+            rules::Joint { inputs, settled: settled_receiver, restored: BTreeMap::new() },
             rules_view,
             Arc::clone(&metrics),
         )?;
+        let (effective, effective_receiver) = watch::channel(crate::config::effective(&config).into());
+        let control_sources = control::Sources {
+            rules: rules.clone(),
+            recorded: control::Recorded {
+                snapshots: snapshots_receiver.clone(),
+                alerts: alerts_receiver.clone(),
+                rules: rules.clone(),
+                configuration: effective_receiver,
+            },
+            tasks: tasks.clone(),
+        };
+        // An agent that the command line cannot ask is better than none.
+        if let Err(error) = control::serve(&tasks, &config.data_dir, control_sources) {
+            let error = with_causes(&error);
+            tracing::warn!(
+                error,
+                "`brokerwarden rule inspect`, `rule state` and `rule record` cannot reach this agent"
+            );
+        }
         let (page_settings, page_settings_receiver) = watch::channel(Arc::new(page_settings_of(&config)));
         let page = page::start(
             &tasks,
@@ -178,6 +197,7 @@ impl App {
             page_settings,
             jmx_broker_id,
             rules,
+            effective,
             deliver,
             views,
             reloads,

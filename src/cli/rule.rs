@@ -2,12 +2,19 @@
 
 mod cache;
 mod check;
+mod inspect;
 mod new;
+mod record;
 mod replay;
+mod state;
 mod test;
 
 use clap::Subcommand;
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 #[derive(Subcommand)]
 pub(super) enum RuleCommand {
@@ -32,6 +39,27 @@ pub(super) enum RuleCommand {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Show a rule: what it imports and exports, its limits, how its last evaluations went.
+    Inspect {
+        /// A rule of the running agent, or a .wasm file.
+        #[arg(value_name = "NAME_OR_FILE")]
+        rule: String,
+        /// The configuration file of the running agent.
+        #[arg(long, value_name = "FILE", default_value = "agent.yaml")]
+        config: PathBuf,
+    },
+    /// Show what a rule of the running agent remembers.
+    State {
+        /// The rule.
+        #[arg(value_name = "NAME")]
+        rule: String,
+        /// Make it forget.
+        #[arg(long)]
+        reset: bool,
+        /// The configuration file of the running agent.
+        #[arg(long, value_name = "FILE", default_value = "agent.yaml")]
+        config: PathBuf,
+    },
     /// Run the cases of a rule: what it must say of what is observed, in YAML, without Kafka and without an agent.
     ///
     /// Exit codes: 0 all hold, 1 a case fails or the module is no rule, 64 a file that cannot be read or understood.
@@ -45,6 +73,18 @@ pub(super) enum RuleCommand {
         /// The rule to test, in place of the one that the files name: a .wasm file or builtin:NAME.
         #[arg(long, value_name = "MODULE")]
         rule: Option<String>,
+    },
+    /// Record what the running agent observes, with its rules' state and alerts: for `rule replay`.
+    Record {
+        /// How long, e.g. 10m.
+        #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+        duration: Duration,
+        /// The file to write, which must not be there yet; default: recording-TIME.bwrec.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// The configuration file of the running agent.
+        #[arg(long, value_name = "FILE", default_value = "agent.yaml")]
+        config: PathBuf,
     },
     /// Play modules on a recording of `rule record`, and tell side by side what each would have said.
     ///
@@ -63,11 +103,19 @@ pub(super) enum RuleCommand {
     },
 }
 
+/// `data_dir` of a configuration.
+fn data_dir(config: &Path) -> Result<PathBuf, String> {
+    super::run::load(config).map(|config| config.data_dir)
+}
+
 pub(super) fn main(command: RuleCommand) -> ExitCode {
     match command {
         RuleCommand::New { name, lang, path } => new::main(&name, lang, path.as_deref()),
         RuleCommand::Check { module, config } => check::main(&module, config.as_deref()),
+        RuleCommand::Inspect { rule, config } => inspect::main(&rule, &config),
+        RuleCommand::State { rule, reset, config } => state::main(&rule, reset, &config),
         RuleCommand::Test { files, run, rule } => test::main(&files, run.as_deref(), rule.as_deref()),
+        RuleCommand::Record { duration, out, config } => record::main(duration, out, &config),
         RuleCommand::Replay { file, rules, name } => replay::main(&file, &rules, name.as_deref()),
     }
 }

@@ -101,8 +101,8 @@ fn rule(name: &str, config: &RuleConfig) -> Value {
         ("annotations", overlay.annotations.as_ref().map_or(Value::Null, labels)),
         ("actions", Value::Sequence(Vec::new())),
         ("reads", map([("groups", all()), ("topics", all()), ("metrics", all())])),
-        ("sha256", Value::Null),
-        ("shadow", false.into()),
+        ("sha256", config.sha256.as_deref().map_or(Value::Null, text)),
+        ("shadow", overlay.shadow.map_or(Value::Null, Value::from)),
         (
             "limits",
             map([

@@ -32,6 +32,9 @@ pub const MAX_RULE_CONFIG_BYTES: usize = 256 << 10;
 /// Longest YAML beside a module, in bytes.
 pub const MAX_SIDECAR_BYTES: usize = 64 << 10;
 
+/// Hex digits of a SHA-256.
+const SHA256_DIGITS: usize = 64;
+
 /// Keys that mean nothing beside a module, since whoever may write there may add code, not rights.
 const GRANTS: [&str; 4] = ["actions", "limits", "reads", "sha256"];
 
@@ -54,10 +57,9 @@ fn rule(reader: &mut Reader<'_>, field: Field, names: &mut BTreeSet<String>) -> 
     if let Some(field) = section.take("reads") {
         reads(reader, field);
     }
-    reader.later(section.take("sha256"));
-    shadow(reader, &mut section);
+    let sha256 = section.take("sha256").and_then(|field| sha256(reader, &field));
     reader.finish(section);
-    Some((name?, RuleConfig { module, overlay, limits }))
+    Some((name?, RuleConfig { module, overlay, limits, sha256 }))
 }
 
 /// `builtin:NAME`, or the path of a module.
@@ -84,7 +86,8 @@ fn overlay(reader: &mut Reader<'_>, section: &mut Section) -> Overlay {
     let keep_firing_for = section.take("keep_firing_for").and_then(|field| reader.duration(&field, HOLDS));
     let labels = section.take("labels").and_then(|field| labels::labels(reader, field, &ALERT_RESERVED_LABELS));
     let annotations = section.take("annotations").and_then(|field| labels::labels(reader, field, &[]));
-    Overlay { config, interval, pending_for, keep_firing_for, labels, annotations }
+    let shadow = section.take("shadow").and_then(|field| shadow(reader, &field));
+    Overlay { config, interval, pending_for, keep_firing_for, labels, annotations, shadow }
 }
 
 /// `limits:`.
@@ -122,12 +125,19 @@ fn reads(reader: &mut Reader<'_>, field: Field) {
     reader.finish(section);
 }
 
-fn shadow(reader: &mut Reader<'_>, section: &mut Section) {
-    match section.take("shadow") {
-        None | Some(Field { node: Node::Bool(false), .. }) => {}
-        Some(field @ Field { node: Node::Bool(true), .. }) => reader.later(Some(field)),
-        Some(field) => reader.refuse(&field, "false"),
+fn shadow(reader: &mut Reader<'_>, field: &Field) -> Option<bool> {
+    if let Node::Bool(value) = field.node {
+        return Some(value);
     }
+    reader.refuse(field, "true or false");
+    None
+}
+
+fn sha256(reader: &mut Reader<'_>, field: &Field) -> Option<String> {
+    reader.parsed(field, "text of 64 hex digits, the SHA-256 of the module's file", |text| {
+        let good = text.len() == SHA256_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        good.then(|| text.to_ascii_lowercase())
+    })
 }
 
 fn is_empty(node: &Node) -> bool {
@@ -198,7 +208,6 @@ pub fn parse_sidecar(text: &str) -> Result<Overlay, String> {
     let field = Field { path: String::new(), node, secret: false };
     let Some(mut section) = reader.section(field) else { return Err("not a mapping (`key: value`)".into()) };
     let overlay = overlay(&mut reader, &mut section);
-    shadow(&mut reader, &mut section);
     for key in GRANTS {
         if section.remove(key).is_some() {
             reader.problem(&key_path("", key), "only counts in agent.yaml");

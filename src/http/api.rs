@@ -45,6 +45,9 @@ struct AlertJson<'a> {
     keep_firing_since: Option<String>,
     /// Go's 'e' form; empty where the rule gave none.
     value: String,
+    /// Told to nobody; not one of Prometheus' keys, and only there where it holds.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    shadow: bool,
 }
 
 #[derive(Serialize)]
@@ -82,6 +85,8 @@ struct RuleJson<'a> {
     last_evaluation: String,
     #[serde(rename = "type")]
     kind: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    shadow: bool,
 }
 
 #[derive(Serialize)]
@@ -97,7 +102,7 @@ struct BuildInfo {
 
 /// `/api/v1/alerts`: pending and firing ones.
 pub(super) fn alerts(view: &AlertsView) -> String {
-    success(Alerts { alerts: view.alerts.iter().filter_map(|alert| alert_json(alert)).collect() })
+    success(Alerts { alerts: view.alerts.iter().filter_map(|alert| alert_json(alert, view)).collect() })
 }
 
 /// `/api/v1/rules`: each rule is a group of its own, since each has its own file and interval. A rule without an
@@ -159,12 +164,13 @@ fn group_json<'a>(rule: &'a RuleView, alerts: &'a AlertsView, interval: Duration
         keep_firing_for: settings.keep_firing_for.as_secs_f64(),
         labels: &settings.labels,
         annotations: &settings.annotations,
-        alerts: of_rule().filter_map(|alert| alert_json(alert)).collect(),
+        alerts: of_rule().filter_map(|alert| alert_json(alert, alerts)).collect(),
         health,
         last_error,
         evaluation_time,
         last_evaluation: last_evaluation.clone(),
         kind: "alerting",
+        shadow: settings.shadow,
     };
     GroupJson {
         name: &settings.name,
@@ -177,7 +183,7 @@ fn group_json<'a>(rule: &'a RuleView, alerts: &'a AlertsView, interval: Duration
     }
 }
 
-fn alert_json(alert: &Alert) -> Option<AlertJson<'_>> {
+fn alert_json<'a>(alert: &'a Alert, view: &AlertsView) -> Option<AlertJson<'a>> {
     let value = alert.value.map(|value| {
         let mut text = Vec::new();
         encode::push_scientific_float(&mut text, value);
@@ -190,6 +196,7 @@ fn alert_json(alert: &Alert) -> Option<AlertJson<'_>> {
         active_at: rfc3339(alert.active_at),
         keep_firing_since: alert.keep_firing_since.map(rfc3339),
         value: value.unwrap_or_default(),
+        shadow: view.shadow.contains(&alert.key.rule),
     })
 }
 

@@ -194,8 +194,9 @@ fn alerts(out: &mut String, shown: &Shown<'_>) -> fmt::Result {
         let since = alert.resolved_at.filter(|_| alert.phase == Phase::Resolved).unwrap_or(alert.active_at);
         write!(
             out,
-            "<tr><td class=\"{class}\">{}</td><td title=\"{}\">{} ago</td><td>{}</td><td>",
+            "<tr><td class=\"{class}\">{}{}</td><td title=\"{}\">{} ago</td><td>{}</td><td>",
             alert.phase.text(),
+            if shown.alerts.shadow.contains(&alert.key.rule) { ", told to nobody" } else { "" },
             rfc3339(since),
             age(shown.now.since(since)),
             Html(&alert.key.name),
@@ -235,6 +236,7 @@ fn rule_row(out: &mut String, rule: &RuleView, now: Timestamp) -> fmt::Result {
         (false, ..) => ("bad", "not live"),
         (true, Some(_), _) => ("warn", "live, new version refused"),
         (true, None, Some(_)) => ("bad", "failing"),
+        (true, None, None) if rule.settings.shadow => ("good", "live, told to nobody (shadow)"),
         (true, None, None) => ("good", "live"),
     };
     let last = rule.last_evaluation.map_or_else(|| "never".to_owned(), |at| format!("{} ago", age(now.since(at))));

@@ -5,10 +5,12 @@ pub mod families;
 mod limits;
 mod rule;
 mod secret;
+mod state;
 
 pub use limits::{BoundedText, clip};
 pub use rule::{Labels, Measurement, Outcome, RaisedAlert, RequestedAction, Subject};
 pub use secret::Secret;
+pub use state::{RuleState, StateEntries};
 
 use std::{fmt, time::Duration};
 

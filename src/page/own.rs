@@ -35,7 +35,11 @@ pub(super) fn encode(figures: &Figures, view: &AlertsView) -> (Vec<u8>, u64) {
     for alert in view.alerts.iter().filter(|alert| alert.phase != Phase::Resolved) {
         let family = &families::ALERT;
         let block = Block::of(&mut families, family.name, family.help, family.kind.text());
-        block.push(family.name, &pairs(&alert_labels(alert)), 1.0);
+        let mut labels = alert_labels(alert);
+        if view.shadow.contains(&alert.key.rule) {
+            labels = with_fixed(&labels, [("shadow", "true")]);
+        }
+        block.push(family.name, &pairs(&labels), 1.0);
     }
     for (rule, measurement) in view.measurements.iter().flat_map(|(rule, all)| all.iter().map(move |one| (rule, one))) {
         let name = format!("{MEASUREMENT_PREFIX}{}", measurement.name);
@@ -229,7 +233,7 @@ mod tests {
                 ),
                 alert("Gone", Phase::Resolved, &[("alertname", "Gone")]),
             ],
-            measurements: Vec::new(),
+            ..AlertsView::default()
         };
         assert_eq!(
             page(&SelfMetrics::default(), &view),
@@ -241,9 +245,17 @@ mod tests {
     }
 
     #[test]
+    fn alerts_of_a_rule_that_is_told_to_nobody_say_so() {
+        let alerts = vec![alert("High", Phase::Firing, &[("alertname", "High"), ("shadow", "of a doubt")])];
+        let view = AlertsView { alerts, shadow: ["lag".to_owned()].into(), ..AlertsView::default() };
+        let page = page(&SelfMetrics::default(), &view);
+        let labels = "alertname=\"High\",exported_shadow=\"of a doubt\",rule=\"lag\",shadow=\"true\",state=\"firing\"";
+        assert!(page.ends_with(&format!("brokerwarden_alert{{{labels}}} 1\n")), "{page}");
+    }
+
+    #[test]
     fn measurements_of_all_rules_share_a_family() {
         let view = AlertsView {
-            alerts: Vec::new(),
             measurements: vec![
                 ("a".into(), vec![measurement("x", &[("k", "2")], 2.0), measurement("x", &[("k", "1")], f64::NAN)]),
                 (
@@ -251,6 +263,7 @@ mod tests {
                     vec![measurement("x", &[], 4.0), measurement("x", &[], 5.0), measurement("bad name", &[], 6.0)],
                 ),
             ],
+            ..AlertsView::default()
         };
         assert_eq!(
             page(&SelfMetrics::default(), &view),

@@ -67,7 +67,7 @@ pub struct Book {
 
 impl Book {
     /// A book in which these alerts stand, told by us. They count once their rules are installed.
-    pub fn restored(alerts: Vec<Alert>) -> Self {
+    pub fn with_alerts(alerts: Vec<Alert>) -> Self {
         let held = alerts.into_iter().map(|alert| {
             let told = (alert.phase != Phase::Pending).then_some(Told { phase: alert.phase, by_us: true });
             (alert.key.clone(), Held { alert: Arc::new(alert), spoken: true, told })
@@ -80,6 +80,7 @@ impl Book {
         let measured = self.rules.iter().filter(|(_, rule)| !rule.measurements.is_empty());
         AlertsView {
             alerts: self.alerts.values().filter(|held| held.spoken).map(|held| Arc::clone(&held.alert)).collect(),
+            shadow: self.rules.iter().filter(|(_, rule)| rule.settings.shadow).map(|(name, _)| name.clone()).collect(),
             measurements: measured.map(|(name, rule)| (name.clone(), rule.measurements.clone())).collect(),
         }
     }

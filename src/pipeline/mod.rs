@@ -16,7 +16,7 @@ pub use tick::{
 
 use crate::{
     alerts::{Alert, Phase},
-    model::{Labels, Outcome, Timestamp},
+    model::{Labels, Outcome, RuleState, Timestamp},
     snapshot::Snapshot,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -39,6 +39,8 @@ pub struct RuleSettings {
     pub labels: Labels,
     /// Added to every alert; go before the rule's own.
     pub annotations: Labels,
+    /// Evaluated and shown, and told to nobody.
+    pub shadow: bool,
 }
 
 /// How an evaluation ended.
@@ -70,6 +72,8 @@ pub struct Evaluation {
     pub verdict: Verdict,
     /// Failures in a row, this one included.
     pub failures_in_a_row: u32,
+    /// What the rule remembers from now on, where that changed: to be stored with what it said.
+    pub state: Option<RuleState>,
 }
 
 /// What the pipeline is told, in order.
@@ -86,7 +90,14 @@ pub enum Input {
     },
     /// A rule spoke.
     Evaluated(Evaluation),
-    /// A rule is gone for good; its alerts resolve.
+    /// What a rule remembers changed otherwise than by an evaluation: a new version took over, or a person made it forget.
+    Remembers {
+        /// The rule.
+        rule: String,
+        /// All that it remembers now.
+        state: RuleState,
+    },
+    /// A rule is gone for good, with all that it remembers; its alerts resolve.
     Removed {
         /// Its name.
         rule: String,

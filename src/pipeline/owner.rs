@@ -145,7 +145,7 @@ fn note_taken(taken: &mut BTreeMap<String, (u64, u64)>, inputs: &[Input]) -> boo
                 news = true;
             }
             Input::Removed { rule, .. } => news |= taken.remove(rule).is_some(),
-            Input::Seen(_) | Input::Installed { .. } => {}
+            Input::Seen(_) | Input::Installed { .. } | Input::Remembers { .. } => {}
         }
     }
     news
@@ -203,6 +203,7 @@ mod tests {
             keep_firing_for: Duration::ZERO,
             labels: Labels::new(),
             annotations: Labels::new(),
+            shadow: false,
         })
     }
 
@@ -229,6 +230,7 @@ mod tests {
             snapshot: Arc::new(snapshot),
             verdict: Verdict::Outcome(Outcome { alerts: alerts.iter().map(raised).collect(), ..Outcome::default() }),
             failures_in_a_row: 0,
+            state: None,
         })
     }
 

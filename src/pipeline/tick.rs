@@ -69,6 +69,7 @@ pub fn tick(book: Book, inputs: Vec<Input>, now: Timestamp) -> Ticked {
             Input::Seen(snapshot) => tick.see(&snapshot),
             Input::Installed { settings, generation } => tick.install(settings, generation),
             Input::Evaluated(evaluation) => tick.evaluated(evaluation),
+            Input::Remembers { .. } => {}
             Input::Removed { rule, generation } => tick.remove(&rule, generation),
         }
     }
@@ -162,7 +163,7 @@ impl Tick {
     }
 
     fn evaluated(&mut self, evaluation: Evaluation) {
-        let Evaluation { settings, generation, snapshot, verdict, failures_in_a_row } = evaluation;
+        let Evaluation { settings, generation, snapshot, verdict, failures_in_a_row, state: _ } = evaluation;
         let Some(installed) = self.done.book.rules.get_mut(&settings.name) else { return };
         if installed.generation > generation {
             return;
@@ -211,13 +212,19 @@ impl Tick {
         let all: Vec<_> = book.alerts.values().cloned().collect();
         for held in all {
             let voice = self.voice(&held.alert.subject);
-            if voice == Voice::Unknown && held.spoken && held.alert.phase == Phase::Firing {
+            let told = held.spoken && !self.is_shadow(&held.alert.key.rule);
+            if voice == Voice::Unknown && told && held.alert.phase == Phase::Firing {
                 let ends_at = self.now.plus(HOLD);
                 self.done.deliveries.push(Delivery { alert: Arc::clone(&held.alert), ends_at, transition: false });
             }
             let after = (voice != Voice::Elsewhere).then(|| Alert::clone(&held.alert));
             self.put(Some(&held.alert), after);
         }
+    }
+
+    /// Is that rule told to nobody?
+    fn is_shadow(&self, rule: &str) -> bool {
+        self.done.book.rules.get(rule).is_some_and(|installed| installed.settings.shadow)
     }
 
     /// Who speaks about `subject`, by the newest snapshot.
@@ -398,7 +405,11 @@ impl Tick {
         let began = after.resolved_at.or(after.fired_at);
         let in_doubt =
             heard.is_some_and(|told| !told.by_us) && began.is_some_and(|began| self.now.since(began) < DOUBT);
-        let tells = after.phase != Phase::Pending && spoken && (!is_known || in_doubt);
+        // An end is owed for what was told before the rule went into the shadow.
+        let ends =
+            after.phase == Phase::Resolved && heard.is_some_and(|told| told.by_us && told.phase == Phase::Firing);
+        let may_tell = spoken && (ends || !self.is_shadow(&after.key.rule));
+        let tells = after.phase != Phase::Pending && may_tell && (!is_known || in_doubt);
         let told = match after.phase {
             Phase::Firing | Phase::Resolved if tells => Some(Told { phase: after.phase, by_us: true }),
             Phase::Firing | Phase::Resolved if voice == Voice::Followed && !is_known => {
@@ -465,7 +476,10 @@ impl Tick {
             alert.phase != Phase::Pending && alert.last_sent.is_none_or(|sent| now.since(sent) >= RESEND_DELAY)
         };
         let mut again = Vec::new();
-        for held in self.done.book.alerts.values_mut().filter(|held| held.spoken && due(&held.alert)) {
+        let Book { rules, alerts, .. } = &mut self.done.book;
+        let is_shadow = |rule: &str| rules.get(rule).is_some_and(|installed| installed.settings.shadow);
+        let spoken = |held: &&mut Held| held.spoken && due(&held.alert) && !is_shadow(&held.alert.key.rule);
+        for held in alerts.values_mut().filter(spoken) {
             held.alert = Arc::new(Alert { last_sent: Some(now), ..Alert::clone(&held.alert) });
             again.push(Arc::clone(&held.alert));
         }

@@ -1,13 +1,13 @@
 //! Bytes as text. Pure.
 
 /// Bytes in hexadecimal.
-pub(super) fn of(bytes: &[u8]) -> String {
+pub fn of(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }
 
 /// What [`of`] was given.
-pub(super) fn bytes(text: &str) -> Option<Vec<u8>> {
+pub fn bytes(text: &str) -> Option<Vec<u8>> {
     text.as_bytes()
         .chunks(2)
         .map(|pair| match pair {

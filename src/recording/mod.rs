@@ -7,7 +7,7 @@
 mod delta;
 mod frame;
 mod header;
-mod hex;
+pub mod hex;
 #[cfg(test)]
 mod tests;
 

@@ -13,6 +13,7 @@ use super::{
     memory::Memory,
     outcome,
     rates::Rates,
+    report::Interfaces,
     state::State,
     wasi::Slept,
 };
@@ -39,6 +40,10 @@ pub(super) struct Code {
     pub(super) sha256: String,
     pre: bindings::RulePre<Host>,
     config_check: Option<ComponentExportIndex>,
+    /// `version` and `migrate`.
+    state_migration: Option<(ComponentExportIndex, ComponentExportIndex)>,
+    /// What it imports and exports.
+    pub(super) interfaces: Interfaces,
     /// Ends what does not end by itself.
     ticking: Arc<Ticking>,
 }
@@ -77,11 +82,20 @@ impl Code {
         let fits = |error: wasmtime::Error| WorldError::World { text: clip(&format!("{error:#}")) };
         let pre = linker.instantiate_pre(&component).map_err(fits)?;
         let pre = bindings::RulePre::new(pre).map_err(fits)?;
-        let interface = format!("{}/config-check@{}", bindings::PACKAGE, bindings::VERSION);
-        let config_check = component
-            .get_export_index(None, &interface)
-            .and_then(|interface| component.get_export_index(Some(&interface), "check"));
-        Ok(Self { sha256: sha256.to_owned(), pre, config_check, ticking: Arc::clone(ticking) })
+        let export = |interface: &str, function: &str| {
+            let interface = format!("{}/{interface}@{}", bindings::PACKAGE, bindings::VERSION);
+            let interface = component.get_export_index(None, &interface)?;
+            component.get_export_index(Some(&interface), function)
+        };
+        let config_check = export("config-check", "check");
+        let state_migration = export("state-migration", "version").zip(export("state-migration", "migrate"));
+        let has = component.component_type();
+        let interfaces = Interfaces {
+            imports: has.imports(engine).map(|(name, _)| name.to_owned()).collect(),
+            exports: has.exports(engine).map(|(name, _)| name.to_owned()).collect(),
+        };
+        let ticking = Arc::clone(ticking);
+        Ok(Self { sha256: sha256.to_owned(), pre, config_check, state_migration, interfaces, ticking })
     }
 }
 
@@ -103,14 +117,7 @@ fn check_imports(engine: &Engine, component: &Component) -> Result<(), WorldErro
             _ => WorldError::Import { interface: clip(name) },
         });
     }
-    let evaluator = format!("{}/evaluator@", bindings::PACKAGE);
-    let ours = format!("{evaluator}{}", bindings::VERSION);
-    let exports = component.component_type();
-    let mut others = exports.exports(engine).filter(|(name, _)| name.starts_with(&evaluator) && *name != ours);
-    match others.next() {
-        Some((name, _)) => Err(WorldError::Version { interface: clip(name) }),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// What one evaluation needs.
@@ -132,6 +139,8 @@ pub(super) struct Finished {
     pub(super) state: State,
     /// What was kept of the rates that it asked for, whatever the verdict.
     pub(super) rates: Rates,
+    /// It wants to know the past.
+    pub(super) asked_for_history: bool,
     pub(super) cpu: Duration,
     pub(super) wall: Duration,
     /// Bytes of linear memory at its end, all memories of the component together.
@@ -181,6 +190,7 @@ pub(super) fn evaluate_seeded(job: &Job, of_snapshot: &[u8; 32], stop: &Stop) ->
         verdict,
         state,
         rates,
+        asked_for_history: ran.asked_for_history,
         cpu: thread_cpu().saturating_sub(cpu_before),
         wall: started.elapsed(),
         memory_used: ran.memory_used,
@@ -203,10 +213,39 @@ pub(super) fn check_config(job: &Job, secret: &[u8; 32], stop: &Stop) -> Result<
     }
 }
 
+/// Which version of its state a rule writes; 0 where it does not say.
+pub(super) fn state_version(job: &Job, secret: &[u8; 32], stop: &Stop) -> Result<u32, String> {
+    let Some((version, _)) = job.code.state_migration else { return Ok(0) };
+    let ran = run(job, secret, stop, |code, store| {
+        let rule = code.pre.instance_pre().instantiate(&mut *store)?;
+        let version: TypedFunc<(), (u32,)> = rule.get_typed_func(&mut *store, version)?;
+        Ok(version.call(store, ())?.0)
+    });
+    ran.result.map_err(|(_, text)| format!("asking for its version failed: {text}"))
+}
+
+/// Has a rule migrate the state in `job`, a copy, from what version `previous` wrote. What it says of anything else does not
+/// count.
+pub(super) fn migrate(job: &Job, previous: u32, secret: &[u8; 32], stop: &Stop) -> Result<State, String> {
+    // Only what says a version is asked to take over another one's.
+    let Some((_, migrate)) = job.code.state_migration else { return Ok(job.memory.state.clone()) };
+    let ran = run(job, secret, stop, |code, store| {
+        let rule = code.pre.instance_pre().instantiate(&mut *store)?;
+        let migrate: TypedFunc<(u32,), (Result<(), String>,)> = rule.get_typed_func(&mut *store, migrate)?;
+        Ok(migrate.call(store, (previous,))?.0)
+    });
+    match ran.result {
+        Ok(Ok(())) => Ok(ran.memory.state),
+        Ok(Err(text)) => Err(clip(&text)),
+        Err((_, text)) => Err(format!("it failed: {text}")),
+    }
+}
+
 struct Ran<T> {
     result: Result<T, (&'static str, String)>,
     memory: Memory,
     memory_used: u64,
+    asked_for_history: bool,
     log_dropped: u64,
 }
 
@@ -245,7 +284,8 @@ fn run<T>(
         Ok(Err(error)) => Err(reason(&error, refused, job.limits.memory, &log)),
         Err(_) => Err(("panic", "the host panicked; this is a bug of the agent".to_owned())),
     };
-    Ran { result, memory: store.into_data().memory, memory_used, log_dropped }
+    let host = store.into_data();
+    Ran { result, memory: host.memory, asked_for_history: host.asked_for_history, memory_used, log_dropped }
 }
 
 /// Why the guest ended: a word for the metric, and a sentence.

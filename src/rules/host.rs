@@ -7,6 +7,7 @@ use super::{
     deadline::Deadline,
     filter::{Names, Wanted, take},
     guest_log::{GuestLog, Level},
+    history::Point,
     limits::{self, Meter},
     memory::Memory,
     query,
@@ -48,6 +49,8 @@ pub(super) struct Host {
     pub(super) deadline: Deadline,
     calls_left: u32,
     rows_left: u32,
+    points_left: usize,
+    pub(super) asked_for_history: bool,
     pub(super) wasi: WasiCtx,
     pub(super) table: ResourceTable,
 }
@@ -91,6 +94,8 @@ impl Host {
             deadline: Deadline::start(rule_limits.time),
             calls_left: limits::MAX_HOST_CALLS,
             rows_left: limits::MAX_ROWS,
+            points_left: limits::MAX_HISTORY_POINTS,
+            asked_for_history: false,
             wasi: wasi::context(snapshot.at, seed, &log),
             table: wasi::table(),
             log,
@@ -151,6 +156,41 @@ impl Host {
         wanted.page(sums.map(|sum| topic_lag(kafka, sum)), self.most_rows())
     }
 
+    /// What was seen of the rows that pass the filter now.
+    fn past(&mut self, filter: snapshot::LagFilter, since: Timestamp) -> Result<Vec<snapshot::Series>, Error> {
+        let wanted = Wanted::new(filter, self.deadline)?;
+        let seen = Arc::clone(&self.snapshot);
+        let kafka = seen.kafka_replayed().map_err(|why| Error::Unavailable(why.into()))?;
+        if self.memory.history.newest() != Some(seen.at) {
+            // The first to ask: the past begins now.
+            self.memory.history = self.memory.history.with(seen.at, kafka);
+        }
+        let filter = LagFilter {
+            group: &|name| wanted.groups.matches(name),
+            topic: &|name| wanted.topics.matches(name),
+            min_lag: wanted.min_lag,
+        };
+        let page = wanted.page(kafka.lag_rows(&filter), self.most_rows())?;
+        let mut answer = Vec::with_capacity(page.len());
+        let mut points_left = self.points_left;
+        for (row, points) in page.iter().zip(self.memory.history.points(kafka, &page, since)) {
+            let left = points_left.checked_sub(points.len()).ok_or_else(|| {
+                let most = limits::MAX_HISTORY_POINTS;
+                Error::LimitExceeded(format!(
+                    "more than {most} points of history in one evaluation: narrow the filter, or begin later"
+                ))
+            });
+            points_left = left?;
+            if answer.len() % SERIES_BETWEEN_LOOKS == 0 && self.deadline.check().is_err() {
+                // The evaluation ends for it right after.
+                break;
+            }
+            answer.push(series(kafka, row, points));
+        }
+        self.points_left = points_left;
+        Ok(answer)
+    }
+
     /// Rows that pass the filter, each turned into what the rule gets.
     fn rows<T>(
         &self,
@@ -169,6 +209,9 @@ impl Host {
         Ok(page.into_iter().map(|row| turn(kafka, row)).collect())
     }
 }
+
+/// Rows of a page of history between two looks at the clock.
+const SERIES_BETWEEN_LOOKS: usize = 64;
 
 fn topic_lag(kafka: &KafkaView, sum: &TopicLag) -> snapshot::TopicLag {
     snapshot::TopicLag {
@@ -206,6 +249,17 @@ fn partition_lag(kafka: &KafkaView, row: &LagRow) -> snapshot::PartitionLag {
         lost: row.lost,
         lag_seconds: row.age.map(Age::seconds),
         lag_seconds_at_least: at_least(row),
+    }
+}
+
+fn series(kafka: &KafkaView, row: &LagRow, points: Vec<Point>) -> snapshot::Series {
+    let point =
+        |point: Point| snapshot::Point { at_ms: point.at.0, committed: point.committed, log_end: point.log_end };
+    snapshot::Series {
+        group: group_name(kafka, row.group),
+        topic: row.topic.to_string(),
+        partition: row.partition,
+        points: points.into_iter().map(point).collect(),
     }
 }
 
@@ -319,11 +373,13 @@ impl snapshot::Host for Host {
 
     fn history(
         &mut self,
-        _filter: snapshot::LagFilter,
-        _since_ms: u64,
+        filter: snapshot::LagFilter,
+        since_ms: u64,
     ) -> wasmtime::Result<Result<Vec<snapshot::Series>, Error>> {
         self.charge()?;
-        Ok(Err(Error::Unavailable("history is not kept yet".into())))
+        self.asked_for_history = true;
+        let answer = self.past(filter, Timestamp(since_ms));
+        self.charged(answer)
     }
 
     fn groups(&mut self, names: Vec<snapshot::Pattern>) -> wasmtime::Result<Result<Vec<snapshot::Group>, Error>> {

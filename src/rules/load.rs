@@ -8,8 +8,11 @@ use super::{
     evaluate::{self, Code, Job},
     host::Host,
     limits,
+    memory::Memory,
+    registry::Version,
+    state::State,
 };
-use crate::{pipeline::Verdict, supervise::Stop};
+use crate::{pipeline::Verdict, snapshot::Snapshot, supervise::Stop};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
@@ -57,6 +60,17 @@ pub(super) enum LoadError {
     /// The rule refuses its configuration.
     #[error("config: {0}")]
     Config(String),
+    /// The rule cannot take over what an earlier version of it remembers.
+    #[error("state: {0}")]
+    State(String),
+    /// agent.yaml names another file.
+    #[error("its sha256 is {found}; agent.yaml pins {wanted}")]
+    Pinned {
+        /// Of the file.
+        found: String,
+        /// In agent.yaml.
+        wanted: String,
+    },
     /// The rule failed in its dry run.
     #[error("dry run on the present snapshot failed ({reason}): {text}")]
     DryRun {
@@ -117,7 +131,7 @@ impl Loader {
     /// The code of a module. The same bytes give the same code, compiled once. `None` = it is being compiled, or waits
     /// for its turn: ask again. It is given up where nobody asks between two calls of [`Self::give_up_unwanted`].
     pub(super) fn code(&mut self, compiler: &Path, bytes: &[u8]) -> Result<Option<Arc<Code>>, LoadError> {
-        let sha256 = hex(&Sha256::digest(bytes));
+        let sha256 = sha256(bytes);
         self.loaded.retain(|_, code| code.strong_count() > 0);
         if let Some(code) = self.loaded.get(&sha256).and_then(Weak::upgrade) {
             return Ok(Some(code));
@@ -164,6 +178,28 @@ impl Loader {
         self.begun.retain(|_, begun| std::mem::take(&mut begun.wanted));
     }
 
+    /// Which version of its state the rule writes.
+    pub(super) fn state_version(&self, job: &Job) -> Result<u32, LoadError> {
+        evaluate::state_version(job, &self.secret, &self.stop).map_err(LoadError::State)
+    }
+
+    /// What a version remembers that takes over from the one before: a copy, migrated where it has to be.
+    pub(super) fn take_over(
+        &self,
+        version: &Version,
+        before: &State,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<State, LoadError> {
+        let refused = |text: String| LoadError::State(text);
+        let (state, from) =
+            before.taken_over_by(version.state_version).map_err(|no_way| refused(no_way.to_string()))?;
+        let Some(previous) = from else { return Ok(state) };
+        let memory = Memory { state, ..Memory::default() };
+        let migrated =
+            evaluate::migrate(&version.job(Arc::clone(snapshot), memory), previous, &self.secret, &self.stop);
+        migrated.map_err(|text| refused(format!("it does not migrate what version {previous} wrote: {text}")))
+    }
+
     /// Would the rule work as it is configured, on what is observed now? What it says is thrown away.
     pub(super) fn try_out(&self, job: &Job) -> Result<(), LoadError> {
         evaluate::check_config(job, &self.secret, &self.stop).map_err(LoadError::Config)?;
@@ -172,6 +208,11 @@ impl Loader {
             Verdict::Failed { reason, text } => Err(LoadError::DryRun { reason, text }),
         }
     }
+}
+
+/// SHA-256 in hex.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// Bytes in hex.

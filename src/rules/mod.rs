@@ -14,7 +14,9 @@ mod engine;
 mod evaluate;
 mod filter;
 mod guest_log;
+mod history;
 mod host;
+mod interfaces;
 pub mod limits;
 mod load;
 mod memory;
@@ -25,6 +27,7 @@ mod query;
 mod rates;
 mod registry;
 mod reload;
+mod report;
 mod sources;
 mod start;
 mod state;
@@ -34,8 +37,10 @@ mod wasi;
 mod world;
 
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, child_main};
+pub use interfaces::interfaces;
 pub use offline::{Loaded, Offline, OfflineError, OfflineRule};
-pub use start::{LiveRule, RulesHandle, StartError, start};
+pub use report::{EvaluationReport, Interfaces, LimitsReport, RuleReport, StateEntry, StateReport, StateValue};
+pub use start::{Joint, LiveRule, RulesHandle, StartError, start};
 
 use crate::pipeline::RuleSettings;
 use std::{path::PathBuf, time::Duration};
@@ -51,6 +56,19 @@ pub struct Limits {
     pub state: u64,
     /// Alerts returned by one evaluation.
     pub alerts: u32,
+}
+
+impl Limits {
+    /// For people.
+    pub fn report(&self) -> LimitsReport {
+        let time_ms = u64::try_from(self.time.as_millis()).unwrap_or(u64::MAX);
+        LimitsReport { time_ms, memory: self.memory, state: self.state, alerts: self.alerts }
+    }
+}
+
+/// SHA-256 of a module's file, in hex, as `sha256:` of agent.yaml wants it.
+pub fn sha256(file: &[u8]) -> String {
+    load::sha256(file)
 }
 
 impl Default for Limits {
@@ -77,6 +95,8 @@ pub struct RuleConfig {
     pub overlay: Overlay,
     /// Its limits.
     pub limits: Limits,
+    /// SHA-256 that its file must have, in hex.
+    pub sha256: Option<String>,
 }
 
 /// Settings as written, `None` where nothing was.
@@ -94,6 +114,8 @@ pub struct Overlay {
     pub labels: Option<crate::model::Labels>,
     /// `annotations:`.
     pub annotations: Option<crate::model::Labels>,
+    /// `shadow:`.
+    pub shadow: Option<bool>,
 }
 
 /// Reads the YAML beside a module; the error says what is wrong with it.
@@ -125,6 +147,7 @@ impl RuleConfig {
             keep_firing_for: or(listed.keep_firing_for, beside.keep_firing_for).unwrap_or_default(),
             labels: listed.labels.clone().or_else(|| beside.labels.clone()).unwrap_or_default(),
             annotations: listed.annotations.clone().or_else(|| beside.annotations.clone()).unwrap_or_default(),
+            shadow: listed.shadow.or(beside.shadow).unwrap_or_default(),
         }
     }
 }

@@ -4,16 +4,19 @@
 use super::{
     evaluate::{self, Finished},
     limits,
+    load::LoadError,
     registry::{Change, Registry, Version},
+    state::State,
 };
 use crate::{
     events::SelfMetrics,
-    model::families,
+    model::{RuleState, families},
     pipeline::{Evaluation, Input, RulesView, Settled, Verdict},
     snapshot::Snapshot,
     supervise::{Stop, Tasks},
 };
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -41,20 +44,30 @@ impl Shared {
         metrics: Arc<SelfMetrics>,
         pipeline: mpsc::Sender<Input>,
         view: watch::Sender<Arc<RulesView>>,
+        restored: BTreeMap<String, RuleState>,
     ) -> Self {
-        Self { registry: Mutex::default(), bell: Condvar::new(), secret, metrics, pipeline, view }
+        let registry = Mutex::new(Registry::restoring(restored));
+        Self { registry, bell: Condvar::new(), secret, metrics, pipeline, view }
     }
 
     pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a version live between two evaluations: waits for a running one, tells the pipeline, then swaps.
-    /// False: a later one is there already, or we are being stopped.
-    pub(super) fn install(&self, version: Version, stop: &Stop) -> bool {
+    /// Makes a version live between two evaluations: waits for a running one, has the version take over a copy of the
+    /// state, tells the pipeline, then swaps. False: a later one is there already, or we are being stopped.
+    ///
+    /// # Errors
+    /// What the version says, where it cannot take over the state; nothing changed then.
+    pub(super) fn install(
+        &self,
+        version: Version,
+        stop: &Stop,
+        take_over: impl FnOnce(&Version, &State) -> Result<State, LoadError>,
+    ) -> Result<bool, LoadError> {
         let name = version.settings.name.clone();
         if !self.claim(&name, stop) {
-            return false;
+            return Ok(false);
         }
         let later = |registry: &Registry| {
             let live = registry.rules.get(&name).and_then(|entry| entry.live.as_ref());
@@ -62,19 +75,52 @@ impl Shared {
         };
         if later(&self.registry()) {
             self.release(&name);
-            return false;
+            return Ok(false);
         }
+        let before = self.registry().memory_of(&name).state;
+        let state = match take_over(&version, &before) {
+            Ok(state) => state,
+            Err(error) => {
+                self.release(&name);
+                return Err(error);
+            }
+        };
         let installed = Input::Installed { settings: Arc::clone(&version.settings), generation: version.generation };
-        let told = self.tell(installed);
+        let new = (before.kept().version.is_some() && !state.is_untouched(&before)).then(|| state.kept().clone());
+        let remembers = new.map(|state| Input::Remembers { rule: name.clone(), state });
+        let told = self.tell(installed) && remembers.is_none_or(|remembers| self.tell(remembers));
         let labels = [version.module.clone(), version.code.sha256.clone()];
-        let swapped = told && self.registry().install(version);
+        let swapped = told && {
+            let mut registry = self.registry();
+            let installed = registry.install(version);
+            if installed {
+                registry.replace_state(&name, state);
+            }
+            installed
+        };
         if swapped {
             let [module, sha256] = &labels;
             self.metrics.forget(&families::RULE_INFO, |labels| labels.get(1) == Some(&name));
             self.metrics.set(&families::RULE_INFO, &[module, &name, sha256], 1.0);
         }
         self.release(&name);
-        swapped
+        Ok(swapped)
+    }
+
+    /// Makes a rule forget what it remembers, between two evaluations. False: there is no such rule, or we are being stopped.
+    pub(super) fn forget_state(&self, name: &str, stop: &Stop) -> bool {
+        if !self.claim(name, stop) {
+            return false;
+        }
+        let version = self.registry().rules.get(name).map(|entry| entry.state().kept().version.unwrap_or_default());
+        let Some(version) = version else { return false };
+        let state = State::forgotten(version);
+        let told = self.tell(Input::Remembers { rule: name.to_owned(), state: state.kept().clone() });
+        if told {
+            self.registry().replace_state(name, state);
+        }
+        self.release(name);
+        told
     }
 
     /// Removes a rule for good, with all that it remembers.
@@ -141,7 +187,17 @@ impl Shared {
     }
 
     fn observe(&self, snapshot: Arc<Snapshot>) {
-        let late = self.registry().observe(snapshot, Instant::now());
+        let history = self.registry().history_before(snapshot.at);
+        // Not under the lock: it takes a millisecond where there are many groups.
+        let history = history.map(|history| match snapshot.kafka_replayed() {
+            Ok(kafka) => history.with(snapshot.at, kafka),
+            Err(_) => history,
+        });
+        let late = {
+            let mut registry = self.registry();
+            registry.set_history(history);
+            registry.observe(snapshot, Instant::now())
+        };
         self.bell.notify_all();
         for rule in late {
             self.metrics.count(&families::RULE_EVALUATIONS, &["skipped", &rule]);
@@ -228,7 +284,10 @@ fn work(shared: &Shared, stop: &Stop) {
         let failures_in_a_row = shared.registry().failures_with(&settings.name, &finished.verdict);
         let name = settings.name.clone();
         let verdict = finished.verdict.clone();
-        if !shared.tell(Input::Evaluated(Evaluation { settings, generation, snapshot, verdict, failures_in_a_row })) {
+        let changed = !finished.state.is_untouched(&job.memory.state);
+        let state = changed.then(|| finished.state.kept().clone());
+        let evaluation = Evaluation { settings, generation, snapshot, verdict, failures_in_a_row, state };
+        if !shared.tell(Input::Evaluated(evaluation)) {
             return;
         }
         registry = shared.registry();

@@ -156,15 +156,15 @@ impl Ring {
         let begin = Timestamp(now.at.0.saturating_sub(window_ms));
         // A clock that was set back: what lies in the future now cannot be compared with what comes.
         let stale = |at: Timestamp| at < begin || at >= now.at;
+        self.looks.retain(|at| !stale(*at));
         // The newest look stays only if it is far enough from the one before: so a ring has a bounded number of them.
-        let spacing = window_ms / limits::RATE_LOOKS;
         let mut last = self.looks.iter().rev();
         let crowded = match (last.next(), last.next()) {
-            (Some(last), Some(before)) if last.0.saturating_sub(before.0) < spacing => Some(*last),
-            _ => None,
+            (Some(last), Some(before)) => last.0.saturating_sub(before.0) < window_ms / limits::RATE_LOOKS,
+            _ => false,
         };
+        let crowded = if crowded { self.looks.pop_back() } else { None };
         let goes = |at: Timestamp| stale(at) || crowded == Some(at);
-        self.looks.retain(|at| !goes(*at));
         self.looks.push_back(now.at);
         for series in self.series.values_mut() {
             series.points.retain(|(at, _)| !goes(*at));

@@ -4,20 +4,22 @@
 use super::{
     Limits,
     evaluate::{Code, Finished, Job},
+    history::History,
     limits,
     memory::Memory,
     rates::Rates,
+    report::{EvaluationReport, LimitsReport, RuleReport, StateReport},
     start::LiveRule,
     state::State,
 };
 use crate::{
     alerts::Alert,
-    model::Timestamp,
+    model::{RuleState, Timestamp},
     pipeline::{RuleSettings, RuleView, RulesView, Settled, Verdict},
     snapshot::Snapshot,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,6 +33,8 @@ pub(super) struct Version {
     pub(super) limits: Limits,
     /// For people.
     pub(super) module: String,
+    /// Which version of its state it writes.
+    pub(super) state_version: u32,
     /// Later versions have higher numbers, whatever rule they are of.
     pub(super) generation: u64,
 }
@@ -55,6 +59,8 @@ pub(super) struct Entry {
     paused_until: Option<Instant>,
     last_error: Option<String>,
     evaluation_time: Duration,
+    /// The newest last.
+    evaluations: VecDeque<EvaluationReport>,
 }
 
 /// All rules, and what they look at.
@@ -64,6 +70,12 @@ pub(super) struct Registry {
     pub(super) latest: Option<Arc<Snapshot>>,
     /// What the pipeline made of what it was told.
     settled: Arc<Settled>,
+    /// What rules remembered before the agent was started.
+    restored: BTreeMap<String, RuleState>,
+    /// The past up to `latest`, kept while a rule asks for it.
+    history: History,
+    /// When a rule last asked for it, in time of snapshots.
+    history_asked: Option<Timestamp>,
     pub(super) rules_dir_error: Option<String>,
 }
 
@@ -79,14 +91,14 @@ pub(super) enum Change {
 }
 
 impl Entry {
-    fn new(settings: Arc<RuleSettings>, module: String) -> Self {
+    fn new(settings: Arc<RuleSettings>, module: String, state: State) -> Self {
         Self {
             settings,
             module,
             live: None,
             load_error: None,
             busy: false,
-            state: State::default(),
+            state,
             rates: Rates::default(),
             told: None,
             seen: 0,
@@ -97,6 +109,7 @@ impl Entry {
             paused_until: None,
             last_error: None,
             evaluation_time: Duration::ZERO,
+            evaluations: VecDeque::new(),
         }
     }
 
@@ -121,8 +134,64 @@ impl Entry {
         self.last_error.as_deref()
     }
 
-    fn memory(&self, alerts: Arc<[Arc<Alert>]>) -> Memory {
-        Memory { state: self.state.clone(), rates: self.rates.clone(), alerts }
+    fn memory(&self, alerts: Arc<[Arc<Alert>]>, history: &History) -> Memory {
+        Memory { state: self.state.clone(), rates: self.rates.clone(), alerts, history: history.clone() }
+    }
+
+    /// What this rule remembers now.
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Keeps how its last evaluation went, for people.
+    fn note(&mut self, verdict: &Verdict, (cpu, wall): (Duration, Duration)) {
+        let outcome = match verdict {
+            Verdict::Outcome(said) => format!(
+                "{} alerts, {} measurements, {} actions",
+                said.alerts.len(),
+                said.measurements.len(),
+                said.actions.len()
+            ),
+            Verdict::Unavailable(text) => format!("unavailable: {text}"),
+            Verdict::Failed { reason, text } => format!("failed ({reason}): {text}"),
+        };
+        let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        if self.evaluations.len() >= limits::LAST_EVALUATIONS {
+            self.evaluations.pop_front();
+        }
+        self.evaluations.push_back(EvaluationReport {
+            snapshot: self.seen,
+            at_ms: self.seen_at.unwrap_or_default().0,
+            outcome,
+            cpu_us: microseconds(cpu),
+            wall_us: microseconds(wall),
+        });
+    }
+
+    /// All of it, for people.
+    pub(super) fn report(&self) -> RuleReport {
+        let kept = self.state.kept();
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        RuleReport {
+            name: self.settings.name.clone(),
+            module: self.module.clone(),
+            sha256: self.live.as_ref().map(|live| live.code.sha256.clone()).unwrap_or_default(),
+            live: self.live.is_some(),
+            generation: self.live.as_ref().map(|live| live.generation),
+            shadow: self.settings.shadow,
+            load_error: self.load_error.clone(),
+            last_error: self.last_error.clone(),
+            interfaces: self.live.as_ref().map(|live| live.code.interfaces.clone()).unwrap_or_default(),
+            interval_ms: self.settings.interval.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            limits: self.live.as_ref().map_or_else(LimitsReport::default, |live| live.limits.report()),
+            state: StateReport {
+                version: kept.version,
+                keys: count(kept.entries.len()),
+                bytes: count(self.state.bytes()),
+                earlier: kept.earlier.as_ref().map(|(version, _)| *version),
+            },
+            evaluations: self.evaluations.iter().cloned().collect(),
+        }
     }
 }
 
@@ -135,6 +204,11 @@ pub(super) fn waited(interval: Option<Duration>, seen_at: Option<Timestamp>, sna
 }
 
 impl Registry {
+    /// No rules; what each remembered before is here for when it comes.
+    pub(super) fn restoring(restored: BTreeMap<String, RuleState>) -> Self {
+        Self { restored, ..Self::default() }
+    }
+
     /// Takes a new snapshot. Returns the rules that were due on the one before, and have not got to it or are at it.
     pub(super) fn observe(&mut self, snapshot: Arc<Snapshot>, now: Instant) -> Vec<String> {
         let before = self.latest.replace(snapshot);
@@ -164,7 +238,7 @@ impl Registry {
         entry.missed = 0;
         entry.seen = snapshot.number;
         entry.seen_at = Some(snapshot.at);
-        let memory = entry.memory(settled.alerts_of(name));
+        let memory = entry.memory(settled.alerts_of(name), &self.history);
         Some((version.job(snapshot, memory), version.generation))
     }
 
@@ -182,7 +256,34 @@ impl Registry {
 
     /// What is kept for a rule, for a dry run of its next version.
     pub(super) fn memory_of(&self, rule: &str) -> Memory {
-        self.rules.get(rule).map_or_else(Memory::default, |entry| entry.memory(self.settled.alerts_of(rule)))
+        let alerts = self.settled.alerts_of(rule);
+        match self.rules.get(rule) {
+            Some(entry) => entry.memory(alerts, &self.history),
+            None => Memory { state: self.restored(rule), alerts, history: self.history.clone(), ..Memory::default() },
+        }
+    }
+
+    /// Of a rule that is not there yet.
+    fn restored(&self, rule: &str) -> State {
+        self.restored.get(rule).cloned().unwrap_or_default().into()
+    }
+
+    /// Puts another state in the place of what a rule remembers. The rule must be there, and claimed.
+    pub(super) fn replace_state(&mut self, rule: &str, state: State) {
+        if let Some(entry) = self.rules.get_mut(rule) {
+            entry.state = state;
+        }
+    }
+
+    /// The past, if a rule asked for it lately.
+    pub(super) fn history_before(&self, now: Timestamp) -> Option<History> {
+        let asked = self.history_asked?;
+        (now.since(asked) <= limits::FORGET_HISTORY_AFTER).then(|| self.history.clone())
+    }
+
+    /// The past up to the snapshot that comes next; without one it is forgotten.
+    pub(super) fn set_history(&mut self, history: Option<History>) {
+        self.history = history.unwrap_or_default();
     }
 
     /// How many failures in a row there are with this verdict.
@@ -202,12 +303,16 @@ impl Registry {
         let Some(entry) = self.rules.get_mut(rule) else { return Change::None };
         entry.busy = false;
         entry.rates = finished.rates;
+        if finished.asked_for_history {
+            self.history_asked = self.latest.as_ref().map(|snapshot| snapshot.at);
+        }
         if entry.live.as_ref().is_none_or(|live| live.generation != generation) {
             return Change::None;
         }
         entry.cpu = finished.cpu;
         entry.evaluation_time = finished.wall;
         entry.failures = failures;
+        entry.note(&finished.verdict, (finished.cpu, finished.wall));
         let (error, change) = match finished.verdict {
             Verdict::Outcome(_) => {
                 entry.state = finished.state;
@@ -229,8 +334,11 @@ impl Registry {
     /// Puts a version in the place of the one before. False: a later one is there already.
     pub(super) fn install(&mut self, version: Version) -> bool {
         let name = version.settings.name.clone();
-        let entry =
-            self.rules.entry(name).or_insert_with(|| Entry::new(Arc::clone(&version.settings), version.module.clone()));
+        let state = self.restored(&name);
+        let entry = self
+            .rules
+            .entry(name)
+            .or_insert_with(|| Entry::new(Arc::clone(&version.settings), version.module.clone(), state));
         if entry.live.as_ref().is_some_and(|live| live.generation >= version.generation) {
             return false;
         }
@@ -249,10 +357,11 @@ impl Registry {
 
     /// Keeps why a version did not go live; what is live stays. True if that is news.
     pub(super) fn refuse(&mut self, settings: &Arc<RuleSettings>, module: &str, error: String) -> bool {
+        let state = self.restored(&settings.name);
         let entry = self
             .rules
             .entry(settings.name.clone())
-            .or_insert_with(|| Entry::new(Arc::clone(settings), module.to_owned()));
+            .or_insert_with(|| Entry::new(Arc::clone(settings), module.to_owned(), state));
         let new = entry.load_error.as_ref() != Some(&error);
         entry.load_error = Some(error);
         new

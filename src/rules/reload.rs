@@ -6,10 +6,12 @@ use super::{
     builtin::builtin,
     evaluate::Code,
     limits,
-    load::{LoadError, Loader},
+    load::{self, LoadError, Loader},
+    memory::Memory,
     pool::Shared,
     registry::Version,
     sources::{self, Desired, Print, Prints},
+    state::State,
 };
 use crate::{model::families, pipeline::RuleSettings, snapshot::Snapshot, supervise::Stop};
 use std::{
@@ -19,7 +21,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// What the loader is asked from outside.
 #[derive(Default)]
@@ -32,6 +34,8 @@ pub(super) struct Requests {
 struct Asked {
     config: Option<Config>,
     rescan: bool,
+    /// Rules that should forget, and where to say whether they did.
+    forget: Vec<(String, oneshot::Sender<bool>)>,
 }
 
 impl Requests {
@@ -45,10 +49,21 @@ impl Requests {
         self.bell.notify_all();
     }
 
+    /// A rule should forget; the answer comes when it did, or is dropped where too many are asked for.
+    pub(super) fn forget(&self, rule: String) -> oneshot::Receiver<bool> {
+        let (done, answer) = oneshot::channel();
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.forget.len() < limits::MAX_FORGETTING {
+            asked.forget.push((rule, done));
+        }
+        self.bell.notify_all();
+        answer
+    }
+
     /// What was asked within `limit`.
     fn wait(&self, limit: Duration) -> Asked {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = |asked: &mut Asked| asked.config.is_none() && !asked.rescan;
+        let idle = |asked: &mut Asked| asked.config.is_none() && !asked.rescan && asked.forget.is_empty();
         let waited = self.bell.wait_timeout_while(asked, limit, idle);
         std::mem::take(&mut *waited.unwrap_or_else(PoisonError::into_inner).0)
     }
@@ -114,6 +129,15 @@ impl Reload {
             }
             if asked.rescan {
                 self.try_again();
+            }
+            for (rule, done) in asked.forget {
+                let forgot = self.shared.forget_state(&rule, &self.stop);
+                if forgot {
+                    tracing::info!(rule, "rule forgot what it remembered, as it was asked to");
+                    // A version may have been refused for what was remembered.
+                    self.try_again();
+                }
+                done.send(forgot).ok(); // whoever asked may have gone
             }
         }
     }
@@ -224,11 +248,18 @@ impl Reload {
             Ok(Prepared::Ready(version)) => {
                 seen.tried = Some((prints, one.clone()));
                 let (module, sha256) = (version.module.clone(), version.code.sha256.clone());
-                if self.shared.install(version, &self.stop) {
-                    self.shared.metrics.count(&families::RULE_RELOADS, &["loaded", name]);
-                    tracing::info!(rule = name, module, sha256, generation, "rule is live");
-                    if let Some(entry) = self.shared.registry().rules.get_mut(name) {
-                        entry.load_error.clone_from(&one.note);
+                let snapshot = Arc::clone(&self.snapshots.borrow());
+                let loader = &self.loader;
+                let take_over = |version: &Version, before: &State| loader.take_over(version, before, &snapshot);
+                match self.shared.install(version, &self.stop, take_over) {
+                    Ok(false) => {}
+                    Err(error) => self.refuse(name, one, &error),
+                    Ok(true) => {
+                        self.shared.metrics.count(&families::RULE_RELOADS, &["loaded", name]);
+                        tracing::info!(rule = name, module, sha256, generation, "rule is live");
+                        if let Some(entry) = self.shared.registry().rules.get_mut(name) {
+                            entry.load_error.clone_from(&one.note);
+                        }
                     }
                 }
             }
@@ -237,8 +268,7 @@ impl Reload {
                 if error.is_passing() {
                     seen.retry_at = now.checked_add(limits::LOAD_RETRY);
                 }
-                self.shared.metrics.count(&families::RULE_RELOADS, &["refused", name]);
-                self.refused(name, one, &error);
+                self.refuse(name, one, &error);
             }
         }
     }
@@ -259,28 +289,39 @@ impl Reload {
                 let Some(bytes) = sources::read_whole(path, &print, limits::MAX_MODULE_BYTES)? else {
                     return Ok(Prepared::Changed);
                 };
+                pinned(one, &bytes)?;
                 self.loader.code(&self.config.compiler, &bytes)?
             }
             (Module::File(_), None) => return Ok(Prepared::Changed),
             (Module::Builtin(builtin_name), _) => {
                 let bytes = builtin(builtin_name).ok_or_else(|| LoadError::NoBuiltin(builtin_name.clone()))?;
+                pinned(one, bytes)?;
                 self.loader.code(&self.config.compiler, bytes)?
             }
         };
         let Some(code) = code else { return Ok(Prepared::Compiling) };
         let config = one.listed.overlay.config.clone().or_else(|| beside.config.clone());
-        let version = Version {
+        let mut version = Version {
             code,
             settings: Arc::new(RuleConfig::settings(name, &one.listed.overlay, &beside)),
             config: config.as_deref().unwrap_or("{}").into(),
             limits: one.listed.limits.clone(),
             module: one.module_text(),
+            state_version: 0,
             generation,
         };
         let snapshot = Arc::clone(&self.snapshots.borrow());
-        let memory = self.shared.registry().memory_of(name);
+        let mut memory = self.shared.registry().memory_of(name);
+        version.state_version = self.loader.state_version(&version.job(Arc::clone(&snapshot), Memory::default()))?;
+        memory.state = self.loader.take_over(&version, &memory.state, &snapshot)?;
         self.loader.try_out(&version.job(snapshot, memory))?;
         Ok(Prepared::Ready(version))
+    }
+
+    /// A version was tried, and is not taken.
+    fn refuse(&self, name: &str, one: &Desired, error: &LoadError) {
+        self.shared.metrics.count(&families::RULE_RELOADS, &["refused", name]);
+        self.refused(name, one, error);
     }
 
     /// Notes why a rule was not loaded; one line in the log for each new reason.
@@ -324,6 +365,13 @@ impl Reload {
             tracing::info!(rule = name, "rule is gone");
         }
     }
+}
+
+/// Is it the file that agent.yaml wants, if that says?
+fn pinned(one: &Desired, bytes: &[u8]) -> Result<(), LoadError> {
+    let Some(wanted) = &one.listed.sha256 else { return Ok(()) };
+    let found = load::sha256(bytes);
+    if found == *wanted { Ok(()) } else { Err(LoadError::Pinned { found, wanted: wanted.clone() }) }
 }
 
 /// How the files of a rule look now.

@@ -7,14 +7,16 @@ use super::{
     load::{Compile, Loader},
     pool::{self, Shared},
     reload::{Reload, Requests},
+    report::{RuleReport, StateEntry, StateValue},
 };
 use crate::{
     events::SelfMetrics,
+    model::RuleState,
     pipeline::{Input, RuleSettings, RulesView, Settled},
     snapshot::Snapshot,
     supervise::Tasks,
 };
-use std::{io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 use tokio::sync::{mpsc, watch};
 
 /// Why rules cannot be hosted at all.
@@ -34,6 +36,16 @@ pub enum StartError {
 pub struct RulesHandle {
     requests: Arc<Requests>,
     shared: Arc<Shared>,
+}
+
+/// What joins the rule host to the pipeline.
+pub struct Joint {
+    /// Hears in order what each rule is, says and remembers; when it is full, evaluations wait.
+    pub inputs: mpsc::Sender<Input>,
+    /// A rule is not evaluated again before this says that its last evaluation was taken.
+    pub settled: watch::Receiver<Arc<Settled>>,
+    /// What rules remembered before the agent was started, by name. What a rule remembers later goes with [`Input`].
+    pub restored: BTreeMap<String, RuleState>,
 }
 
 /// A live rule as it stands.
@@ -62,6 +74,26 @@ impl RulesHandle {
         self.requests.reconfigure(config);
     }
 
+    /// A rule as it stands; `None` = there is no such rule.
+    pub fn report(&self, rule: &str) -> Option<RuleReport> {
+        self.shared.registry().rules.get(rule).map(|entry| entry.report())
+    }
+
+    /// What a rule remembers, sorted by key; `None` = there is no such rule.
+    pub fn state(&self, rule: &str) -> Option<impl Iterator<Item = StateEntry> + use<>> {
+        let entries = Arc::clone(&self.shared.registry().rules.get(rule)?.state().kept().entries);
+        let keys: Vec<String> = entries.keys().cloned().collect();
+        Some(keys.into_iter().filter_map(move |key| {
+            let value = StateValue::of(entries.get(&key)?);
+            Some(StateEntry { key, value })
+        }))
+    }
+
+    /// Makes a rule forget what it remembers, once it is not being evaluated. False: there is no such rule.
+    pub async fn forget_state(&self, rule: &str) -> bool {
+        self.requests.forget(rule.to_owned()).await.unwrap_or(false)
+    }
+
     /// All live rules, sorted by name.
     pub fn live(&self) -> Vec<LiveRule> {
         self.shared.registry().live()
@@ -79,8 +111,7 @@ impl RulesHandle {
 }
 
 /// Starts the rule host: a task that follows `snapshots`, threads that evaluate, load and tick. To be called within a
-/// runtime. `pipeline` hears in order what each rule is and says; when it is full, evaluations wait. A rule is not
-/// evaluated again before `settled` says that its last evaluation was taken.
+/// runtime.
 ///
 /// # Errors
 /// When WebAssembly or threads cannot be had. A bad rule is never an error here.
@@ -88,19 +119,18 @@ pub fn start(
     tasks: &Tasks,
     config: Config,
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    pipeline: mpsc::Sender<Input>,
-    settled: watch::Receiver<Arc<Settled>>,
+    joint: Joint,
     view: watch::Sender<Arc<RulesView>>,
     metrics: Arc<SelfMetrics>,
 ) -> Result<RulesHandle, StartError> {
-    start_with(tasks, config, snapshots, (pipeline, settled), view, metrics, compile::in_child)
+    start_with(tasks, config, snapshots, joint, view, metrics, compile::in_child)
 }
 
 pub(super) fn start_with(
     tasks: &Tasks,
     config: Config,
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    (pipeline, settled): (mpsc::Sender<Input>, watch::Receiver<Arc<Settled>>),
+    joint: Joint,
     view: watch::Sender<Arc<RulesView>>,
     metrics: Arc<SelfMetrics>,
     compile: Compile,
@@ -112,7 +142,8 @@ pub(super) fn start_with(
     let linker = host::linker(&engine).map_err(failed)?;
     let secret = cache::secret()?;
     let cache = Cache::open(&config.cache_dir, &engine::identity(&engine));
-    let shared = Arc::new(Shared::new(secret, metrics, pipeline, view));
+    let Joint { inputs, settled, restored } = joint;
+    let shared = Arc::new(Shared::new(secret, metrics, inputs, view, restored));
     let alive = engine::token();
     let ticking = Arc::default();
     engine::tick(tasks, &engine, Arc::clone(&ticking), Arc::downgrade(&alive))?;

@@ -39,6 +39,7 @@ impl Played {
 
     /// Evaluates the rule if it is due, and takes what it says, at the snapshot's time.
     pub fn step(&mut self, host: &Offline, snapshot: &Arc<Snapshot>, seed: Option<&[u8; 32]>) -> Step {
+        self.rule.observe(snapshot);
         let mut inputs = vec![Input::Seen(Arc::clone(snapshot))];
         let verdict = self.rule.is_due(snapshot).then(|| {
             let own = self.book.own_alerts().remove(&self.rule.settings().name);

@@ -192,6 +192,7 @@ fn player(
         keep_firing_for: ms(beside.keep_firing_for, base.keep_firing_for_ms),
         labels: beside.labels.clone().unwrap_or_else(|| base.labels.clone()),
         annotations: beside.annotations.clone().unwrap_or_else(|| base.annotations.clone()),
+        shadow: false,
     };
     let limits = recorded.map_or_else(Limits::default, |rule| Limits {
         time: Duration::from_millis(rule.limit_time_ms),
@@ -208,7 +209,7 @@ fn player(
     }
     let refused = |text| ReplayError::Config { module: candidate.module.clone(), text };
     host.check_config(&rule, first).map_err(refused)?;
-    let played = Played::new(rule, Book::restored(alerts.to_vec()), first.at);
+    let played = Played::new(rule, Book::with_alerts(alerts.to_vec()), first.at);
     Ok(Player { played, sums: Sums::default(), ended: "ok".into() })
 }
 

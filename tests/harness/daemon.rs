@@ -126,6 +126,11 @@ impl Daemon {
         std::mem::replace(&mut self.home.listen, local(port))
     }
 
+    /// Runs a command of the agent to its end in the folder of this one.
+    pub(crate) fn command(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        self.home.command(arguments)
+    }
+
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> http::Answer {
         http::get(self.home.listen, path).unwrap_or_else(|error| panic!("GET {path}: {error}"))

@@ -69,6 +69,15 @@ pub(crate) fn core_module(alert: &str) -> Vec<u8> {
     with_metadata(&module(alert, "", ""))
 }
 
+/// Counts its evaluations in its state, and raises an alert with the count: a core module that says which world it is for.
+pub(crate) fn counter() -> Vec<u8> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/guests/counter.wat");
+    let text = std::fs::read_to_string(path).unwrap();
+    let trap = "(if (i32.wrap_i64 (i64.and (local.get $now) (i64.const 1))) (then unreachable))";
+    assert!(text.contains(trap), "it does not trap any more");
+    with_metadata(&text.replace(trap, ""))
+}
+
 /// A component that traps in every evaluation.
 pub(crate) fn trapping() -> Vec<u8> {
     component(&with_metadata(&module("Never", "", "unreachable")))

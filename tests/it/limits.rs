@@ -11,8 +11,8 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
     (&["cli::EXIT_CHECK_FAILED", "cli::EXIT_OK", "cli::EXIT_RUNTIME", "cli::EXIT_USAGE"], "exit codes, in README.md"),
     (
         &[
-            "app::record::LOOK",
             "cli::demo::REDRAW",
+            "control::record::LOOK",
             "kafka::admin::LOOK",
             "kafka::beside::LOOK",
             "kafka::ends::IDLE_LOOK",
@@ -53,10 +53,17 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
         "parts of a format",
     ),
     (&["kafka::produced::ROOM"], "how a buffer grows that has a limit"),
-    (&["rules::query::SERIES_BETWEEN_LOOKS"], "how often a deadline is looked at that has its own row"),
+    (
+        &["rules::host::SERIES_BETWEEN_LOOKS", "rules::query::SERIES_BETWEEN_LOOKS"],
+        "how often a deadline is looked at that has its own row",
+    ),
     (&["rules::compile::NICE", "rules::pool::NICE"], "priorities"),
     (&["ruletest::format::DEFAULT_INTERVAL"], "defaults, in docs/rules-testing.md"),
     (&["ruletest::play::GENERATION", "ruletest::scripted::OFFSETS_PARTITIONS"], "what a case plays"),
+    (
+        &["config::rules::SHA256_DIGITS", "control::VERSION", "control::frame::HEAD", "rules::history::UNKNOWN"],
+        "parts of a format",
+    ),
     (
         &[
             "cli::demo::DEFAULT_WIDTH",

@@ -17,6 +17,8 @@ mod notifiers;
 #[cfg(test)]
 mod rule_command;
 #[cfg(test)]
+mod rule_commands;
+#[cfg(test)]
 mod rule_test;
 #[cfg(test)]
 mod rules;

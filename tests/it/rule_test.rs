@@ -1,6 +1,9 @@
-//! `rule test` and `rule replay` as their users have them: what they print, and their exit codes.
+//! `rule test`, `rule record` and `rule replay` as their users have them: what they print, and their exit codes.
 
-use crate::harness::daemon::Home;
+use crate::harness::{
+    daemon::{Home, idle},
+    guests, holds, within,
+};
 use brokerwarden::{
     model::Timestamp,
     recording::{Header, RecordedRule, Recorder},
@@ -162,4 +165,32 @@ fn a_recording_is_replayed_side_by_side_and_twice_the_same() {
         let (got, said) = home.command(&[&["rule", "replay"], arguments].concat());
         assert!(got == Some(code) && said.contains(words), "{arguments:?}: {got:?} {said}");
     }
+}
+
+/// From a running agent to a replay: the counter goes on where it stood, and says the same twice.
+#[test]
+fn a_running_agent_is_recorded_and_its_rule_replayed() {
+    let home = Home::new();
+    home.write("rules/counter.wasm", guests::counter());
+    let pages = idle().replace("}]", ", interval: 1s, timeout: 900ms}]");
+    let yaml = format!("{pages}\nrules_dir: rules\ncluster: here");
+    let agent = home.start(&yaml);
+    within(Duration::from_mins(1), "it was evaluated", || {
+        let (code, said) = agent.command(&["rule", "state", "counter"]);
+        holds(code == Some(0) && said.starts_with("n\t"), said)
+    });
+    let (code, said) = agent.command(&["rule", "record", "--for", "4s", "--out", "now.bwrec"]);
+    assert!(code == Some(0) && said.starts_with("now.bwrec: ") && said.contains(" snapshots, "), "{said}");
+    let (code, again) = agent.command(&["rule", "record", "--for", "1s", "--out", "now.bwrec"]);
+    assert!(code == Some(64) && again.contains("cannot write now.bwrec"), "{again}");
+    let (code, long) = agent.command(&["rule", "record", "--for", "2d", "--out", "long.bwrec"]);
+    assert!(code == Some(64) && long.contains("from 1s to 24h"), "{long}");
+    let replay = ["rule", "replay", "now.bwrec", "--rule", "rules/counter.wasm"];
+    let (code, said) = agent.command(&replay);
+    assert!(code == Some(0) && said.contains("rule counter, live as "), "{said}");
+    let evaluations: u32 =
+        said.lines().find_map(|line| line.strip_prefix("evaluations")).unwrap().trim().parse().unwrap();
+    assert!(evaluations >= 1, "{said}");
+    assert!(said.contains("  failed                  0\n"), "{said}");
+    assert_eq!(agent.command(&replay), (code, said));
 }

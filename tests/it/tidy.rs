@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["app", "bench", "ruletest"],
     &["config"],
+    &["control"],
     &["deliver", "demo", "http", "jmx", "kafka", "rules"],
     &["page", "pipeline", "recording"],
     &["alerts"],

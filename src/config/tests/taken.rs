@@ -113,17 +113,18 @@ fn yaml_beside_a_module_says_what_it_does_and_grants_nothing() {
     assert_eq!(parse_sidecar(""), Ok(Overlay::default()));
     let overlay = parse_sidecar(
         "config: {a: '${X}'}\ninterval: 5s\nfor: 1m\nkeep_firing_for: 2m\nlabels: {team: '$${X}'}\n\
-                                 annotations: {summary: s}\nshadow: false\n",
+                                 annotations: {summary: s}\nshadow: true\n",
     )
     .expect("good");
     assert_eq!(overlay.config.as_deref(), Some(r#"{"a":"${X}"}"#));
     assert_eq!((overlay.interval, overlay.pending_for), (Some(Duration::from_secs(5)), Some(Duration::from_mins(1))));
-    assert_eq!(overlay.keep_firing_for, Some(Duration::from_mins(2)));
+    assert_eq!((overlay.keep_firing_for, overlay.shadow), (Some(Duration::from_mins(2)), Some(true)));
     assert_eq!(overlay.labels.map(|labels| labels["team"].clone()).as_deref(), Some("$${X}"), "nothing is expanded");
     assert_eq!(overlay.annotations.map(|annotations| annotations["summary"].clone()).as_deref(), Some("s"));
     assert_eq!(
-        parse_sidecar("actions: []\nlimits:\nreads: {}\nsha256: a\nshadow: true\nfro: 1s\nfor: x").expect_err("grants"),
-        "for: found \"x\"; allowed: a duration from 0s to 30d, such as 500ms, 5s or 1h30m; shadow: not supported yet; \
+        parse_sidecar("actions: []\nlimits:\nreads: {}\nsha256: a\nshadow: maybe\nfro: 1s\nfor: x")
+            .expect_err("grants"),
+        "for: found \"x\"; allowed: a duration from 0s to 30d, such as 500ms, 5s or 1h30m; shadow: found \"maybe\"; allowed: true or false; \
          actions: only counts in agent.yaml; limits: only counts in agent.yaml; reads: only counts in agent.yaml; \
          sha256: only counts in agent.yaml; fro: unknown key; did you mean `for`?"
     );
@@ -189,7 +190,7 @@ rules:
     metrics:
     - .*
   sha256: null
-  shadow: false
+  shadow: null
   limits:
     time: 100ms
     memory: 64MiB
@@ -206,6 +207,18 @@ jmx: [{name: broker, url: 'http://localhost:9094/metrics'}]
 rules: [{name: assignment-lag}]
 notify: [{name: log, type: log}]
 ";
+
+#[test]
+fn a_module_may_be_pinned_and_a_rule_be_in_the_shadow() {
+    let text = format!("kafka: {{}}\nrules: [{{name: a, sha256: {}AF, shadow: true}}]", "0".repeat(62));
+    let config = good(&text);
+    let rule = &config.rules.rules[0].1;
+    assert_eq!(rule.sha256.as_deref(), Some(format!("{}af", "0".repeat(62)).as_str()));
+    assert_eq!(rule.overlay.shadow, Some(true));
+    let shown = effective(&config);
+    assert!(shown.contains("shadow: true"), "{shown}");
+    assert_eq!(good(&shown).rules.rules, config.rules.rules);
+}
 
 #[test]
 fn every_default_is_written_out() {

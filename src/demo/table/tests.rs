@@ -54,7 +54,7 @@ fn alert(group: &str, phase: Phase) -> AlertsView {
         keep_firing_since: None,
         last_sent: None,
     };
-    AlertsView { alerts: vec![Arc::new(alert)], measurements: Vec::new() }
+    AlertsView { alerts: vec![Arc::new(alert)], ..AlertsView::default() }
 }
 
 fn screen(snapshot: &Snapshot, alerts: &AlertsView, history: &mut Trend, width: usize) -> Vec<String> {
@@ -160,6 +160,7 @@ fn what_is_wrong_is_said() {
         keep_firing_for: Duration::ZERO,
         labels: Labels::new(),
         annotations: Labels::new(),
+        shadow: false,
     };
     let rule = RuleView {
         settings: Arc::new(settings),

@@ -34,6 +34,7 @@ pub(crate) fn rule(name: &str) -> RuleView {
         keep_firing_for: Duration::from_millis(1500),
         labels: labels(&[("severity", "warning")]),
         annotations: Labels::new(),
+        shadow: false,
     };
     RuleView {
         settings: Arc::new(settings),
@@ -55,7 +56,7 @@ fn parsed(json: &str) -> Value {
 fn alerts_have_prometheus_shape() {
     let view = AlertsView {
         alerts: vec![alert("lag", "High", Phase::Firing), alert("lag", "Old", Phase::Resolved)],
-        measurements: Vec::new(),
+        ..AlertsView::default()
     };
     assert_eq!(
         parsed(&alerts(&view)),
@@ -71,6 +72,22 @@ fn alerts_have_prometheus_shape() {
 }
 
 #[test]
+fn what_is_told_to_nobody_says_so() {
+    let view = AlertsView {
+        alerts: vec![alert("lag", "High", Phase::Firing)],
+        shadow: ["lag".to_owned()].into(),
+        ..AlertsView::default()
+    };
+    assert_eq!(parsed(&alerts(&view))["data"]["alerts"][0]["shadow"], json!(true));
+    let mut shadow = rule("lag");
+    Arc::make_mut(&mut shadow.settings).shadow = true;
+    let rules_view = RulesView { rules: vec![shadow], rules_dir_error: None };
+    let told = parsed(&rules(&rules_view, &view, Duration::from_secs(5), "").unwrap());
+    let rule = &told["data"]["groups"][0]["rules"][0];
+    assert_eq!((&rule["shadow"], &rule["alerts"][0]["shadow"]), (&json!(true), &json!(true)));
+}
+
+#[test]
 fn rules_have_prometheus_shape() {
     let mut failing = rule("failing");
     failing.load_error = Some("not a component".into());
@@ -81,7 +98,7 @@ fn rules_have_prometheus_shape() {
     let view = RulesView { rules: vec![failing, rule("lag"), new], rules_dir_error: None };
     let all = AlertsView {
         alerts: vec![alert("lag", "High", Phase::Pending), alert("other", "Low", Phase::Firing)],
-        measurements: Vec::new(),
+        ..AlertsView::default()
     };
     let of = |query: &str| parsed(&rules(&view, &all, Duration::from_secs(5), query).unwrap());
     let lag = of("rule_name%5B%5D=lag");

@@ -46,7 +46,7 @@ fn all_is_shown_and_hostile_names_stay_text() {
         LagRow::new(1, "t4".into(), 0, Some(5), None, None, None),
     ];
     let snapshot = snapshot(vec![group("<script>alert(1)</script>"), group(&"long".repeat(1000))], rows);
-    let alerts = AlertsView { alerts: vec![alert("lag", "<High>", Phase::Firing)], measurements: Vec::new() };
+    let alerts = AlertsView { alerts: vec![alert("lag", "<High>", Phase::Firing)], ..AlertsView::default() };
     let mut broken = rule("broken");
     broken.load_error = Some("no <world> export".into());
     let rules = RulesView { rules: vec![rule("lag"), broken], rules_dir_error: Some("cannot read /rules".into()) };

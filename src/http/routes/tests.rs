@@ -91,7 +91,7 @@ async fn views_are_shown_as_they_are_now() {
     let rule = api::tests::rule("lag-of-billing");
     sources.rules.send_replace(Arc::new(RulesView { rules: vec![rule], rules_dir_error: None }));
     let alert = api::tests::alert("lag-of-billing", "High", crate::alerts::Phase::Firing);
-    sources.alerts.send_replace(Arc::new(AlertsView { alerts: vec![alert], measurements: Vec::new() }));
+    sources.alerts.send_replace(Arc::new(AlertsView { alerts: vec![alert], ..AlertsView::default() }));
     let mut snapshot = Snapshot::clone(&sources.snapshot.borrow());
     snapshot.cluster = "production".into();
     sources.snapshot.send_replace(Arc::new(snapshot));

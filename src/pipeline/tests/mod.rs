@@ -1,6 +1,7 @@
 //! The alert book's life as a table: what rules said at which second, and what must come of it.
 
 mod identity;
+mod shadow;
 
 use super::*;
 use crate::model::Measurement;
@@ -115,6 +116,7 @@ impl World {
             keep_firing_for: Duration::ZERO,
             labels: Labels::new(),
             annotations: Labels::new(),
+            shadow: false,
         };
         let mut world = Self { book: Book::default(), settings, generation: 1, last: Ticked::default() };
         world.install(0);
@@ -138,6 +140,7 @@ impl World {
             snapshot: snapshot(second, seen),
             verdict,
             failures_in_a_row: failures,
+            state: None,
         })
     }
 

@@ -130,7 +130,10 @@ fn groups_ownership_and_targets() {
     assert_eq!(host(unknown.clone()).owns("g".into()).unwrap(), wit::Ownership::Unknown);
     assert!(matches!(host(unknown.clone()).groups(vec![]).unwrap(), Err(Error::Unavailable(_))));
     assert!(matches!(host(unknown).lag_table(all()).unwrap(), Err(Error::Unavailable(_))));
-    assert!(matches!(host(snapshot(1, 1)).history(all(), 0).unwrap(), Err(Error::Unavailable(_))));
+    assert!(matches!(
+        host(Snapshot { kafka: None, ..snapshot(1, 1) }).history(all(), 0).unwrap(),
+        Err(Error::Unavailable(_))
+    ));
     let target = TargetState { name: "kafka".into(), up: true, last_success: Some(Timestamp(9)), reason: None };
     let targets = host(Snapshot { targets: vec![target], ..snapshot(1, 1) }).targets().unwrap();
     assert_eq!((&*targets[0].name, targets[0].up, targets[0].last_success_ms), ("kafka", true, Some(9)));

@@ -6,6 +6,7 @@ mod hostile;
 mod offline;
 mod over_time;
 mod reload;
+mod takeover;
 
 use super::{
     Config, Limits, Overlay, RuleConfig, bindings,
@@ -43,6 +44,7 @@ world guest {
     import wasi:cli/stderr@0.2.12;
     import wasi:random/random@0.2.12;
 }
+world migrating { include guest; export brokerwarden:rule/state-migration@0.1.0-rc.2; }
 package wasi:io@0.2.12 {
     interface error { resource error; }
     interface poll { resource pollable { block: func(); } }
@@ -85,13 +87,14 @@ pub(crate) fn module(text: &str) -> Vec<u8> {
 /// The same for another version of the contract that says the same.
 fn module_for(version: &str, text: &str) -> Vec<u8> {
     let mut bytes = wat::parse_str(text).unwrap();
+    let world = if text.contains("/state-migration@") { "migrating" } else { "guest" };
     if bytes[4] == 1 {
         let mut resolve = wit_parser::Resolve::default();
         let of_version = |text: &str| text.replace(bindings::VERSION, version);
         let contract = std::fs::read_to_string("guest-sdk/wit/rule.wit").unwrap();
         resolve.push_str("rule.wit", &of_version(&contract)).unwrap();
         let package = resolve.push_str("wasi.wit", &of_version(WASI)).unwrap();
-        let world = resolve.select_world(&[package], Some("guest")).unwrap();
+        let world = resolve.select_world(&[package], Some(world)).unwrap();
         wit_component::embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8).unwrap();
     }
     bytes

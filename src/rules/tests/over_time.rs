@@ -7,13 +7,25 @@ use crate::{
     pipeline::{Settled, Verdict},
     rules::{
         Limits,
+        bindings::{
+            snapshot::{self as wit, Host as _},
+            types::Error,
+        },
         evaluate::{Finished, Job, evaluate},
+        history::History,
+        host::Host,
+        limits,
         memory::Memory,
+        rates::Rates,
         registry::{Registry, Version},
+        state::State,
     },
     snapshot::{KafkaView, LagRow, Snapshot},
 };
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Group `g` has committed `committed` on topic `t`.
 fn committed(number: u64, at: u64, committed: i64) -> Snapshot {
@@ -38,6 +50,18 @@ fn alert(name: &str, phase: Phase) -> Arc<Alert> {
         keep_firing_since: None,
         last_sent: None,
     })
+}
+
+fn version(bench: &Bench) -> Version {
+    Version {
+        code: bench.code(&text("around.wat")),
+        settings: Arc::new(settings("r")),
+        config: "{}".into(),
+        limits: Limits::default(),
+        module: "m".into(),
+        state_version: 0,
+        generation: 5,
+    }
 }
 
 /// The values of the alerts that `around.wat` raises.
@@ -82,14 +106,7 @@ fn a_rule_sees_rates_its_own_alerts_and_the_time_of_a_place_and_again_in_a_repla
 fn a_rule_waits_until_the_pipeline_has_taken_what_it_said() {
     let bench = Bench::new();
     let mut registry = Registry::default();
-    registry.install(Version {
-        code: bench.code(&text("around.wat")),
-        settings: Arc::new(settings("r")),
-        config: "{}".into(),
-        limits: Limits::default(),
-        module: "m".into(),
-        generation: 5,
-    });
+    registry.install(version(&bench));
     let now = Instant::now();
     registry.observe(Arc::new(committed(1, 30_000, 1)), now);
     let (job, generation) = registry.next(now).unwrap();
@@ -110,4 +127,61 @@ fn a_rule_waits_until_the_pipeline_has_taken_what_it_said() {
     registry.settle(taken(1));
     let (job, _) = registry.next(now).unwrap();
     assert_eq!(said(&evaluate(&job, &[7; 32], &bench.tasks.stop())), [1.0, 9.0, 1.0]);
+}
+
+#[test]
+fn history_begins_when_a_rule_asks_and_each_evaluation_sees_it_up_to_its_snapshot() {
+    let filter = || wit::LagFilter { groups: vec![], topics: vec![], min_lag: None, offset: 0, limit: 0 };
+    let ask = |snapshot: Snapshot, history: &History, since| {
+        let memory = Memory { history: history.clone(), ..Memory::default() };
+        let mut host = Host::new(&"r".into(), &Arc::new(snapshot), memory, &Limits::default(), [0; 32]);
+        let answer = host.history(filter(), since).unwrap();
+        (answer, host.asked_for_history)
+    };
+    let point = |point: &wit::Point| (point.at_ms, point.committed, point.log_end);
+    let (first, asked) = ask(committed(1, 10, 100), &History::default(), 0);
+    let first = first.unwrap();
+    assert!(asked && first.len() == 1);
+    assert_eq!((&*first[0].group, &*first[0].topic, first[0].partition), ("g", "t", 0));
+    assert_eq!(first[0].points.iter().map(point).collect::<Vec<_>>(), [(10, Some(100), Some(1_000))]);
+    let mut history = History::default();
+    for (number, at, offset) in [(1, 10, 100), (2, 20, 150), (3, 30, 175)] {
+        let seen = committed(number, at, offset);
+        history = history.with(seen.at, seen.kafka.as_ref().unwrap());
+    }
+    let (later, _) = ask(committed(3, 30, 175), &history, 20);
+    let later = later.unwrap();
+    assert_eq!(
+        later[0].points.iter().map(point).collect::<Vec<_>>(),
+        [(20, Some(150), Some(1_000)), (30, Some(175), Some(1_000))]
+    );
+    let unseen = Snapshot { kafka: None, ..committed(4, 40, 0) };
+    assert!(matches!(ask(unseen, &history, 0).0, Err(Error::Unavailable(_))));
+}
+
+#[test]
+fn history_is_kept_while_a_rule_asks_and_forgotten_after() {
+    let mut registry = Registry::default();
+    assert!(registry.history_before(Timestamp(1)).is_none());
+    registry.install(version(&Bench::new()));
+    let now = Instant::now();
+    registry.observe(Arc::new(committed(1, 1_000, 1)), now);
+    let (_, generation) = registry.next(now).unwrap();
+    let finished = Finished {
+        verdict: Verdict::Unavailable(String::new()),
+        state: State::default(),
+        rates: Rates::default(),
+        asked_for_history: true,
+        cpu: Duration::ZERO,
+        wall: Duration::ZERO,
+        log_dropped: 0,
+    };
+    registry.done("r", generation, finished, now);
+    let seen = committed(2, 6_000, 2);
+    let history = registry.history_before(seen.at).unwrap().with(seen.at, seen.kafka.as_ref().unwrap());
+    registry.set_history(Some(history));
+    registry.observe(Arc::new(seen), now);
+    assert_eq!(registry.next(now).unwrap().0.memory.history.newest(), Some(Timestamp(6_000)));
+    let later = Timestamp(1_001).plus(limits::FORGET_HISTORY_AFTER);
+    assert!(registry.history_before(later).is_none());
 }

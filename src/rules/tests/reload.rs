@@ -3,7 +3,7 @@
 use super::{Bench, alert_value, config, in_process, module, no_cache, settings, snapshot, text};
 use crate::{
     events::SelfMetrics,
-    model::families,
+    model::{RuleState, families},
     pipeline::{Input, RulesView, Settled, Verdict},
     rules::{
         Config, Limits, Module, Overlay, RuleConfig,
@@ -15,13 +15,14 @@ use crate::{
         rates::Rates,
         registry::{Registry, Version},
         reload::Reload,
-        start::start_with,
+        start::{Joint, start_with},
         state::State,
     },
     snapshot::Snapshot,
     supervise::Tasks,
 };
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -31,10 +32,10 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 /// The loader without its threads: each look is made by hand.
-struct Looks {
-    _bench: Bench,
-    reload: Reload,
-    shared: Arc<Shared>,
+pub(super) struct Looks {
+    pub(super) bench: Bench,
+    pub(super) reload: Reload,
+    pub(super) shared: Arc<Shared>,
     dir: tempfile::TempDir,
     heard: mpsc::Receiver<Input>,
     view: watch::Receiver<Arc<RulesView>>,
@@ -43,37 +44,50 @@ struct Looks {
 }
 
 impl Looks {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(in_process)
     }
 
-    fn with(compile: Compile) -> Self {
+    pub(super) fn with(compile: Compile) -> Self {
+        Self::with_all(compile, BTreeMap::new())
+    }
+
+    /// Rules remembered that before the start.
+    pub(super) fn restoring(restored: BTreeMap<String, RuleState>) -> Self {
+        Self::with_all(in_process, restored)
+    }
+
+    fn with_all(compile: Compile, restored: BTreeMap<String, RuleState>) -> Self {
         let bench = Bench::new();
         let dir = tempfile::tempdir().unwrap();
         let (pipeline, heard) = mpsc::channel(100);
         let (view_sender, view) = watch::channel(Arc::default());
         let (snapshot_sender, snapshots) = watch::channel(Arc::new(snapshot(1, 1)));
         let metrics = Arc::new(SelfMetrics::default());
-        let shared = Arc::new(Shared::new([7; 32], Arc::clone(&metrics), pipeline, view_sender));
+        let shared = Arc::new(Shared::new([7; 32], Arc::clone(&metrics), pipeline, view_sender, restored));
         let stop = bench.tasks.stop();
         let loader =
             Loader::new(bench.linker.clone(), Arc::clone(&bench.ticking), no_cache(), compile, [7; 32], stop.clone());
         let config = Config { compiler: dir.path().join(".compiler"), ..config(dir.path()) };
         let reload = Reload::new(Arc::clone(&shared), loader, config, snapshots, stop);
-        Self { _bench: bench, reload, shared, dir, heard, view, metrics, _snapshots: snapshot_sender }
+        Self { bench, reload, shared, dir, heard, view, metrics, _snapshots: snapshot_sender }
     }
 
-    fn look(&mut self) {
+    pub(super) fn bench_file(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(super) fn look(&mut self) {
         self.reload.look(Instant::now());
     }
 
     /// Two looks: enough for a file that stands still.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         self.look();
         self.look();
     }
 
-    fn write(&self, file: &str, bytes: &[u8]) {
+    pub(super) fn write(&self, file: &str, bytes: &[u8]) {
         // As a careful user does it; half a copy is another test.
         let beside = self.dir.path().join(".new");
         fs::write(&beside, bytes).unwrap();
@@ -81,7 +95,7 @@ impl Looks {
     }
 
     /// What the pipeline heard since the last time: + installed, - removed.
-    fn heard(&mut self) -> Vec<String> {
+    pub(super) fn heard(&mut self) -> Vec<String> {
         let mut heard = Vec::new();
         while let Ok(input) = self.heard.try_recv() {
             heard.push(match input {
@@ -94,12 +108,12 @@ impl Looks {
         heard
     }
 
-    fn load_error(&self, rule: &str) -> Option<String> {
+    pub(super) fn load_error(&self, rule: &str) -> Option<String> {
         let view = self.view.borrow();
         view.rules.iter().find(|one| one.settings.name == rule).unwrap().load_error.clone()
     }
 
-    fn live_sha(&self, rule: &str) -> String {
+    pub(super) fn live_sha(&self, rule: &str) -> String {
         let registry = self.shared.registry();
         registry.rules[rule].live.as_ref().map(|live| live.code.sha256.clone()).unwrap_or_default()
     }
@@ -295,6 +309,7 @@ fn a_new_configuration_changes_settings_and_removes_rules_at_once() {
         module: Some(Module::File(looks.dir.path().join("m.txt"))),
         overlay: Overlay { interval, ..Overlay::default() },
         limits: Limits::default(),
+        sha256: None,
     };
     let with = |rules: Vec<(String, RuleConfig)>| Config { rules, ..config(looks.dir.path()) };
     let (one, changed) =
@@ -330,6 +345,7 @@ fn a_rule_refuses_its_configuration() {
             module: Some(Module::Builtin("lag-threshold".into())),
             overlay: Overlay { config: Some(config.to_owned()), ..Overlay::default() },
             limits: Limits::default(),
+            sha256: None,
         };
         Config { rules: vec![("l".into(), rule)], ..config_of(&looks) }
     };
@@ -343,7 +359,12 @@ fn a_rule_refuses_its_configuration() {
     assert_eq!((looks.heard(), looks.load_error("l")), (vec!["+l@2".to_owned()], None));
 }
 
-fn config_of(looks: &Looks) -> Config {
+/// Nothing was remembered before.
+fn joint(inputs: mpsc::Sender<Input>, settled: watch::Receiver<Arc<Settled>>) -> Joint {
+    Joint { inputs, settled, restored: BTreeMap::new() }
+}
+
+pub(super) fn config_of(looks: &Looks) -> Config {
     config(looks.dir.path())
 }
 
@@ -356,6 +377,7 @@ fn an_older_load_does_not_replace_a_newer_and_a_late_evaluation_changes_nothing(
         config: "{}".into(),
         limits: Limits::default(),
         module: "m".into(),
+        state_version: 0,
         generation,
     };
     let (old, new) = (version(&text("counter.wat"), 3), version(&text("empty.wat"), 4));
@@ -381,12 +403,14 @@ fn a_rule_that_keeps_failing_pauses_longer_and_longer() {
         config: "{}".into(),
         limits: Limits::default(),
         module: "m".into(),
+        state_version: 0,
         generation: 1,
     });
     let fail = || Finished {
         verdict: Verdict::Failed { reason: "trap", text: "x".into() },
         state: State::default(),
         rates: Rates::default(),
+        asked_for_history: false,
         cpu: Duration::ZERO,
         wall: Duration::ZERO,
         memory_used: 0,
@@ -419,6 +443,7 @@ fn cheap_rules_go_first_and_none_waits_for_ever() {
             config: "{}".into(),
             limits: Limits::default(),
             module: "m".into(),
+            state_version: 0,
             generation,
         });
     }
@@ -434,6 +459,7 @@ fn cheap_rules_go_first_and_none_waits_for_ever() {
             verdict: Verdict::Unavailable(String::new()),
             state: State::default(),
             rates: Rates::default(),
+            asked_for_history: false,
             cpu,
             wall: cpu,
             memory_used: 0,
@@ -459,7 +485,8 @@ async fn the_whole_host_runs_reloads_and_stops() {
     let metrics = Arc::new(SelfMetrics::default());
     let mut settings = config(&rules);
     settings.cache_dir = dir.path().join("compiled");
-    start_with(&tasks, settings, receiver, (pipeline, settled), view_sender, Arc::clone(&metrics), in_process).unwrap();
+    start_with(&tasks, settings, receiver, joint(pipeline, settled), view_sender, Arc::clone(&metrics), in_process)
+        .unwrap();
     fs::write(
         rules.join("hog.wasm"),
         module(
@@ -491,6 +518,7 @@ async fn the_whole_host_runs_reloads_and_stops() {
                     names.extend(outcome.alerts.into_iter().map(|alert| alert.name));
                 }
                 Input::Seen(_) => unreachable!("not said by the rule host"),
+                Input::Remembers { rule, .. } => format!("={rule}"),
                 Input::Removed { .. } => panic!("nothing was removed"),
             }
         }
@@ -525,7 +553,7 @@ async fn an_endless_rule_does_not_keep_others_or_the_end_waiting() {
     settings.cache_dir = Path::new("/proc/nowhere").to_owned();
     let metrics = Arc::new(SelfMetrics::default());
     let (_settle, settled) = watch::channel(Arc::default());
-    start_with(&tasks, settings, receiver, (pipeline, settled), view_sender, metrics, in_process).unwrap();
+    start_with(&tasks, settings, receiver, joint(pipeline, settled), view_sender, metrics, in_process).unwrap();
     for _ in 0..2 {
         let input = tokio::time::timeout(Duration::from_secs(20), heard.recv()).await.unwrap().unwrap();
         assert!(matches!(input, Input::Installed { .. }));

@@ -158,6 +158,7 @@ fn case(reader: &mut Reader<'_>, field: Field, above: &Common) -> Option<Case> {
         keep_firing_for: overlay.keep_firing_for.unwrap_or_default(),
         labels: overlay.labels.unwrap_or_default(),
         annotations: overlay.annotations.unwrap_or_default(),
+        shadow: false,
     };
     let config = overlay.config.unwrap_or_else(|| "{}".into());
     let cluster = cluster.into();

@@ -1,4 +1,4 @@
-//! Recordings of the running agent, for whoever asks for one. Each is made on a thread of its own: it reads snapshots and
+//! Recordings of the running agent. Each is made on a thread of its own: it reads snapshots and
 //! encodes them, and holds up nobody.
 
 use crate::{
@@ -20,13 +20,13 @@ use tokio::sync::{mpsc, watch};
 mod tests;
 
 /// Pieces of a recording that may wait for whoever asked for it; the recorder waits when they are more.
-pub const RECORD_CAPACITY: usize = 4;
+const RECORD_CAPACITY: usize = 4;
 /// How often the recorder looks for a new snapshot.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// What recordings are made of.
 #[derive(Clone)]
-pub struct Source {
+pub struct Recorded {
     /// Snapshots.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Alerts.
@@ -34,7 +34,7 @@ pub struct Source {
     /// Rules.
     pub rules: RulesHandle,
     /// The effective configuration as YAML, secrets masked.
-    pub configuration: String,
+    pub configuration: watch::Receiver<Arc<str>>,
 }
 
 /// Starts a recording of `limit`. Its pieces come one after the other; put together they are the file. It ends with the
@@ -42,9 +42,9 @@ pub struct Source {
 ///
 /// # Errors
 /// When the system refuses a thread.
-pub fn start(
+pub(super) fn start(
     tasks: &Tasks,
-    source: Source,
+    source: Recorded,
     limit: Duration,
 ) -> io::Result<mpsc::Receiver<Result<Vec<u8>, RecordError>>> {
     let (pieces, receiver) = mpsc::channel(RECORD_CAPACITY);
@@ -62,7 +62,7 @@ pub fn start(
 }
 
 /// Sends the pieces while `go_on` says so.
-fn record(mut source: Source, pieces: &mpsc::Sender<Result<Vec<u8>, RecordError>>, go_on: &mut dyn FnMut() -> bool) {
+fn record(mut source: Recorded, pieces: &mpsc::Sender<Result<Vec<u8>, RecordError>>, go_on: &mut dyn FnMut() -> bool) {
     let mut recorder = Recorder::default();
     let send = |piece: Result<Vec<u8>, RecordError>| {
         let more = piece.is_ok();
@@ -90,14 +90,14 @@ fn record(mut source: Source, pieces: &mpsc::Sender<Result<Vec<u8>, RecordError>
     }
 }
 
-fn header(source: &Source) -> Header {
+fn header(source: &Recorded) -> Header {
     let alerts = Arc::clone(&source.alerts.borrow());
     Header {
         format: String::new(),
         version: 0,
         agent: env!("CARGO_PKG_VERSION").into(),
         started_ms: clock::now().0,
-        configuration: source.configuration.clone(),
+        configuration: source.configuration.borrow().to_string(),
         rules: source.rules.live().iter().map(recorded).collect(),
         alerts: alerts.alerts.iter().map(|alert| RecordedAlert::from(&**alert)).collect(),
     }

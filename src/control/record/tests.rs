@@ -4,10 +4,10 @@ use crate::{
     events::SelfMetrics,
     model::{Labels, Subject, Timestamp},
     recording::{Reader, alerts},
-    rules,
+    rules::{self, Joint},
     supervise::Ended,
 };
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 fn snapshot(number: u64) -> Arc<Snapshot> {
     Arc::new(Snapshot {
@@ -40,7 +40,7 @@ fn alert() -> Alert {
 struct Agent {
     tasks: Tasks,
     ended: Ended,
-    source: Source,
+    source: Recorded,
     observe: watch::Sender<Arc<Snapshot>>,
     _alerts: watch::Sender<Arc<AlertsView>>,
 }
@@ -58,12 +58,13 @@ impl Agent {
             cache_dir: PathBuf::from("/proc/nowhere"),
             compiler: PathBuf::new(),
         };
-        let (inputs, _) = mpsc::channel(1);
-        let (_, settled) = watch::channel(Arc::default());
+        let joint =
+            Joint { inputs: mpsc::channel(1).0, settled: watch::channel(Arc::default()).1, restored: BTreeMap::new() };
         let (shown, _) = watch::channel(Arc::default());
         let metrics = Arc::new(SelfMetrics::default());
-        let rules = rules::start(&tasks, config, snapshots.clone(), inputs, settled, shown, metrics).unwrap();
-        let source = Source { snapshots, alerts, rules, configuration: "cluster: c\n".into() };
+        let rules = rules::start(&tasks, config, snapshots.clone(), joint, shown, metrics).unwrap();
+        let configuration = watch::channel("cluster: c\n".into()).1;
+        let source = Recorded { snapshots, alerts, rules, configuration };
         Self { tasks, ended, source, observe, _alerts: alerts_sender }
     }
 }
