@@ -29,6 +29,8 @@ pub mod kafka;
 pub mod model;
 pub mod page;
 pub mod pipeline;
+pub mod recording;
 pub mod rules;
+pub mod ruletest;
 pub mod snapshot;
 pub mod supervise;

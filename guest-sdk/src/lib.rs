@@ -61,8 +61,8 @@
 //!   that is not returned resolves only at a snapshot in which its subject was fully observed.
 //! - [`rates`] says how fast counters rise, [`own_alerts`] which alerts of this rule there are already, [`time`] how late it is
 //!   where people are.
-//! - The functions of [`snapshot`], [`state`], [`rates`], [`own_alerts`], [`time`] and [`logging`] exist inside the agent only: called in a test on your own
-//!   machine they panic. Keep the decision in a function over rows, as above, and test that.
+//! - Tests run on your own machine: [`mock::Mock`] is a small agent that shows the rule what you set and keeps what the
+//!   agent would keep. Or keep the decision in a function over rows, as above, and test that.
 //! - A panic ends the evaluation as failed; its text is in the agent's log.
 
 #[rustfmt::skip]
@@ -84,29 +84,46 @@
 )]
 pub mod bindings;
 
+mod alerts;
 mod config;
 mod export;
+mod globs;
+pub mod logging;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod mock;
 mod outcome;
 pub mod own_alerts;
+mod period;
 pub mod rates;
 pub mod snapshot;
+pub mod state;
+pub mod text;
 pub mod time;
 
+/// What the agent offers rules: inside of it the real thing, elsewhere the mock.
+#[cfg(target_arch = "wasm32")]
+use bindings::brokerwarden::rule as imports;
+#[cfg(not(target_arch = "wasm32"))]
+use mock::imports;
+
+pub use alerts::Alerts;
 pub use bindings::brokerwarden::rule::types::{
     Action, Alert, Context, Error, Failure, Label, Measurement, Outcome, Sample, Subject,
 };
-pub use bindings::brokerwarden::rule::{logging, state};
 pub use config::NoConfig;
 #[doc(hidden)]
 pub use export::Exported;
 pub use export::read_config;
+pub use globs::Globs;
+pub use outcome::OrUnavailable;
+pub use period::Period;
 
 /// What a rule file usually needs: `use brokerwarden_rule::prelude::*;`.
 pub mod prelude {
     pub use crate::snapshot::{self, LagFilter, LagRow, LagStatus, Pattern, TopicLag};
     pub use crate::{
-        Action, Alert, Context, Error, Failure, Label, Measurement, NoConfig, Outcome, Rule, Sample, Subject, logging,
-        own_alerts, rates, state, time,
+        Action, Alert, Alerts, Context, Error, Failure, Globs, Label, Measurement, NoConfig, OrUnavailable, Outcome,
+        Period, Rule, Sample, Subject, logging, own_alerts, rates, state, time,
     };
 }
 

@@ -1,6 +1,6 @@
 //! Builders for what a rule says, and the way from a refused question to a failed evaluation.
 
-use crate::{Alert, Error, Failure, Label, Outcome, Subject};
+use crate::{Action, Alert, Error, Failure, Label, Measurement, Outcome, Sample, Subject};
 
 impl Alert {
     /// An alert about a consumer group. Give it a [`name`](Self::name).
@@ -58,13 +58,95 @@ impl Alert {
 
     /// The same for a whole number, such as a lag in messages; exact up to 2^53.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::as_conversions,
-        reason = "there is no other way, and the doc says so"
-    )]
     pub fn count(self, count: i64) -> Self {
-        self.value(count as f64)
+        self.value(whole(count))
+    }
+
+    /// Adds the label `severity`, if there is one.
+    #[must_use]
+    pub fn severity(self, severity: Option<&str>) -> Self {
+        match severity {
+            Some(severity) => self.label("severity", severity),
+            None => self,
+        }
+    }
+}
+
+/// A whole number as measured or told; exact up to 2^53.
+#[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "there is no other way, and the doc says so")]
+fn whole(count: i64) -> f64 {
+    count as f64
+}
+
+impl Action {
+    /// Asks for the action that is configured under this name in agent.yaml and granted to the rule. The same `key` is the
+    /// same deed: done once per key and cool-down.
+    ///
+    /// ```
+    /// use brokerwarden_rule::{Action, Subject};
+    /// let action = Action::new("open-ticket", Subject::Group("orders".into()), "orders").param("group", "orders");
+    /// assert_eq!(action.params[0].value, "orders");
+    /// ```
+    pub fn new(name: impl Into<String>, subject: Subject, key: impl Into<String>) -> Self {
+        Self { subject, name: name.into(), params: Vec::new(), key: key.into() }
+    }
+
+    /// Adds a parameter. agent.yaml says which there may be, and what they may look like.
+    #[must_use]
+    pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.params.push(Label::new(name, value));
+        self
+    }
+}
+
+impl Measurement {
+    /// A gauge, exported as `rule_NAME` for as long as evaluations return it.
+    ///
+    /// ```
+    /// use brokerwarden_rule::{Measurement, Subject};
+    /// let depth = Measurement::new("queue_depth", Subject::Topic("orders".into()), 3.0).label("topic", "orders");
+    /// assert_eq!((depth.labels[0].name.as_str(), depth.value), ("topic", 3.0));
+    /// ```
+    pub fn new(name: impl Into<String>, subject: Subject, value: f64) -> Self {
+        Self { subject, name: name.into(), labels: Vec::new(), value }
+    }
+
+    /// Adds a label.
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.push(Label::new(name, value));
+        self
+    }
+}
+
+impl Sample {
+    /// The value of a label; empty where it has none, as in Prometheus. The name of a series is its label `__name__`.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.iter().find(|label| label.name == name).map_or("", |label| &label.value)
+    }
+}
+
+/// `?` on a value that may not be known.
+pub trait OrUnavailable<T> {
+    /// The value; without it the evaluation is unavailable for want of `what`, and no alert changes.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] where there is no value.
+    ///
+    /// ```
+    /// use brokerwarden_rule::{Failure, OrUnavailable};
+    /// fn members(known: Option<u32>) -> Result<u32, Failure> {
+    ///     Ok(known.or_unavailable("the members of orders")?)
+    /// }
+    /// assert_eq!(members(Some(2)), Ok(2));
+    /// assert_eq!(members(None), Err(Failure::Unavailable("the members of orders: not known now".into())));
+    /// ```
+    fn or_unavailable(self, what: &str) -> Result<T, Failure>;
+}
+
+impl<T> OrUnavailable<T> for Option<T> {
+    fn or_unavailable(self, what: &str) -> Result<T, Failure> {
+        self.ok_or_else(|| Failure::Unavailable(format!("{what}: not known now")))
     }
 }
 

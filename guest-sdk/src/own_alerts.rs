@@ -20,9 +20,9 @@
 //! assert!(!holds(700, "audit", &before));
 //! ```
 
-use crate::bindings::brokerwarden::rule::own_alerts as host;
+use crate::imports;
 
-pub use host::{ActiveAlert, State};
+pub use crate::bindings::brokerwarden::rule::own_alerts::{ActiveAlert, State};
 
 /// Pending and firing alerts of this rule, as its last evaluation left them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,5 +60,5 @@ impl OwnAlerts {
 
 /// Asks the agent for them.
 pub fn active() -> OwnAlerts {
-    host::active().into()
+    imports::own_alerts::active().into()
 }

@@ -1,14 +1,16 @@
 //! What the agent observed, asked for page by page and given as rows. Everything in one evaluation comes from one snapshot.
 
-use crate::{Error, bindings::brokerwarden::rule::snapshot as host};
+use crate::{Error, Sample, bindings::brokerwarden::rule::snapshot as host, imports::snapshot as agent};
 
-pub use host::{Group, LagColumns, LagFilter, LagStatus, Ownership, Pattern, Target, TopicLag};
-pub use host::{groups, owns, query, targets};
+pub use host::{Group, LagColumns, LagFilter, LagStatus, Ownership, Pattern, Point, Series, Target, TopicLag};
 
 /// Rows asked for in one call as records.
 pub const RECORDS_PER_CALL: u32 = 1_000;
 /// Rows asked for in one call as columns.
 pub const COLUMN_ROWS_PER_CALL: u32 = 10_000;
+
+/// Points asked for in one call of [`history`], as far as they can be guessed.
+const POINTS_PER_CALL: usize = 20_000;
 
 /// Added to the status of a row whose lag in seconds is "at least".
 const AT_LEAST: u8 = 128;
@@ -41,13 +43,49 @@ impl LagFilter {
     }
 }
 
+/// What a Prometheus instant vector selector finds on the JMX pages and among what was observed of Kafka. The name of each
+/// series is its label `__name__`.
+///
+/// # Errors
+/// [`Error::Unavailable`] when what it asks for was not observed lately, [`Error::InvalidArgument`] for what is no selector,
+/// [`Error::LimitExceeded`] for too many samples.
+///
+/// ```
+/// use brokerwarden_rule::{mock::Mock, snapshot};
+/// let mut mock = Mock::new();
+/// mock.set_page("threads{state=\"RUNNABLE\"} 24\nthreads{state=\"BLOCKED\"} 2\n");
+/// let blocked = mock.run(|| snapshot::query(r#"threads{state="BLOCKED"}"#)).unwrap();
+/// assert_eq!((blocked[0].label("state"), blocked[0].value), ("BLOCKED", 2.0));
+/// ```
+pub fn query(selector: &str) -> Result<Vec<Sample>, Error> {
+    agent::query(selector)
+}
+
+/// The groups whose names match one of the patterns, sorted; all without a pattern.
+///
+/// # Errors
+/// [`Error::Unavailable`] when Kafka was not observed lately.
+pub fn groups(names: &[Pattern]) -> Result<Vec<Group>, Error> {
+    agent::groups(names)
+}
+
+/// Does this agent answer for that group, whether or not it exists?
+pub fn owns(group: &str) -> Ownership {
+    agent::owns(group)
+}
+
+/// What the agent collects from: `kafka`, and the JMX pages by their names.
+pub fn targets() -> Vec<Target> {
+    agent::targets()
+}
+
 /// One row per group and topic, sorted: what most rules need. Reads to the end; the filter's `offset` and `limit` are
 /// not looked at.
 ///
 /// # Errors
 /// As the agent answers; [`Error::Unavailable`] when Kafka was not observed lately.
 pub fn topic_lags(filter: &LagFilter) -> Result<Vec<TopicLag>, Error> {
-    let pages = read_pages(filter, RECORDS_PER_CALL, host::topic_lags, Vec::len)?;
+    let pages = read_pages(filter, RECORDS_PER_CALL, agent::topic_lags, Vec::len)?;
     Ok(pages.into_iter().flatten().collect())
 }
 
@@ -57,8 +95,69 @@ pub fn topic_lags(filter: &LagFilter) -> Result<Vec<TopicLag>, Error> {
 /// # Errors
 /// As the agent answers; [`Error::Unavailable`] when Kafka was not observed lately.
 pub fn partition_lags(filter: &LagFilter) -> Result<LagTable, Error> {
-    let columns = read_pages(filter, COLUMN_ROWS_PER_CALL, host::lag_table, |page| page.lag.len())?;
+    let columns = read_pages(filter, COLUMN_ROWS_PER_CALL, agent::lag_table, |page| page.lag.len())?;
     Ok(LagTable { columns })
+}
+
+/// What was seen of each group and partition that the filter lets through (`min_lag` goes by the lag now), since a moment,
+/// oldest first, as far back as the agent remembers. At most about `most_points` points: what is beyond is left out, whole
+/// series at a time from the end, and [`History::whole`] says so. 100,000 points take some 10 ms.
+///
+/// # Errors
+/// As the agent answers; [`Error::Unavailable`] when Kafka was not observed lately.
+///
+/// ```
+/// use brokerwarden_rule::{mock::{Mock, Row}, prelude::*};
+/// struct Watch;
+/// impl Rule for Watch {
+///     type Config = NoConfig;
+///     fn evaluate(ctx: &Context, _config: NoConfig) -> Result<Outcome, Failure> {
+///         let history = snapshot::history(&LagFilter::all(), ctx.now_ms - 60_000, 10_000)?;
+///         let read = |series: &snapshot::Series| {
+///             let (first, last) = (series.points.first()?.committed?, series.points.last()?.committed?);
+///             Some(Alert::group(&series.group).name("Read").count(last - first))
+///         };
+///         Ok(history.series.iter().filter_map(read).collect())
+///     }
+/// }
+/// let mut mock = Mock::new();
+/// mock.set_row(Row::new("orders", "payments", 0).committed(10).log_end(100));
+/// mock.evaluate::<Watch>("{}").unwrap();
+/// mock.advance_ms(5_000);
+/// mock.set_row(Row::new("orders", "payments", 0).committed(17).log_end(100));
+/// assert_eq!(mock.evaluate::<Watch>("{}").unwrap().alerts[0].value, Some(7.0));
+/// ```
+pub fn history(filter: &LagFilter, since_ms: u64, most_points: usize) -> Result<History, Error> {
+    let mut history = History { series: Vec::new(), whole: true };
+    // How long series are is not known before one is seen.
+    let mut limit = 10u32;
+    let mut points = 0usize;
+    loop {
+        let offset = u32::try_from(history.series.len()).unwrap_or(u32::MAX);
+        let page = agent::history(&LagFilter { offset, limit, ..filter.clone() }, since_ms)?;
+        let asked = limit;
+        let got = u32::try_from(page.len()).unwrap_or(u32::MAX);
+        points = page.iter().map(|series| series.points.len()).fold(points, usize::saturating_add);
+        history.series.extend(page);
+        if got < asked {
+            return Ok(history);
+        }
+        if points >= most_points {
+            history.whole = false;
+            return Ok(history);
+        }
+        let longest = points / history.series.len().max(1) + 1;
+        limit = u32::try_from((POINTS_PER_CALL / longest).clamp(1, 2_000)).unwrap_or(1);
+    }
+}
+
+/// What the agent remembers of groups and partitions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct History {
+    /// Sorted by group, topic, partition.
+    pub series: Vec<Series>,
+    /// Is all there that was asked for?
+    pub whole: bool,
 }
 
 /// Asks until a page is not full: that is how the agent says that it was the last one.

@@ -1,8 +1,8 @@
 //! What clocks on walls say: for rules that know office hours. A rule has no table of time zones; the agent has.
 
-use crate::{Context, Error, bindings::brokerwarden::rule::time as host};
+use crate::{Context, Error, imports};
 
-pub use host::{CivilTime, in_zone};
+pub use crate::bindings::brokerwarden::rule::time::CivilTime;
 
 impl CivilTime {
     /// Saturday or Sunday?
@@ -14,6 +14,22 @@ impl CivilTime {
     pub fn minute_of_day(&self) -> u16 {
         u16::from(self.hour) * 60 + u16::from(self.minute)
     }
+}
+
+/// A moment, in milliseconds since 1970, in a zone by its IANA name (`Asia/Seoul`).
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for a zone that there is not.
+///
+/// ```
+/// use brokerwarden_rule::{mock::Mock, time};
+/// let mut mock = Mock::new();
+/// mock.set_zone("Asia/Seoul", 9 * 3600);
+/// let leap_day = mock.run(|| time::in_zone("Asia/Seoul", 1_709_143_199_000)).unwrap();
+/// assert_eq!((leap_day.month, leap_day.day, leap_day.hour, leap_day.weekday), (2, 29, 2, 4));
+/// ```
+pub fn in_zone(zone: &str, at_ms: u64) -> Result<CivilTime, Error> {
+    imports::time::in_zone(zone, at_ms)
 }
 
 /// The time of the snapshot in a zone, by its IANA name (`Asia/Seoul`).

@@ -83,6 +83,8 @@ pub struct App {
     page_settings: watch::Sender<Arc<page::Settings>>,
     jmx_broker_id: watch::Receiver<Option<i32>>,
     rules: rules::RulesHandle,
+    /// The configuration in effect, secrets masked, for recordings.
+    effective: watch::Sender<Arc<str>>,
     deliver: deliver::Handle,
     views: http::Views,
     reloads: mpsc::Receiver<http::ReloadRequest>,
@@ -140,10 +142,24 @@ impl App {
             rules_view,
             Arc::clone(&metrics),
         )?;
+        let (effective, effective_receiver) = watch::channel(crate::config::effective(&config).into());
+        let control_sources = control::Sources {
+            rules: rules.clone(),
+            recorded: control::Recorded {
+                snapshots: snapshots_receiver.clone(),
+                alerts: alerts_receiver.clone(),
+                rules: rules.clone(),
+                configuration: effective_receiver,
+            },
+            tasks: tasks.clone(),
+        };
         // An agent that the command line cannot ask is better than none.
-        if let Err(error) = control::serve(&tasks, &config.data_dir, control::Sources { rules: rules.clone() }) {
+        if let Err(error) = control::serve(&tasks, &config.data_dir, control_sources) {
             let error = with_causes(&error);
-            tracing::warn!(error, "`brokerwarden rule inspect` and `rule state` cannot reach this agent");
+            tracing::warn!(
+                error,
+                "`brokerwarden rule inspect`, `rule state` and `rule record` cannot reach this agent"
+            );
         }
         let (page_settings, page_settings_receiver) = watch::channel(Arc::new(page_settings_of(&config)));
         let page = page::start(
@@ -181,6 +197,7 @@ impl App {
             page_settings,
             jmx_broker_id,
             rules,
+            effective,
             deliver,
             views,
             reloads,

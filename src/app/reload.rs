@@ -77,6 +77,7 @@ impl App {
                 self.metrics.forget(family, |_| true);
             }
         }
+        self.effective.send_replace(crate::config::effective(&config).into());
         self.config = config;
         Ok(())
     }

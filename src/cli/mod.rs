@@ -54,11 +54,9 @@ enum Command {
         #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
         duration: Option<Duration>,
     },
-    /// Look at a rule, and at what it remembers.
-    Rule {
-        #[command(subcommand)]
-        command: rule::RuleCommand,
-    },
+    /// Write, check, test and look after rules.
+    #[command(subcommand)]
+    Rule(rule::RuleCommand),
     /// Compile a rule from standard input to standard output; what the agent starts itself, in a process apart.
     #[command(hide = true)]
     CompileRule,
@@ -78,7 +76,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::main(&config),
         Command::Check { config } => check::main(&config),
         Command::Demo { listen, duration } => demo::main(listen, duration),
-        Command::Rule { command } => rule::main(command),
+        Command::Rule(command) => rule::main(command),
         Command::CompileRule => crate::rules::child_main(),
     }
 }

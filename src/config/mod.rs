@@ -4,6 +4,7 @@ mod collect;
 mod effective;
 mod labels;
 mod notify;
+pub(crate) mod parts;
 mod problem;
 mod read;
 mod rules;

@@ -71,7 +71,7 @@ pub(super) fn sentence(problems: &[Problem]) -> String {
 }
 
 /// The path of `key` inside the mapping at `path`.
-pub(super) fn key_path(path: &str, key: &str) -> String {
+pub(crate) fn key_path(path: &str, key: &str) -> String {
     let plain = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     let key = BoundedText(key, MAX_SHOWN_BYTES);
     match (plain, path.is_empty()) {

@@ -22,10 +22,10 @@ pub const MAX_EXPANDED_BYTES: usize = 1 << 20;
 pub const MAX_LIST: usize = 1000;
 
 /// Where values of `${NAME}` come from.
-pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Everything that was found wrong so far, and what reading needs.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     /// `None`: `${NAME}` means nothing here.
     environment: Option<Environment<'a>>,
     folder: &'a Path,
@@ -34,7 +34,7 @@ pub(super) struct Reader<'a> {
 }
 
 /// A value that is there and not null, with its path.
-pub(super) struct Field {
+pub(crate) struct Field {
     /// Where it is.
     pub path: String,
     /// What it is.
@@ -44,7 +44,7 @@ pub(super) struct Field {
 }
 
 /// A mapping whose keys are taken one by one; what is left over is unknown.
-pub(super) struct Section {
+pub(crate) struct Section {
     /// Where it is.
     pub path: String,
     secret: bool,
@@ -54,27 +54,27 @@ pub(super) struct Section {
 
 impl<'a> Reader<'a> {
     /// `folder`: what relative paths are relative to.
-    pub(super) fn new(environment: Option<Environment<'a>>, folder: &'a Path) -> Self {
+    pub(crate) fn new(environment: Option<Environment<'a>>, folder: &'a Path) -> Self {
         Self { environment, folder, expanded: 0, problems: Vec::new() }
     }
 
     /// All problems, in the order in which they were found.
-    pub(super) fn into_problems(self) -> Vec<Problem> {
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
         self.problems
     }
 
     /// Something is wrong at `path`.
-    pub(super) fn problem(&mut self, path: &str, text: impl Display) {
+    pub(crate) fn problem(&mut self, path: &str, text: impl Display) {
         self.problems.push(Problem { path: path.to_owned(), text: text.to_string() });
     }
 
     /// `field` is not what it should be.
-    pub(super) fn refuse(&mut self, field: &Field, allowed: impl Display) {
+    pub(crate) fn refuse(&mut self, field: &Field, allowed: impl Display) {
         self.problem(&field.path, format_args!("found {}; allowed: {allowed}", field.shown()));
     }
 
     /// The value of a key that must be there.
-    pub(super) fn required(&mut self, section: &mut Section, key: &'static str, allowed: &str) -> Option<Field> {
+    pub(crate) fn required(&mut self, section: &mut Section, key: &'static str, allowed: &str) -> Option<Field> {
         let field = section.take(key);
         if field.is_none() {
             self.problem(&key_path(&section.path, key), format_args!("missing; allowed: {allowed}"));
@@ -83,14 +83,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Refuses a key of the contract that nothing here does anything with yet.
-    pub(super) fn later(&mut self, field: Option<Field>) {
+    pub(crate) fn later(&mut self, field: Option<Field>) {
         if let Some(field) = field {
             self.problem(&field.path, "not supported yet");
         }
     }
 
     /// A mapping.
-    pub(super) fn section(&mut self, field: Field) -> Option<Section> {
+    pub(crate) fn section(&mut self, field: Field) -> Option<Section> {
         let Node::Map(nodes) = field.node else {
             self.refuse(&field, "a mapping (`key: value`)");
             return None;
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A list.
-    pub(super) fn list(&mut self, field: Field) -> Option<Vec<Field>> {
+    pub(crate) fn list(&mut self, field: Field) -> Option<Vec<Field>> {
         match field.node {
             Node::List(nodes) if nodes.len() <= MAX_LIST => {
                 let item =
@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports each key of `section` that nobody asked for.
-    pub(super) fn finish(&mut self, section: Section) {
+    pub(crate) fn finish(&mut self, section: Section) {
         for (key, _) in section.entries {
             let path = key_path(&section.path, &key);
             match suggestion(&key, &section.known) {
@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Text with `${NAME}` expanded.
-    pub(super) fn text(&mut self, field: &Field, allowed: &str) -> Option<String> {
+    pub(crate) fn text(&mut self, field: &Field, allowed: &str) -> Option<String> {
         match &field.node {
             Node::Text(text) => self.expand(&field.path, text),
             Node::Bool(_) | Node::Integer(_) | Node::Float(_) => {
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Text that `parse` accepts.
-    pub(super) fn parsed<T>(
+    pub(crate) fn parsed<T>(
         &mut self,
         field: &Field,
         allowed: &str,
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A whole number; text that came from `${NAME}` may be one too.
-    pub(super) fn integer(&mut self, field: &Field, range: RangeInclusive<u64>, also: &str) -> Option<u64> {
+    pub(crate) fn integer(&mut self, field: &Field, range: RangeInclusive<u64>, also: &str) -> Option<u64> {
         let allowed = format!("a whole number from {} to {}{also}", range.start(), range.end());
         let value = match &field.node {
             Node::Integer(value) => u64::try_from(*value).ok(),
@@ -189,14 +189,14 @@ impl<'a> Reader<'a> {
     }
 
     /// A duration within `range`.
-    pub(super) fn duration(&mut self, field: &Field, range: RangeInclusive<Duration>) -> Option<Duration> {
+    pub(crate) fn duration(&mut self, field: &Field, range: RangeInclusive<Duration>) -> Option<Duration> {
         let (least, most) = (scalar::duration_text(*range.start()), scalar::duration_text(*range.end()));
         let allowed = format!("a duration from {least} to {most}, such as 500ms, 5s or 1h30m");
         self.parsed(field, &allowed, |text| scalar::duration(text).filter(|value| range.contains(value)))
     }
 
     /// A size in bytes within `range`.
-    pub(super) fn size(&mut self, field: &Field, range: RangeInclusive<u64>) -> Option<u64> {
+    pub(crate) fn size(&mut self, field: &Field, range: RangeInclusive<u64>) -> Option<u64> {
         let (least, most) = (scalar::size_text(*range.start()), scalar::size_text(*range.end()));
         let allowed = format!("a size from {least} to {most}, such as 64KiB, 4MiB or plain bytes");
         if let Node::Integer(bytes) = &field.node {
@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One of the words in `built`; those in `later` are known, and refused as not supported yet.
-    pub(super) fn choice(&mut self, field: &Field, built: &[&'static str], later: &[&str]) -> Option<&'static str> {
+    pub(crate) fn choice(&mut self, field: &Field, built: &[&'static str], later: &[&str]) -> Option<&'static str> {
         let allowed = built.join(", ");
         let text = self.text(field, &allowed)?;
         let found = built.iter().copied().find(|word| *word == text);
@@ -226,7 +226,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A list of regexes, each compiled so that it must match a whole name.
-    pub(super) fn regexes(&mut self, field: Field) -> Vec<Regex> {
+    pub(crate) fn regexes(&mut self, field: Field) -> Vec<Regex> {
         let items = self.list(field).unwrap_or_default();
         items.iter().filter_map(|item| self.regex(item)).collect()
     }
@@ -243,14 +243,14 @@ impl<'a> Reader<'a> {
     }
 
     /// A path; a relative one is relative to the configuration file's folder.
-    pub(super) fn path(&mut self, field: &Field) -> Option<PathBuf> {
+    pub(crate) fn path(&mut self, field: &Field) -> Option<PathBuf> {
         let text =
             self.parsed(field, "a path", |text| (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned()))?;
         Some(self.joined(Path::new(&text)))
     }
 
     /// `path` as seen from the configuration file's folder.
-    pub(super) fn joined(&self, path: &Path) -> PathBuf {
+    pub(crate) fn joined(&self, path: &Path) -> PathBuf {
         // Going by components drops the `.` of `./data`.
         self.folder.join(path).components().collect()
     }
@@ -310,7 +310,7 @@ impl Field {
 
 impl Section {
     /// The value of `key`, if it is there and not null.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Field> {
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<Field> {
         self.known.push(key);
         let node = self.remove(key)?;
         let field = Field { path: key_path(&self.path, key), node, secret: self.secret };
@@ -318,12 +318,12 @@ impl Section {
     }
 
     /// Is `key` there with nothing in it?
-    pub(super) fn is_null(&self, key: &str) -> bool {
+    pub(crate) fn is_null(&self, key: &str) -> bool {
         self.entries.iter().any(|(name, node)| name == key && matches!(node, Node::Null))
     }
 
     /// Everything not taken yet, nulls too, for mappings whose keys are the user's own.
-    pub(super) fn take_rest(&mut self) -> Vec<(String, Field)> {
+    pub(crate) fn take_rest(&mut self) -> Vec<(String, Field)> {
         let field = |(key, node): (String, Node)| {
             let path = key_path(&self.path, &key);
             (key, Field { path, node, secret: self.secret })
@@ -332,7 +332,7 @@ impl Section {
     }
 
     /// Takes `key` without making it known.
-    pub(super) fn remove(&mut self, key: &str) -> Option<Node> {
+    pub(crate) fn remove(&mut self, key: &str) -> Option<Node> {
         let index = self.entries.iter().position(|(name, _)| name == key)?;
         Some(self.entries.remove(index).1)
     }
@@ -340,7 +340,7 @@ impl Section {
 
 impl Node {
     /// Its kind, for people.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "`true` or `false`",
@@ -358,7 +358,7 @@ fn is_variable(name: &str) -> bool {
 }
 
 /// The nearest of `known`, if it is near enough to be meant.
-pub(super) fn suggestion<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn suggestion<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
     let found = clip(found, MAX_SHOWN_BYTES).to_ascii_lowercase();
     let distance = |word: &str| strsim::damerau_levenshtein(&found, word);
     let near = known.iter().copied().min_by_key(|word| distance(word))?;

@@ -62,7 +62,8 @@ fn rule(reader: &mut Reader<'_>, field: Field, names: &mut BTreeSet<String>) -> 
     Some((name?, RuleConfig { module, overlay, limits, sha256 }))
 }
 
-fn module(reader: &mut Reader<'_>, field: &Field) -> Option<Module> {
+/// `builtin:NAME`, or the path of a module.
+pub(crate) fn module(reader: &mut Reader<'_>, field: &Field) -> Option<Module> {
     let built_in: Vec<_> = builtin::names().map(|name| format!("builtin:{name}")).collect();
     let allowed = format!("{}, or the path of a .wasm file", built_in.join(", "));
     let text = reader.parsed(field, &allowed, |text| {
@@ -89,7 +90,8 @@ fn overlay(reader: &mut Reader<'_>, section: &mut Section) -> Overlay {
     Overlay { config, interval, pending_for, keep_firing_for, labels, annotations, shadow }
 }
 
-fn limits(reader: &mut Reader<'_>, field: Field) -> Limits {
+/// `limits:`.
+pub(crate) fn limits(reader: &mut Reader<'_>, field: Field) -> Limits {
     let mut limits = Limits::default();
     let Some(mut section) = reader.section(field) else { return limits };
     if let Some(time) = section.take("time").and_then(|field| reader.duration(&field, TIMES)) {
@@ -142,7 +144,8 @@ fn is_empty(node: &Node) -> bool {
     matches!(node, Node::List(items) if items.is_empty())
 }
 
-fn rule_config(reader: &mut Reader<'_>, field: Field) -> Option<String> {
+/// `config:` of a rule, as JSON.
+pub(crate) fn rule_config(reader: &mut Reader<'_>, field: Field) -> Option<String> {
     if !matches!(field.node, Node::Map(_)) {
         reader.refuse(&field, "a mapping (`key: value`)");
         return None;

@@ -14,7 +14,7 @@ pub const MAX_TEXT_BYTES: usize = 4 << 20;
 pub const MAX_BRACKETS: usize = 10_000;
 
 /// A node. Has no Debug, since it may hold secrets.
-pub(super) enum Node {
+pub(crate) enum Node {
     /// `null`, `~` or nothing.
     Null,
     /// `true` or `false`.
@@ -32,7 +32,7 @@ pub(super) enum Node {
 }
 
 /// Parses one YAML document. The error is a sentence, with line and column where they are known.
-pub(super) fn parse(text: &str) -> Result<Node, String> {
+pub(crate) fn parse(text: &str) -> Result<Node, String> {
     if text.bytes().filter(|byte| b"[{".contains(byte)).count() > MAX_BRACKETS {
         return Err(format!("more than {MAX_BRACKETS} `[` and `{{`"));
     }

@@ -1,14 +1,18 @@
 //! What the agent answers.
 
-use super::{Answer, Request, WORK_TIMEOUT, server::Out};
-use crate::rules::RulesHandle;
-use std::io;
+use super::{Answer, KEEP_ALIVE, MAX_PIECE_BYTES, Request, WORK_TIMEOUT, record, server::Out};
+use crate::{model::with_causes, recording::hex, rules::RulesHandle, supervise::Tasks};
+use std::{io, time::Duration};
 
 /// What can be asked about.
 #[derive(Clone)]
 pub struct Sources {
     /// The rule host.
     pub rules: RulesHandle,
+    /// What recordings are made of.
+    pub recorded: record::Recorded,
+    /// Where their threads belong.
+    pub tasks: Tasks,
 }
 
 /// Does what is asked, and sends what there is to say.
@@ -30,6 +34,7 @@ pub(super) async fn answer(sources: &Sources, request: Request, out: &mut Out) -
             }
             None => no_rule(&rule),
         },
+        Request::Record { for_ms } => record(sources, Duration::from_millis(for_ms), out).await?,
         Request::ResetState { rule } => {
             match tokio::time::timeout(WORK_TIMEOUT, sources.rules.forget_state(&rule)).await {
                 Ok(true) => Answer::Done,
@@ -39,6 +44,26 @@ pub(super) async fn answer(sources: &Sources, request: Request, out: &mut Out) -
         }
     };
     out.send(&end).await
+}
+
+/// Sends a recording as it is made; what to end with.
+async fn record(sources: &Sources, limit: Duration, out: &mut Out) -> io::Result<Answer> {
+    let mut pieces = match record::start(&sources.tasks, sources.recorded.clone(), limit) {
+        Ok(pieces) => pieces,
+        Err(error) => return Ok(Answer::Refused(format!("cannot start a thread: {error}"))),
+    };
+    loop {
+        match tokio::time::timeout(KEEP_ALIVE, pieces.recv()).await {
+            Ok(None) => return Ok(Answer::Done),
+            Ok(Some(Err(error))) => return Ok(Answer::Refused(with_causes(&error))),
+            Ok(Some(Ok(piece))) => {
+                for part in piece.chunks(MAX_PIECE_BYTES) {
+                    out.send(&Answer::Piece(hex::of(part))).await?;
+                }
+            }
+            Err(_) => out.send(&Answer::Piece(String::new())).await?,
+        }
+    }
 }
 
 fn no_rule(rule: &str) -> Answer {

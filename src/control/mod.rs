@@ -6,6 +6,7 @@ mod answer;
 mod client;
 mod frame;
 mod place;
+mod record;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod tests;
 pub use answer::Sources;
 pub use client::{Answers, AskError, ask};
 pub use place::PlaceError;
+pub use record::Recorded;
 pub use server::serve;
 
 use crate::rules::{RuleReport, StateEntry};
@@ -33,6 +35,10 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the agent may take to do what it is asked.
 pub const WORK_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes of a file in one frame.
+pub const MAX_PIECE_BYTES: usize = 1 << 20;
+/// While there is nothing to say of a recording, it is said this often.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How long the command line waits for the next frame.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -57,6 +63,11 @@ pub enum Request {
         /// Its name.
         rule: String,
     },
+    /// A recording of what the agent observes: an [`Answer::Piece`] for each part of the file, and empty ones meanwhile.
+    Record {
+        /// How long.
+        for_ms: u64,
+    },
     /// That a rule forgets what it remembers; nothing is told but that it is done.
     ResetState {
         /// Its name.
@@ -72,6 +83,8 @@ pub enum Answer {
     Rule(Box<RuleReport>),
     /// A key of a rule's state, and its value.
     Entry(StateEntry),
+    /// Bytes of a file, in hexadecimal; none to say that it goes on.
+    Piece(String),
     /// That was all.
     Done,
     /// It cannot be done; why, for people.

@@ -1,6 +1,6 @@
 //! The socket with a rule host that has no rules; what there is to say about rules is tested with the whole agent.
 
-use super::{Answer, AskError, PlaceError, Request, Sources, VERSION, ask, frame, serve};
+use super::{Answer, AskError, PlaceError, Recorded, Request, Sources, VERSION, ask, frame, serve};
 use crate::{
     events::SelfMetrics,
     rules::{self, Joint, Overlay},
@@ -38,6 +38,7 @@ fn agent(dir: &Path) -> Agent {
         targets: Vec::new(),
     };
     let (snapshots, receiver) = watch::channel(Arc::new(snapshot));
+    let recorded_snapshots = receiver.clone();
     let (inputs, heard) = mpsc::channel(8);
     let joint = Joint { inputs, settled: watch::channel(Arc::default()).1, restored: BTreeMap::new() };
     let config = rules::Config {
@@ -49,7 +50,14 @@ fn agent(dir: &Path) -> Agent {
     };
     let view = watch::channel(Arc::default()).0;
     let rules = rules::start(&tasks, config, receiver, joint, view, Arc::new(SelfMetrics::default())).unwrap();
-    Agent { tasks, _ended: ended, sources: Sources { rules }, _snapshots: snapshots, _inputs: heard }
+    let recorded = Recorded {
+        snapshots: recorded_snapshots,
+        alerts: watch::channel(Arc::default()).1,
+        rules: rules.clone(),
+        configuration: watch::channel("".into()).1,
+    };
+    let sources = Sources { rules, recorded, tasks: tasks.clone() };
+    Agent { tasks, _ended: ended, sources, _snapshots: snapshots, _inputs: heard }
 }
 
 /// The answer, asked for from a thread of its own, since the client waits.
@@ -135,5 +143,20 @@ async fn what_is_not_understood_is_refused_in_words() {
     // Whoever says nothing keeps nobody waiting.
     let _silent: Vec<_> = (0..3).map(|_| UnixStream::connect(dir.path().join("control/agent.sock")).unwrap()).collect();
     assert!(matches!(asked(dir.path(), inspect()).await, Err(AskError::Refused(_))));
+    assert!(agent.tasks.shut_down(Duration::from_secs(5)).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_recording_comes_in_pieces_and_ends_when_its_time_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let agent = agent(dir.path());
+    serve(&agent.tasks, dir.path(), agent.sources.clone()).unwrap();
+    let mut file = Vec::new();
+    for answer in asked(dir.path(), Request::Record { for_ms: 1 }).await.unwrap() {
+        let Answer::Piece(hex) = answer else { panic!("{answer:?}") };
+        file.extend(crate::recording::hex::bytes(&hex).unwrap());
+    }
+    let mut reader = crate::recording::Reader::new(&file[..]).unwrap();
+    assert!(reader.header.started_ms > 0 && reader.next_snapshot().unwrap().is_none());
     assert!(agent.tasks.shut_down(Duration::from_secs(5)).await.is_empty());
 }

@@ -205,16 +205,16 @@ pub fn lines(
 
 fn rows(snapshot: &Snapshot) -> Vec<Row> {
     let Some(kafka) = &snapshot.kafka else { return Vec::new() };
-    let row = |sum: crate::snapshot::TopicLag| {
+    let row = |sum: &crate::snapshot::TopicLag| {
         let group = kafka.group_of(sum.group)?;
         Some(Row {
-            key: (Arc::clone(&group.name), sum.topic),
+            key: (Arc::clone(&group.name), Arc::clone(&sum.topic)),
             lag: sum.lag,
             uncommitted: sum.uncommitted_partitions,
             members: group.members,
         })
     };
-    kafka.topic_lags().into_iter().filter_map(row).collect()
+    kafka.topic_lags().iter().filter_map(row).collect()
 }
 
 /// The worst alert about a row: firing before pending before resolved.

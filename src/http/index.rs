@@ -129,8 +129,8 @@ fn lags(out: &mut String, shown: &Shown<'_>) -> fmt::Result {
     let Some(kafka) = &shown.snapshot.kafka else {
         return out.write_str("<p>Kafka is not observed.</p>\n");
     };
-    let mut sums = kafka.topic_lags();
-    sums.retain(|sum| kafka.group_of(sum.group).is_some_and(|group| kafka.shows(group)));
+    let shown = |sum: &&TopicLag| kafka.group_of(sum.group).is_some_and(|group| kafka.shows(group));
+    let mut sums: Vec<_> = kafka.topic_lags().iter().filter(shown).collect();
     // Stable, so that equals stay in the order of their names.
     sums.sort_by_key(|sum| Reverse(sum.known_lag));
     if sums.is_empty() {

@@ -140,7 +140,7 @@ impl Collector {
         let (mut stale, mut held) = (BTreeSet::new(), BTreeSet::new());
         for partition in caught_up.difference(&self.too_long) {
             let mark = offsets.get(&(Which::End, (Arc::clone(&topic), *partition))).copied();
-            let short = self.freshness.see(*partition, state.offsets.progress(*partition), mark, now);
+            let short = self.freshness.see(*partition, state.offsets.position(*partition).unwrap_or(0), mark, now);
             if let Some(end) = self.freshness.recheck(*partition, now) {
                 state.recheck.insert(*partition, end);
             }

@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Partitions in one call: fewer calls cost the broker less, but librdkafka merges the answers in quadratic time.
-pub const CHUNK: usize = 1000;
+pub const CHUNK: usize = 700;
 /// How often chunks of one leader are halved in one cycle, to find the partitions in them that fail.
 pub const MAX_HALVINGS: usize = 64;
 /// Partitions of one leader that are known to fail.

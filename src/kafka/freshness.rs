@@ -6,16 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Where the reader stands in a partition of `__consumer_offsets`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// The next offset that it will read.
-    pub position: i64,
-    /// How often it reached the end of the log. Records that are never delivered (transaction markers, aborted
-    /// commits) move the end, but not the position.
-    pub ends_reached: u64,
-}
-
 /// By partition: until where the log was known to reach, and since when the reader is short of that.
 #[derive(Debug, Default)]
 pub struct Freshness {
@@ -24,10 +14,8 @@ pub struct Freshness {
 
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    /// High watermark that the reader has certainly covered; `None` before any was.
-    covered: Option<i64>,
-    /// High watermark that it has still to cover (`None`: no leader gave one), its progress and the time then.
-    waiting: Option<(Option<i64>, Progress, Instant)>,
+    /// High watermark that the reader has still to get to (`None`: no leader gave one), and the time then.
+    waiting: Option<(Option<i64>, Instant)>,
     /// When it was last looked whether only transaction markers are there.
     rechecked: Option<Instant>,
 }
@@ -37,30 +25,28 @@ struct Seen {
 pub const RECHECK_AFTER: Duration = Duration::from_secs(5);
 
 impl Freshness {
-    /// Takes one partition's progress and high watermark (if its leader gave one) in at `now`. Returns since how long
-    /// the reader is short of what is known to be there; zero = it has all.
-    pub fn see(&mut self, partition: u32, progress: Progress, high_watermark: Option<i64>, now: Instant) -> Duration {
-        let seen = self.partitions.entry(partition).or_insert(Seen { covered: None, waiting: None, rechecked: None });
-        if let Some((Some(mark), then, _)) = seen.waiting
-            && (progress.position >= mark || progress.ends_reached > then.ends_reached)
+    /// Takes the next offset that the reader will read of a partition, and its high watermark (if its leader gave one)
+    /// in at `now`. Returns since how long the reader is short of what is known to be there; zero = it has all.
+    pub fn see(&mut self, partition: u32, position: i64, high_watermark: Option<i64>, now: Instant) -> Duration {
+        let seen = self.partitions.entry(partition).or_insert(Seen { waiting: None, rechecked: None });
+        if let Some((Some(mark), _)) = seen.waiting
+            && position >= mark
         {
-            seen.covered = Some(mark);
             seen.waiting = None;
         }
-        let has_all = high_watermark
-            .is_some_and(|mark| progress.position >= mark || seen.covered.is_some_and(|covered| covered >= mark));
+        let has_all = high_watermark.is_some_and(|mark| position >= mark);
         match (has_all, seen.waiting) {
             (true, _) => {
                 seen.waiting = None;
                 Duration::ZERO
             }
             (false, None) => {
-                seen.waiting = Some((high_watermark, progress, now));
+                seen.waiting = Some((high_watermark, now));
                 Duration::ZERO
             }
-            (false, Some((mark, then, since))) => {
+            (false, Some((mark, since))) => {
                 // A mark that comes late is what is waited for from now on, but the waiting has begun before.
-                seen.waiting = Some((mark.or(high_watermark), if mark.is_some() { then } else { progress }, since));
+                seen.waiting = Some((mark.or(high_watermark), since));
                 now.saturating_duration_since(since)
             }
         }
@@ -69,7 +55,7 @@ impl Freshness {
     /// The high watermark that the reader should have covered, if it is time to look why it has not.
     pub fn recheck(&mut self, partition: u32, now: Instant) -> Option<i64> {
         let seen = self.partitions.get_mut(&partition)?;
-        let (mark, _, since) = seen.waiting?;
+        let (mark, since) = seen.waiting?;
         let from = seen.rechecked.map_or(since, |rechecked| rechecked.max(since));
         if now.saturating_duration_since(from) < RECHECK_AFTER {
             return None;
@@ -92,30 +78,24 @@ mod tests {
 
     /// One partition, seen at the seconds of a script.
     #[track_caller]
-    fn check(script: &[(u64, i64, u64, Option<i64>, u64)]) {
+    fn check(script: &[(u64, i64, Option<i64>, u64)]) {
         let (mut freshness, start) = (Freshness::default(), Instant::now());
-        for (second, position, ends_reached, mark, short_for) in script.iter().copied() {
-            let progress = Progress { position, ends_reached };
-            let short = freshness.see(0, progress, mark, start + SECOND * u32::try_from(second).unwrap());
+        for (second, position, mark, short_for) in script.iter().copied() {
+            let short = freshness.see(0, position, mark, start + SECOND * u32::try_from(second).unwrap());
             assert_eq!(short, SECOND * u32::try_from(short_for).unwrap(), "at second {second}");
         }
     }
 
     #[test]
     fn a_reader_that_keeps_up_is_never_short() {
-        check(&[(0, 10, 1, Some(10), 0), (5, 10, 1, Some(12), 0), (10, 12, 1, Some(15), 0), (15, 16, 2, Some(17), 0)]);
+        check(&[(0, 10, Some(10), 0), (5, 10, Some(12), 0), (10, 12, Some(15), 0), (15, 16, Some(17), 0)]);
     }
 
     #[test]
     fn a_reader_that_stands_still_while_the_log_grows_is_short_since_then() {
-        check(&[(0, 10, 1, Some(10), 0), (5, 10, 1, Some(12), 0), (10, 10, 1, Some(14), 5), (25, 10, 1, Some(14), 20)]);
+        check(&[(0, 10, Some(10), 0), (5, 10, Some(12), 0), (10, 10, Some(14), 5), (25, 10, Some(14), 20)]);
         // It has to get to what was there, not to what came since.
-        check(&[(0, 10, 1, Some(12), 0), (5, 11, 1, Some(14), 5), (10, 13, 1, Some(99), 0)]);
-    }
-
-    #[test]
-    fn markers_at_the_end_are_covered_by_reaching_the_end() {
-        check(&[(0, 10, 1, Some(11), 0), (5, 10, 2, Some(11), 0), (90, 10, 2, Some(11), 0), (95, 10, 2, Some(12), 0)]);
+        check(&[(0, 10, Some(12), 0), (5, 11, Some(14), 5), (10, 13, Some(99), 0)]);
     }
 
     #[test]
@@ -124,7 +104,7 @@ mod tests {
         let due: Vec<_> = (0..13)
             .filter(|second| {
                 let now = start + SECOND * *second;
-                freshness.see(0, Progress { position: 10, ends_reached: 1 }, Some(12), now);
+                freshness.see(0, 10, Some(12), now);
                 freshness.recheck(0, now) == Some(12)
             })
             .collect();
@@ -133,7 +113,7 @@ mod tests {
 
     #[test]
     fn an_end_that_nobody_tells_is_not_taken_for_reached() {
-        check(&[(0, 10, 1, None, 0), (5, 10, 1, None, 5), (20, 10, 1, None, 20), (25, 10, 1, Some(10), 0)]);
-        check(&[(0, 10, 1, None, 0), (5, 10, 1, Some(12), 5), (10, 12, 1, Some(12), 0)]);
+        check(&[(0, 10, None, 0), (5, 10, None, 5), (20, 10, None, 20), (25, 10, Some(10), 0)]);
+        check(&[(0, 10, None, 0), (5, 10, Some(12), 5), (10, 12, Some(12), 0)]);
     }
 }

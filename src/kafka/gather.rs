@@ -266,7 +266,7 @@ impl Collector {
         let topic: Arc<str> = OFFSETS_TOPIC.into();
         let behind: i64 = led
             .iter()
-            .filter(|partition| !state.offsets.at_end(**partition) && !self.too_long.contains(*partition))
+            .filter(|partition| !self.too_long.contains(*partition))
             .filter_map(|partition| {
                 let end = offsets.get(&(Which::End, (Arc::clone(&topic), *partition)))?;
                 Some(end.saturating_sub(state.offsets.position(*partition).unwrap_or(0)).max(0))

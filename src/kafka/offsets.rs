@@ -4,7 +4,6 @@
 mod partition;
 
 use super::{
-    freshness::Progress,
     names::Names,
     records::{self, RecordError},
 };
@@ -127,19 +126,6 @@ impl Offsets {
         self.partitions.get(&partition).is_some_and(|partition| !partition.caught_up && partition.replayed > than)
     }
 
-    /// How far a partition was read.
-    pub fn progress(&self, partition: u32) -> Progress {
-        self.partitions.get(&partition).map_or_else(Progress::default, |partition| Progress {
-            position: partition.position.unwrap_or(0),
-            ends_reached: partition.ends_reached,
-        })
-    }
-
-    /// Did the last read of a partition end at its end?
-    pub fn at_end(&self, partition: u32) -> bool {
-        self.partitions.get(&partition).is_some_and(|partition| partition.at_end)
-    }
-
     /// Is something of a partition not kept, since there was no room for it? So it is until the partition is read anew.
     pub fn overflowed(&self, partition: u32) -> bool {
         self.partitions.get(&partition).is_some_and(|partition| partition.overflowed)
@@ -150,12 +136,21 @@ impl Offsets {
         self.states_read
     }
 
-    /// Notes that a partition was read to its end.
+    /// No transaction is open before this offset of a partition, and it is read again from our position: when it then
+    /// reaches its end, that offset was reached as well.
+    pub fn stable_until(&mut self, partition: u32, offset: i64) {
+        if let Some(partition) = self.partitions.get_mut(&partition) {
+            partition.stable = Some(offset);
+        }
+    }
+
+    /// Notes that a partition was read to its end, or to an open transaction: readers of committed records are told of
+    /// both alike, and not where it was. Only past what is known to be stable are there no more than records that are
+    /// never delivered (transaction markers, aborted commits).
     pub fn reached_end(&mut self, partition: u32) {
         if let Some(partition) = self.partitions.get_mut(&partition) {
             partition.caught_up = true;
-            partition.at_end = true;
-            partition.ends_reached = partition.ends_reached.saturating_add(1);
+            partition.position = partition.position.max(partition.stable.take());
         }
     }
 
@@ -172,7 +167,6 @@ impl Offsets {
             *partition = OffsetsPartition::default();
         }
         partition.position = Some(offset.saturating_add(1));
-        partition.at_end = false;
         partition.replayed = partition.replayed.saturating_add(u64::from(!partition.caught_up));
         let key = records::key(key)?;
         let (before, room) = (partition.entries, self.entries < self.limit);

@@ -235,13 +235,12 @@ fn recheck(handle: &Handle, shared: &Shared) {
         else {
             continue;
         };
-        let reached = asked.get(&partition).is_some_and(|end| offset >= *end);
-        let position = shared.lock().offsets.position(partition);
-        if let (true, Some(position)) = (reached, position)
-            && let Err(error) =
-                handle.seek(OFFSETS_TOPIC, element.partition(), Offset::Offset(position), RECHECK_TIMEOUT)
-        {
-            tracing::debug!(%error, partition, "cannot read again");
+        let Some(end) = asked.get(&partition).filter(|end| offset >= **end) else { continue };
+        let position = shared.lock().offsets.position(partition).map_or(Offset::Beginning, Offset::Offset);
+        match handle.seek(OFFSETS_TOPIC, element.partition(), position, RECHECK_TIMEOUT) {
+            // What librdkafka had signalled before is void by now.
+            Ok(()) => shared.lock().offsets.stable_until(partition, *end),
+            Err(error) => tracing::debug!(%error, partition, "cannot read again"),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{BrokerId, Timestamp},
-    snapshot::{Asked, Group, KafkaView, LagRow, LagStatus, Partition, Share, Topic},
+    snapshot::{Asked, Group, KafkaView, LagRow, LagStatus, Partition, Share, Sums, Topic},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -161,6 +161,7 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
         offsets_partitions,
         asked,
         hide_inactive,
+        sums: Sums::default(),
     }
 }
 

@@ -62,7 +62,7 @@ families! {
     OFFSETS_BYTES_READ Counter "brokerwarden_offsets_bytes_read_total" [] "Bytes of keys and values of the records of __consumer_offsets that were read.";
     OFFSETS_PARTITIONS Gauge "brokerwarden_offsets_partitions" [] "Partitions of __consumer_offsets in the cluster.";
     OFFSETS_PARTITIONS_OWNED Gauge "brokerwarden_offsets_partitions_owned" [] "Partitions of __consumer_offsets that this agent answers for.";
-    OFFSETS_READER_BEHIND Gauge "brokerwarden_offsets_reader_behind_records" [] "Records of __consumer_offsets between our reader and the last stable offset.";
+    OFFSETS_READER_BEHIND Gauge "brokerwarden_offsets_reader_behind_records" [] "Records of __consumer_offsets between our reader and the end of the log, those behind an open transaction included.";
     OFFSETS_READER_READY Gauge "brokerwarden_offsets_reader_ready" [] "1 once every followed partition of __consumer_offsets was read to its end.";
     OFFSETS_RECORDS_READ Counter "brokerwarden_offsets_records_read_total" [] "Records of __consumer_offsets that were read.";
     OFFSETS_RECORDS_SKIPPED Counter "brokerwarden_offsets_records_skipped_total" ["reason"] "Records of __consumer_offsets that could not be read, or kept (limit), by reason.";

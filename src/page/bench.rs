@@ -14,6 +14,7 @@ impl Gzip {
     /// # Errors
     /// None that the library documents for this use.
     pub fn compress(&mut self, part: &[Bytes]) -> Result<usize, CompressError> {
-        Ok(self.0.segment(part.to_vec(), 0)?.deflated.len())
+        let segments = self.0.segments(part.iter().cloned(), Vec::new())?;
+        Ok(segments.iter().map(|segment| segment.deflated.len()).sum())
     }
 }

@@ -17,12 +17,10 @@ const OUTPUT_STEP: usize = 64 << 10;
 /// A part of the page.
 #[derive(Debug, Default)]
 pub(super) struct Segment {
-    /// Text 0.0.4, in pieces.
-    pub(super) plain: Vec<Bytes>,
+    /// Text 0.0.4.
+    pub(super) plain: Bytes,
     /// Whole deflate blocks, none of them final, ending at a byte.
     pub(super) deflated: Bytes,
-    /// Series in it.
-    pub(super) series: u64,
     crc: Crc,
 }
 
@@ -36,44 +34,47 @@ impl Compressor {
         Self(Compress::new(Compression::fast(), false))
     }
 
-    /// Compresses a part.
+    /// Compresses parts. Of `old` those that say the same are taken instead.
     ///
     /// # Errors
     /// None that the library documents for this use.
-    pub(super) fn segment(&mut self, plain: Vec<Bytes>, series: u64) -> Result<Segment, CompressError> {
-        self.0.reset();
-        let mut crc = Crc::new();
-        let length = plain.iter().map(Bytes::len).fold(0, usize::saturating_add);
-        let mut deflated = Vec::with_capacity(length / 8);
-        for (place, piece) in plain.iter().enumerate() {
-            crc.update(piece);
-            let last = place.saturating_add(1) == plain.len();
-            self.compress(piece, last, &mut deflated)?;
-        }
-        deflated.shrink_to_fit();
-        Ok(Segment { plain, deflated: deflated.into(), series, crc })
+    pub(super) fn segments(
+        &mut self,
+        plain: impl IntoIterator<Item = Bytes>,
+        mut old: Vec<Segment>,
+    ) -> Result<Vec<Segment>, CompressError> {
+        let kept = |text: Bytes| match old.iter().position(|segment| segment.plain == text) {
+            Some(place) => Ok(old.swap_remove(place)),
+            None => self.segment(text),
+        };
+        plain.into_iter().map(kept).collect()
     }
 
-    /// Compresses a piece; after the last one all that it wrote ends at a byte.
-    fn compress(&mut self, piece: &[u8], last: bool, deflated: &mut Vec<u8>) -> Result<(), CompressError> {
-        let flush = if last { FlushCompress::Full } else { FlushCompress::None };
-        let begun = self.0.total_in();
+    /// Compresses a part.
+    ///
+    /// # Errors
+    /// As [`Self::segments`].
+    pub(super) fn segment(&mut self, plain: Bytes) -> Result<Segment, CompressError> {
+        self.0.reset();
+        let mut crc = Crc::new();
+        crc.update(&plain);
+        let mut deflated = Vec::with_capacity(plain.len() / 8);
         loop {
-            let read = usize::try_from(self.0.total_in().saturating_sub(begun)).unwrap_or(usize::MAX);
-            let rest = piece.get(read..).unwrap_or_default();
-            if rest.is_empty() && !last {
-                return Ok(());
-            }
+            let read = usize::try_from(self.0.total_in()).unwrap_or(usize::MAX);
+            let rest = plain.get(read..).unwrap_or_default();
             deflated.reserve(OUTPUT_STEP);
             let room = deflated.capacity().saturating_sub(deflated.len());
             let before = deflated.len();
-            let status = self.0.compress_vec(rest, deflated, flush)?;
+            // Everything that it wrote ends at a byte then.
+            let status = self.0.compress_vec(rest, &mut deflated, FlushCompress::Full)?;
             let written = deflated.len().saturating_sub(before);
             // Room that was not needed means that the flush is complete.
-            if status != Status::Ok || (last && written < room) {
-                return Ok(());
+            if status != Status::Ok || written < room {
+                break;
             }
         }
+        deflated.shrink_to_fit();
+        Ok(Segment { plain, deflated: deflated.into(), crc })
     }
 }
 
@@ -83,14 +84,13 @@ impl Default for Compressor {
     }
 }
 
-/// Joins parts to a page.
-pub(super) fn join(segments: &[&Segment]) -> Page {
-    let mut page = Page { gzip: vec![Bytes::from_static(GZIP_HEADER)], ..Page::default() };
+/// Joins parts with so many series in all to a page.
+pub(super) fn join<'a>(segments: impl IntoIterator<Item = &'a Segment>, series: u64) -> Page {
+    let mut page = Page { gzip: vec![Bytes::from_static(GZIP_HEADER)], series, ..Page::default() };
     let mut crc = Crc::new();
-    for segment in segments.iter().filter(|segment| !segment.plain.is_empty()) {
+    for segment in segments.into_iter().filter(|segment| !segment.plain.is_empty()) {
         crc.combine(&segment.crc);
-        page.series = page.series.saturating_add(segment.series);
-        page.plain.extend(segment.plain.iter().cloned());
+        page.plain.push(segment.plain.clone());
         page.gzip.push(segment.deflated.clone());
     }
     let mut trailer = EMPTY_FINAL_BLOCK.to_vec();
@@ -121,18 +121,15 @@ mod tests {
         let parts: Vec<Segment> =
             [&b"kafka_brokers 1\n"[..], b"", &b"x".repeat(1_000_000), &noise, b"kafka_brokers 1\n"]
                 .into_iter()
-                .map(|part| compressor.segment(vec![Bytes::copy_from_slice(part)], 2).unwrap())
+                .map(|part| compressor.segment(Bytes::copy_from_slice(part)).unwrap())
                 .collect();
-        let pieces = [&noise[..], b"", b"x", &noise, b""].map(Bytes::copy_from_slice).to_vec();
-        let page = join(&[&compressor.segment(pieces, 1).unwrap(), &parts[0]]);
-        assert_eq!(decompress(&page), page.plain.concat());
-        let page = join(&parts.iter().collect::<Vec<_>>());
+        let page = join(&parts, 10);
         assert_eq!(page.series, 10);
         assert_eq!(decompress(&page), page.plain.concat());
         // The same parts in another order: none leans on what stood before it.
-        let page = join(&parts.iter().rev().collect::<Vec<_>>());
+        let page = join(parts.iter().rev(), 10);
         assert_eq!(decompress(&page), page.plain.concat());
-        assert!(decompress(&join(&[])).is_empty());
+        assert!(decompress(&join([], 0)).is_empty());
 
         let mut gzip = std::process::Command::new("gzip")
             .arg("-t")
@@ -141,5 +138,24 @@ mod tests {
             .expect("gzip is part of every Debian");
         gzip.stdin.take().unwrap().write_all(&page.gzip.concat()).unwrap();
         assert!(gzip.wait().unwrap().success());
+    }
+
+    #[test]
+    fn a_part_that_says_the_same_is_not_compressed_again() {
+        let mut compressor = Compressor::new();
+        let mut parts = |texts: &[&'static str], old| {
+            compressor.segments(texts.iter().map(|text| Bytes::from_static(text.as_bytes())), old).unwrap()
+        };
+        let places = |segments: &[Segment]| segments.iter().map(|one| one.deflated.as_ptr()).collect::<Vec<_>>();
+        let first = parts(&["a 1\n", "b 1\n", "c 1\n"], Vec::new());
+        let before = places(&first);
+        let second = parts(&["b 1\n", "b 1\n", "c 2\n", "a 1\n"], first);
+        let after = places(&second);
+        assert_eq!((after[0], after[3]), (before[1], before[0]));
+        assert!(
+            !before.contains(&after[1]) && !before.contains(&after[2]),
+            "each is taken once, and only what is the same"
+        );
+        assert_eq!(decompress(&join(&second, 4)), b"b 1\nb 1\nc 2\na 1\n");
     }
 }

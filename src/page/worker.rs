@@ -13,7 +13,6 @@ use crate::{
     snapshot::{KafkaView, ObservedPage, Snapshot},
     supervise::Tasks,
 };
-use bytes::Bytes;
 use flate2::CompressError;
 use regex::Regex;
 use std::{io, sync::Arc, time::Duration};
@@ -93,10 +92,13 @@ struct Parts {
     metrics: Arc<SelfMetrics>,
     compressor: Compressor,
     settings: Option<Arc<Settings>>,
-    kafka: Segment,
+    /// One for each family: of most of them nothing changes for hours.
+    kafka: Vec<Segment>,
+    kafka_series: u64,
     kafka_of: Option<Arc<KafkaView>>,
     sizes: kafka::Sizes,
     foreign: Segment,
+    foreign_series: u64,
     foreign_of: Vec<ObservedPage>,
     left_out: u64,
 }
@@ -107,10 +109,12 @@ impl Parts {
             metrics,
             compressor: Compressor::new(),
             settings: None,
-            kafka: Segment::default(),
+            kafka: Vec::new(),
+            kafka_series: 0,
             kafka_of: None,
             sizes: kafka::Sizes::default(),
             foreign: Segment::default(),
+            foreign_series: 0,
             foreign_of: Vec::new(),
             left_out: 0,
         }
@@ -131,7 +135,8 @@ impl Parts {
                 .map(|view| kafka::encode(view, &settings.page, &mut self.sizes))
                 .unwrap_or_default();
             self.tell_left_out(part.left_out, settings.page.max_series);
-            self.kafka = self.compressor.segment(part.text, part.series)?;
+            self.kafka = self.compressor.segments(part.text, std::mem::take(&mut self.kafka))?;
+            self.kafka_series = part.series;
             self.kafka_of.clone_from(&snapshot.kafka);
         }
         if !same_settings || !same_pages(&self.foreign_of, &snapshot.pages) {
@@ -142,13 +147,15 @@ impl Parts {
                     self.metrics.add(&families::PAGE_SAMPLES_DROPPED, &labels, to_float(dropped.samples));
                 }
             }
-            self.foreign = self.compressor.segment(pieces(part.text.into()), part.series)?;
+            self.foreign = self.compressor.segment(part.text.into())?;
+            self.foreign_series = part.series;
             self.foreign_of.clone_from(&snapshot.pages);
         }
         process::observe(&self.metrics);
-        let (text, series) = own::encode(&self.metrics.figures(), alerts);
-        let own = self.compressor.segment(pieces(text), series)?;
-        Ok(segments::join(&[&self.kafka, &self.foreign, &own]))
+        let (text, own_series) = own::encode(&self.metrics.figures(), alerts);
+        let own = self.compressor.segment(text.into())?;
+        let series = [self.kafka_series, self.foreign_series, own_series].into_iter().fold(0, u64::saturating_add);
+        Ok(segments::join(self.kafka.iter().chain([&self.foreign, &own]), series))
     }
 
     fn tell_left_out(&mut self, left_out: u64, max_series: u64) {
@@ -160,11 +167,6 @@ impl Parts {
         self.left_out = left_out;
         self.metrics.set(&families::PAGE_SERIES_LEFT_OUT, &[], to_float(left_out));
     }
-}
-
-/// A text as its only piece, if there is any.
-fn pieces(text: Vec<u8>) -> Vec<Bytes> {
-    if text.is_empty() { Vec::new() } else { vec![text.into()] }
 }
 
 fn foreign_part(pages: &[ObservedPage], filters: &[ForeignFilter]) -> foreign::ForeignPart {

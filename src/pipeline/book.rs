@@ -66,6 +66,15 @@ pub struct Book {
 }
 
 impl Book {
+    /// A book in which these alerts stand, told by us. They count once their rules are installed.
+    pub fn with_alerts(alerts: Vec<Alert>) -> Self {
+        let held = alerts.into_iter().map(|alert| {
+            let told = (alert.phase != Phase::Pending).then_some(Told { phase: alert.phase, by_us: true });
+            (alert.key.clone(), Held { alert: Arc::new(alert), spoken: true, told })
+        });
+        Self { alerts: held.collect(), ..Self::default() }
+    }
+
     /// For /metrics, the API and people: what we speak for.
     pub fn view(&self) -> AlertsView {
         let measured = self.rules.iter().filter(|(_, rule)| !rule.measurements.is_empty());
@@ -77,7 +86,7 @@ impl Book {
     }
 
     /// What each rule may know of its own alerts. That it keeps failing is the agent's to say.
-    pub(super) fn own_alerts(&self) -> OwnAlerts {
+    pub fn own_alerts(&self) -> OwnAlerts {
         let mut by_rule: BTreeMap<String, Vec<Arc<Alert>>> = BTreeMap::new();
         for held in self.alerts.values().filter(|held| is_active(&held.alert) && held.alert.key.name != RULE_FAILING) {
             by_rule.entry(held.alert.key.rule.clone()).or_default().push(Arc::clone(&held.alert));

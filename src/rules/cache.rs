@@ -50,6 +50,11 @@ impl Cache {
         }
     }
 
+    /// Keeps nothing.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
     /// The code of that module, if it was kept and is still what we wrote.
     pub(super) fn get(&self, sha256: &str) -> Option<Vec<u8>> {
         let folder = self.0.as_ref()?;

@@ -2,7 +2,7 @@
 //! file. Child and parent are this same program; the child limits itself, the parent limits its wall time.
 //! Nothing of the module runs here.
 
-use super::{engine, limits};
+use super::{componentize, engine, limits};
 use crate::{model::BoundedText, supervise::Stop};
 use rustix::{
     fs::{MemfdFlags, memfd_create},
@@ -16,7 +16,6 @@ use std::{
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
-use wasmtime::Engine;
 
 /// The hidden subcommand that makes the program compile standard input to standard output.
 pub const SUBCOMMAND: &str = "compile-rule";
@@ -54,42 +53,9 @@ pub(super) enum CompileError {
 /// Turns bytes of a user's file into machine code: what the child does, without its limits.
 pub(super) fn compile_bytes(bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
     let module = |text: String| CompileError::Module(text);
-    if Engine::detect_precompiled(bytes).is_some() || bytes.starts_with(b"\x7fELF") {
-        return Err(module("it is machine code, not WebAssembly; only WebAssembly components are taken".into()));
-    }
-    let component = match bytes.get(..8) {
-        Some(b"\0asm\x0d\0\x01\0") => None,
-        Some(b"\0asm\x01\0\0\0") => Some(componentize(bytes)?),
-        _ => return Err(module("it is not a WebAssembly component".into())),
-    };
+    let component = componentize::component(bytes).map_err(module)?;
     let engine = engine::for_compiling().map_err(|error| module(format!("{error:#}")))?;
-    engine.precompile_component(component.as_deref().unwrap_or(bytes)).map_err(|error| module(format!("{error:#}")))
-}
-
-/// Makes a component of a core module that carries the description of its world.
-pub(super) fn componentize(bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
-    let refused = |text: String| {
-        let hint = if text.contains("wasi_snapshot_preview1") {
-            "it is a core module for WASI preview 1; build it for wasm32-wasip2, or make a component of it with \
-             `wasm-tools component new --adapt`"
-        } else {
-            "cannot make a component of this core module"
-        };
-        CompileError::Module(format!("{hint}: {text}"))
-    };
-    let (described, _) = wit_component::metadata::decode(bytes).map_err(|error| refused(format!("{error:#}")))?;
-    if described.is_none() {
-        return Err(CompileError::Module(
-            "it is a core module, and does not say which world it is for; make a component of it with \
-             `wasm-tools component embed` and `wasm-tools component new`"
-                .into(),
-        ));
-    }
-    wit_component::ComponentEncoder::default()
-        .validate(true)
-        .module(bytes)
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(|error| refused(format!("{error:#}")))
+    engine.precompile_component(&component).map_err(|error| module(format!("{error:#}")))
 }
 
 /// The whole life of the child: limits itself, reads a module, writes machine code.
@@ -288,7 +254,7 @@ mod tests {
         assert!(refused(b"").contains("not a WebAssembly component"));
         assert!(refused(b"\x7fELF\x02\x01\x01").contains("machine code"));
         let plain = wat::parse_str("(module (memory 1))").unwrap();
-        assert!(refused(&plain).contains("core module, and does not say which world"));
+        assert!(refused(&plain).contains("core module, and neither says which world"));
         let component = wat::parse_str("(component)").unwrap();
         let code = compile_bytes(&component).unwrap();
         assert!(refused(&code).contains("machine code"));

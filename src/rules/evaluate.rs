@@ -9,7 +9,7 @@ use super::{
     engine::Ticking,
     guest_log::GuestLog,
     host::{Host, TooManyCalls},
-    limits,
+    limits::{self, Meter},
     memory::Memory,
     outcome,
     rates::Rates,
@@ -143,6 +143,8 @@ pub(super) struct Finished {
     pub(super) asked_for_history: bool,
     pub(super) cpu: Duration,
     pub(super) wall: Duration,
+    /// Bytes of linear memory at its end, all memories of the component together.
+    pub(super) memory_used: u64,
     /// Bytes of log that were over the limit.
     pub(super) log_dropped: u64,
 }
@@ -154,6 +156,11 @@ struct Stopped;
 
 /// Evaluates a rule. `secret` makes its random; `stop` ends it early.
 pub(super) fn evaluate(job: &Job, secret: &[u8; 32], stop: &Stop) -> Finished {
+    evaluate_seeded(job, &snapshot_seed(secret, &job.snapshot), stop)
+}
+
+/// Evaluates a rule with the random that it has on a snapshot of this seed.
+pub(super) fn evaluate_seeded(job: &Job, of_snapshot: &[u8; 32], stop: &Stop) -> Finished {
     let (started, cpu_before) = (Instant::now(), thread_cpu());
     let before = job.memory.state.clone();
     let limit = job.limits.alerts;
@@ -164,7 +171,7 @@ pub(super) fn evaluate(job: &Job, secret: &[u8; 32], stop: &Stop) -> Finished {
         cluster: job.snapshot.cluster.to_string(),
         config: job.config.to_string(),
     };
-    let ran = run(job, secret, stop, |code, store| {
+    let ran = run(job, of_snapshot, stop, |code, store| {
         store.data_mut().look_at_rates();
         let rule = code.pre.instantiate(&mut *store)?;
         rule.brokerwarden_rule_evaluator().call_evaluate(store, &context)
@@ -186,6 +193,7 @@ pub(super) fn evaluate(job: &Job, secret: &[u8; 32], stop: &Stop) -> Finished {
         asked_for_history: ran.asked_for_history,
         cpu: thread_cpu().saturating_sub(cpu_before),
         wall: started.elapsed(),
+        memory_used: ran.memory_used,
         log_dropped: ran.log_dropped,
     }
 }
@@ -193,7 +201,7 @@ pub(super) fn evaluate(job: &Job, secret: &[u8; 32], stop: &Stop) -> Finished {
 /// Asks a rule whether its configuration is good, if it can tell.
 pub(super) fn check_config(job: &Job, secret: &[u8; 32], stop: &Stop) -> Result<(), String> {
     let Some(index) = job.code.config_check else { return Ok(()) };
-    let ran = run(job, secret, stop, |code, store| {
+    let ran = run(job, &snapshot_seed(secret, &job.snapshot), stop, |code, store| {
         let rule = code.pre.instance_pre().instantiate(&mut *store)?;
         let check: TypedFunc<(&str,), (Result<(), String>,)> = rule.get_typed_func(&mut *store, index)?;
         Ok(check.call(store, (&job.config,))?.0)
@@ -236,6 +244,7 @@ pub(super) fn migrate(job: &Job, previous: u32, secret: &[u8; 32], stop: &Stop) 
 struct Ran<T> {
     result: Result<T, (&'static str, String)>,
     memory: Memory,
+    memory_used: u64,
     asked_for_history: bool,
     log_dropped: u64,
 }
@@ -243,12 +252,12 @@ struct Ran<T> {
 /// Runs a call in a store of its own, within all limits.
 fn run<T>(
     job: &Job,
-    secret: &[u8; 32],
+    of_snapshot: &[u8; 32],
     stop: &Stop,
     call: impl FnOnce(&Code, &mut Store<Host>) -> wasmtime::Result<T>,
 ) -> Ran<T> {
     let rule: Arc<str> = job.settings.name.as_str().into();
-    let host = Host::new(&rule, &job.snapshot, job.memory.clone(), &job.limits, seed(secret, job));
+    let host = Host::new(&rule, &job.snapshot, job.memory.clone(), &job.limits, seed(of_snapshot, job));
     let log = Arc::clone(&host.log);
     let _evaluating = job.code.ticking.begin();
     let mut store = Store::new(job.code.pre.engine(), host);
@@ -269,14 +278,14 @@ fn run<T>(
         log.finish();
         log.dropped
     };
-    let refused = store.data().meter.memory_refused;
+    let Meter { memory_refused: refused, memory_used, .. } = store.data().meter;
     let result = match result {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(reason(&error, refused, job.limits.memory, &log)),
         Err(_) => Err(("panic", "the host panicked; this is a bug of the agent".to_owned())),
     };
     let host = store.into_data();
-    Ran { result, memory: host.memory, asked_for_history: host.asked_for_history, log_dropped }
+    Ran { result, memory: host.memory, asked_for_history: host.asked_for_history, memory_used, log_dropped }
 }
 
 /// Why the guest ended: a word for the metric, and a sentence.
@@ -322,15 +331,20 @@ fn reason(error: &wasmtime::Error, memory_refused: bool, memory: u64, log: &Mute
     }
 }
 
-/// Random that outsiders cannot know and that is the same whenever the same rule sees the same snapshot.
-fn seed(secret: &[u8; 32], job: &Job) -> [u8; 32] {
+/// What the random of all rules on one snapshot comes from: nobody without the secret can know it, and who knows that of
+/// one snapshot knows none of another's. So it may be in a recording, for a replay to repeat.
+pub(super) fn snapshot_seed(secret: &[u8; 32], snapshot: &Snapshot) -> [u8; 32] {
     Sha256::new()
         .chain_update(secret)
-        .chain_update(job.snapshot.number.to_le_bytes())
-        .chain_update(job.snapshot.at.0.to_le_bytes())
-        .chain_update(&job.settings.name)
+        .chain_update(snapshot.number.to_le_bytes())
+        .chain_update(snapshot.at.0.to_le_bytes())
         .finalize()
         .into()
+}
+
+/// Random that is the same whenever the same rule sees the same snapshot.
+fn seed(of_snapshot: &[u8; 32], job: &Job) -> [u8; 32] {
+    Sha256::new().chain_update(of_snapshot).chain_update(&job.settings.name).finalize().into()
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -142,7 +142,7 @@ impl Host {
         // A name decides the same way for all its sums. They are sorted by group.
         let mut topics: HashMap<Arc<str>, bool> = HashMap::new();
         let mut last_group = None;
-        let sums = kafka.topic_lags().into_iter().filter(|sum| {
+        let sums = kafka.topic_lags().iter().filter(|sum| {
             if wanted.min_lag.is_some_and(|min| sum.lag.is_some_and(|lag| lag < min)) {
                 return false;
             }
@@ -153,7 +153,7 @@ impl Host {
             last_group = Some((sum.group, group));
             group && *topics.entry(Arc::clone(&sum.topic)).or_insert_with(|| wanted.topics.matches(&sum.topic))
         });
-        wanted.page(sums.map(|sum| topic_lag(kafka, &sum)), self.most_rows())
+        wanted.page(sums.map(|sum| topic_lag(kafka, sum)), self.most_rows())
     }
 
     /// What was seen of the rows that pass the filter now.

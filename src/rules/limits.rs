@@ -162,6 +162,8 @@ pub const MAX_WORKERS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Meter {
     memory_left: usize,
+    /// Bytes of all memories.
+    pub(super) memory_used: u64,
     elements_left: usize,
     last_growth: usize,
     /// Did the guest ask for more than it may have?
@@ -171,8 +173,12 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn new(memory: u64) -> Self {
         let memory_left = usize::try_from(memory).unwrap_or(MAX_MEMORY).min(MAX_MEMORY);
-        Self { memory_left, elements_left: MAX_TABLE_ELEMENTS, last_growth: 0, memory_refused: false }
+        Self { memory_left, memory_used: 0, elements_left: MAX_TABLE_ELEMENTS, last_growth: 0, memory_refused: false }
     }
+}
+
+fn bytes(growth: usize) -> u64 {
+    u64::try_from(growth).unwrap_or(u64::MAX)
 }
 
 impl ResourceLimiter for Meter {
@@ -182,6 +188,7 @@ impl ResourceLimiter for Meter {
         if let Some(left) = left {
             self.memory_left = left;
             self.last_growth = growth;
+            self.memory_used = self.memory_used.saturating_add(bytes(growth));
         } else {
             self.memory_refused = true;
         }
@@ -189,7 +196,9 @@ impl ResourceLimiter for Meter {
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.memory_left = self.memory_left.saturating_add(std::mem::take(&mut self.last_growth));
+        let growth = std::mem::take(&mut self.last_growth);
+        self.memory_left = self.memory_left.saturating_add(growth);
+        self.memory_used = self.memory_used.saturating_sub(bytes(growth));
         self.memory_refused = true;
         Ok(())
     }
@@ -227,6 +236,7 @@ mod tests {
         assert!(meter.memory_growing(0, 60, None).unwrap());
         assert!(!meter.memory_growing(0, 60, None).unwrap() && meter.memory_refused);
         assert!(meter.memory_growing(60, 100, None).unwrap());
+        assert_eq!(meter.memory_used, 100);
         assert!(!meter.memory_growing(0, 1, None).unwrap());
         assert!(meter.table_growing(0, MAX_TABLE_ELEMENTS, None).unwrap());
         assert!(!meter.table_growing(0, 1, None).unwrap());

@@ -5,8 +5,10 @@ pub mod bench;
 mod bindings;
 pub mod builtin;
 mod cache;
+pub mod check;
 mod civil;
 mod compile;
+mod componentize;
 mod deadline;
 mod engine;
 mod evaluate;
@@ -18,6 +20,7 @@ mod interfaces;
 pub mod limits;
 mod load;
 mod memory;
+mod offline;
 mod outcome;
 mod pool;
 mod query;
@@ -29,13 +32,15 @@ mod sources;
 mod start;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wasi;
+mod world;
 
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, child_main};
 pub use interfaces::interfaces;
+pub use offline::{Loaded, Offline, OfflineError, OfflineRule};
 pub use report::{EvaluationReport, Interfaces, LimitsReport, RuleReport, StateEntry, StateReport, StateValue};
-pub use start::{Joint, RulesHandle, StartError, start};
+pub use start::{Joint, LiveRule, RulesHandle, StartError, start};
 
 use crate::pipeline::RuleSettings;
 use std::{path::PathBuf, time::Duration};

@@ -9,6 +9,7 @@ use super::{
     memory::Memory,
     rates::Rates,
     report::{EvaluationReport, LimitsReport, RuleReport, StateReport},
+    start::LiveRule,
     state::State,
 };
 use crate::{
@@ -115,15 +116,11 @@ impl Entry {
     /// Would it be evaluated on `snapshot` if a thread were free?
     /// `settled`: has the pipeline taken what it said last? Its own alerts are not as it left them before.
     fn due(&self, snapshot: &Snapshot, settled: bool, now: Instant) -> bool {
-        let waited = |interval: Duration| {
-            // Half a snapshot early rather than a whole one late: snapshots do not come to the millisecond.
-            self.seen_at.is_none_or(|at| snapshot.at.since(at).saturating_add(snapshot.interval / 2) >= interval)
-        };
         self.live.is_some()
             && snapshot.number > self.seen
             && settled
             && self.paused_until.is_none_or(|until| now >= until)
-            && self.settings.interval.is_none_or(waited)
+            && waited(self.settings.interval, self.seen_at, snapshot)
     }
 
     fn pause(&self) -> Option<Duration> {
@@ -196,6 +193,14 @@ impl Entry {
             evaluations: self.evaluations.iter().cloned().collect(),
         }
     }
+}
+
+/// Is it time for a rule of that `interval`, last evaluated on what was seen at `seen_at`?
+pub(super) fn waited(interval: Option<Duration>, seen_at: Option<Timestamp>, snapshot: &Snapshot) -> bool {
+    interval.zip(seen_at).is_none_or(|(interval, at)| {
+        // Half a snapshot early rather than a whole one late: snapshots do not come to the millisecond.
+        snapshot.at.since(at).saturating_add(snapshot.interval / 2) >= interval
+    })
 }
 
 impl Registry {
@@ -360,6 +365,22 @@ impl Registry {
         let new = entry.load_error.as_ref() != Some(&error);
         entry.load_error = Some(error);
         new
+    }
+
+    /// All live rules with what they remember.
+    pub(super) fn live(&self) -> Vec<LiveRule> {
+        let live = self.rules.values().filter_map(|entry| Some((entry, entry.live.as_ref()?)));
+        live.map(|(entry, version)| LiveRule {
+            settings: Arc::clone(&version.settings),
+            module: version.module.clone(),
+            sha256: version.code.sha256.clone(),
+            config: Arc::clone(&version.config),
+            limits: version.limits.clone(),
+            state: entry.state.entries().map(|(key, value)| (key.to_owned(), value.to_vec())).collect(),
+            // What is being evaluated is not in the state yet.
+            seen: if entry.busy { entry.seen.saturating_sub(1) } else { entry.seen },
+        })
+        .collect()
     }
 
     /// All rules for people.

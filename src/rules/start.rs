@@ -1,9 +1,9 @@
 //! Puts the rule host together and starts its threads.
 
 use super::{
-    Config,
+    Config, Limits,
     cache::{self, Cache},
-    compile, engine, host,
+    compile, engine, evaluate, host,
     load::{Compile, Loader},
     pool::{self, Shared},
     reload::{Reload, Requests},
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     events::SelfMetrics,
     model::RuleState,
-    pipeline::{Input, RulesView, Settled},
+    pipeline::{Input, RuleSettings, RulesView, Settled},
     snapshot::Snapshot,
     supervise::Tasks,
 };
@@ -48,6 +48,25 @@ pub struct Joint {
     pub restored: BTreeMap<String, RuleState>,
 }
 
+/// A live rule as it stands.
+#[derive(Clone, Debug)]
+pub struct LiveRule {
+    /// Its name, `for` and the like.
+    pub settings: Arc<RuleSettings>,
+    /// `builtin:…` or the file.
+    pub module: String,
+    /// Of the module, in hex.
+    pub sha256: String,
+    /// `config:` as JSON.
+    pub config: Arc<str>,
+    /// Its limits.
+    pub limits: Limits,
+    /// What it remembers, sorted by key.
+    pub state: Vec<(String, Vec<u8>)>,
+    /// Number of the last snapshot of which that knows; 0 before the first.
+    pub seen: u64,
+}
+
 impl RulesHandle {
     /// Takes a new configuration, soon: what is the same in it goes on as it is, changed settings make a new generation,
     /// rules that it lacks are removed. Never waits. A changed `cache_dir` counts from the next start.
@@ -73,6 +92,16 @@ impl RulesHandle {
     /// Makes a rule forget what it remembers, once it is not being evaluated. False: there is no such rule.
     pub async fn forget_state(&self, rule: &str) -> bool {
         self.requests.forget(rule.to_owned()).await.unwrap_or(false)
+    }
+
+    /// All live rules, sorted by name.
+    pub fn live(&self) -> Vec<LiveRule> {
+        self.shared.registry().live()
+    }
+
+    /// What the random of rules on that snapshot comes from; tells nothing of other snapshots.
+    pub fn snapshot_seed(&self, snapshot: &Snapshot) -> [u8; 32] {
+        evaluate::snapshot_seed(&self.shared.secret, snapshot)
     }
 
     /// Looks at `rules_dir` now, and tries again what failed to load. Never waits.

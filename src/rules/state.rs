@@ -77,6 +77,11 @@ impl State {
         }
     }
 
+    /// All keys and values, sorted by key.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.kept.entries.iter().map(|(key, value)| (key.as_str(), &**value))
+    }
+
     /// Keys that start with `prefix`, sorted.
     pub(super) fn keys<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
         self.kept

@@ -2,7 +2,11 @@
 //! Unknown is a type here: an offset that no broker gave is `None`, never 0.
 
 use crate::model::{BrokerId, Timestamp};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// A broker of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +75,14 @@ pub enum GroupKind {
 }
 
 impl GroupKind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Classic, Self::Consumer, Self::Share, Self::Streams, Self::Simple, Self::Unknown];
+
+    /// The kind that [`Self::text`] spells so.
+    pub fn of_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.text() == text)
+    }
+
     /// As `rule.wit` spells it.
     pub fn text(self) -> &'static str {
         match self {
@@ -83,6 +95,19 @@ impl GroupKind {
         }
     }
 }
+
+/// The words that a group's state can be.
+pub const GROUP_STATES: [&str; 9] = [
+    "Assigning",
+    "CompletingRebalance",
+    "Dead",
+    "Empty",
+    "NotReady",
+    "PreparingRebalance",
+    "Reconciling",
+    "Stable",
+    "Unknown",
+];
 
 /// A consumer group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -297,6 +322,18 @@ pub struct KafkaView {
     pub asked: Option<Asked>,
     /// Groups without members are not shown on pages; rules see them all the same.
     pub hide_inactive: bool,
+    /// See [`Self::topic_lags`].
+    pub sums: Sums,
+}
+
+/// Rows added up, once somebody asked for it. A copy of a view may get other rows, and begins without.
+#[derive(Debug, Default)]
+pub struct Sums(OnceLock<Vec<TopicLag>>);
+
+impl Clone for Sums {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 /// What is not known of groups that were asked one by one.
@@ -422,8 +459,12 @@ impl KafkaView {
         })
     }
 
-    /// Rows added up by group and topic, in order.
-    pub fn topic_lags(&self) -> Vec<TopicLag> {
+    /// Rows added up by group and topic, in order. Done once: the page asks for it, and so may every rule.
+    pub fn topic_lags(&self) -> &[TopicLag] {
+        self.sums.0.get_or_init(|| self.add_up())
+    }
+
+    fn add_up(&self) -> Vec<TopicLag> {
         let mut sums: Vec<TopicLag> = Vec::new();
         for row in &self.rows {
             let new = sums.last().is_none_or(|sum| sum.group != row.group || sum.topic != row.topic);

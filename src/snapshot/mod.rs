@@ -7,8 +7,8 @@ pub mod select;
 
 pub use exposition::Exposition;
 pub use kafka::{
-    Age, Asked, Broker, Group, GroupKind, KafkaView, LagFilter, LagRow, LagStatus, Partition, Share, Topic, TopicLag,
-    partition_for,
+    Age, Asked, Broker, GROUP_STATES, Group, GroupKind, KafkaView, LagFilter, LagRow, LagStatus, Partition, Share,
+    Sums, Topic, TopicLag, partition_for,
 };
 
 use crate::model::{Labels, Subject, Timestamp};

@@ -12,12 +12,14 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
     (
         &[
             "cli::demo::REDRAW",
+            "control::record::LOOK",
             "kafka::admin::LOOK",
             "kafka::beside::LOOK",
             "kafka::ends::IDLE_LOOK",
             "kafka::reader::POLL",
             "rules::compile::POLL",
             "rules::engine::LOOK",
+            "rules::offline::LOOK",
             "rules::pool::LOOK_AGAIN",
         ],
         "how often a loop looks at what has limits of its own",
@@ -39,7 +41,15 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
     (&["page::encode::DIGITS", "page::encode::EXACT", "page::encode::EXPONENT_FROM"], "how numbers are written"),
     (&["deliver::time::LAST", "http::api::LAST_MILLISECOND"], "the end of the year 9999"),
     (
-        &["kafka::ends::NO_RECORD", "rules::cache::HASH", "rules::host::ABSENT", "rules::host::AT_LEAST"],
+        &[
+            "kafka::ends::NO_RECORD",
+            "recording::frame::PARTITION_COLUMNS",
+            "recording::frame::ROW_COLUMNS",
+            "recording::header::VERSION",
+            "rules::cache::HASH",
+            "rules::host::ABSENT",
+            "rules::host::AT_LEAST",
+        ],
         "parts of a format",
     ),
     (&["kafka::produced::ROOM"], "how a buffer grows that has a limit"),
@@ -48,6 +58,8 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
         "how often a deadline is looked at that has its own row",
     ),
     (&["rules::compile::NICE", "rules::pool::NICE"], "priorities"),
+    (&["ruletest::format::DEFAULT_INTERVAL"], "defaults, in docs/rules-testing.md"),
+    (&["ruletest::play::GENERATION", "ruletest::scripted::OFFSETS_PARTITIONS"], "what a case plays"),
     (
         &["config::rules::SHA256_DIGITS", "control::VERSION", "control::frame::HEAD", "rules::history::UNKNOWN"],
         "parts of a format",

@@ -9,11 +9,17 @@ mod harness;
 #[cfg(test)]
 mod jmx_pages;
 #[cfg(test)]
+mod languages;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod notifiers;
 #[cfg(test)]
+mod rule_command;
+#[cfg(test)]
 mod rule_commands;
+#[cfg(test)]
+mod rule_test;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]

@@ -14,11 +14,11 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["lib"],
     &["cli"],
-    &["app", "bench"],
+    &["app", "bench", "ruletest"],
     &["config"],
     &["control"],
     &["deliver", "demo", "http", "jmx", "kafka", "rules"],
-    &["page", "pipeline"],
+    &["page", "pipeline", "recording"],
     &["alerts"],
     &["snapshot"],
     &["model"],
@@ -69,6 +69,8 @@ const PURE: &[&str] = &[
     "page/segments",
     "pipeline/book",
     "pipeline/tick",
+    "recording/",
+    "ruletest/",
     "snapshot/",
 ];
 

@@ -1,35 +1,13 @@
-//! Alerts when a consumer group is too many messages behind on a topic.
+//! Alerts when a consumer group is too many messages or too many seconds behind on a topic.
+
+mod config;
+mod seconds;
 
 use brokerwarden_rule::prelude::*;
-use serde::Deserialize;
+use config::{Config, Limits};
 
 /// Name of the alert.
 const ALERT: &str = "ConsumerGroupLag";
-
-/// Bytes of a group's name that fit into a label; Kafka allows 32767, and an agent refuses all alerts over one too long.
-const LONGEST_GROUP: usize = 1000;
-
-/// The `config:` block.
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Config {
-    /// Groups to look at, as glob patterns.
-    groups: Vec<String>,
-    /// Topics to look at, as glob patterns.
-    topics: Vec<String>,
-    /// More messages than this behind, all partitions of the topic together, is an alert.
-    threshold: i64,
-    /// ... if at least one partition is this many messages behind.
-    min_lag: i64,
-    /// Value of the label `severity`; no such label without it.
-    severity: Option<String>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { groups: vec!["*".into()], topics: vec!["*".into()], threshold: 1000, min_lag: 0, severity: None }
-    }
-}
 
 struct LagThreshold;
 
@@ -37,88 +15,67 @@ impl Rule for LagThreshold {
     type Config = Config;
 
     fn evaluate(_ctx: &Context, config: Config) -> Result<Outcome, Failure> {
-        let patterns = |texts: &[String]| texts.iter().cloned().map(Pattern::Glob).collect();
-        // No `min_lag` in the filter: it goes by the sum, which a partition that is ahead lowers (see `behind`).
         let filter =
-            LagFilter { groups: patterns(&config.groups), topics: patterns(&config.topics), ..LagFilter::all() };
-        let rows = snapshot::topic_lags(&filter)?;
-        let untold = rows.iter().filter(|row| holds(row, &config) && !fits(row)).count();
-        if untold > 0 {
-            let text = format!("{untold} alerts left out: names of groups are longer than {LONGEST_GROUP} bytes");
-            logging::log(logging::Level::Warn, &text);
+            LagFilter { groups: config.groups.patterns(), topics: config.topics.patterns(), ..LagFilter::all() };
+        let mut alerts = Alerts::new();
+        if config.judges(|limits| limits.messages.is_some()) {
+            // No `min_lag` in the filter: it goes by the sum, which a partition that is ahead lowers (see `behind`).
+            for sum in snapshot::topic_lags(&filter)? {
+                let limits = config.limits(&sum.group, &sum.topic);
+                if let Some(threshold) = limits.messages
+                    && behind(&sum) > threshold
+                    && sum.max_lag >= limits.min_lag.unwrap_or(0)
+                {
+                    alerts.raise(alert(&sum, threshold, &limits));
+                }
+            }
         }
-        Ok(alerts(&rows, &config).into())
+        if config.judges(|limits| limits.seconds.is_some()) {
+            seconds::judge(&filter, &config, &mut alerts)?;
+        }
+        Ok(alerts.into_outcome())
     }
 
     fn check(config: &Config) -> Result<(), String> {
-        for (key, patterns) in [("groups", &config.groups), ("topics", &config.topics)] {
-            if patterns.is_empty() || patterns.iter().any(String::is_empty) {
-                return Err(format!("config.{key}: has no pattern, or an empty one; leave {key} out to look at all"));
-            }
-        }
-        for (key, messages) in [("threshold", config.threshold), ("min_lag", config.min_lag)] {
-            if messages < 0 {
-                return Err(format!("config.{key}: must be a number of messages, 0 or more, is {messages}"));
-            }
-        }
-        if config.severity.as_deref() == Some("") {
-            return Err("config.severity: is empty; leave it out for no such label".into());
-        }
-        Ok(())
+        config.check()
     }
 }
 
 brokerwarden_rule::export_rule!(LagThreshold);
 
-/// The alerts that hold, one per group and topic.
-fn alerts(rows: &[TopicLag], config: &Config) -> Vec<Alert> {
-    rows.iter().filter(|row| holds(row, config) && fits(row)).map(|row| alert(row, config)).collect()
-}
-
-fn holds(row: &TopicLag, config: &Config) -> bool {
-    behind(row) > config.threshold && row.max_lag >= config.min_lag
-}
-
-fn fits(row: &TopicLag) -> bool {
-    row.group.len() <= LONGEST_GROUP
-}
-
 /// Messages that the group is behind for certain: partitions whose lag is unknown count for nothing, so their number
 /// can only be higher. A commit beyond the end of its log is a negative lag, and must not hide the lag elsewhere.
-fn behind(row: &TopicLag) -> i64 {
-    row.known_lag.max(row.max_lag)
+fn behind(sum: &TopicLag) -> i64 {
+    sum.known_lag.max(sum.max_lag)
 }
 
-fn alert(row: &TopicLag, config: &Config) -> Alert {
-    let TopicLag { group, topic, .. } = row;
-    let behind = behind(row);
-    let at_least = if row.lag.is_none() { "at least " } else { "" };
+fn alert(sum: &TopicLag, threshold: i64, limits: &Limits<'_>) -> Alert {
+    let TopicLag { group, topic, .. } = sum;
+    let behind = behind(sum);
+    let at_least = if sum.lag.is_none() { "at least " } else { "" };
     let mut description = format!(
-        "Consumer group {group} is {at_least}{behind} messages behind on topic {topic} (threshold {}). Partitions: {}, \
-         the worst {} behind.",
-        config.threshold, row.partitions, row.max_lag
+        "Consumer group {group} is {at_least}{behind} messages behind on topic {topic} (threshold {threshold}). \
+         Partitions: {}, the worst {} behind.",
+        sum.partitions, sum.max_lag
     );
-    if row.unknown_partitions > 0 {
-        description.push_str(&format!(" Lag not known of {}.", row.unknown_partitions));
+    if sum.unknown_partitions > 0 {
+        description += &format!(" Lag not known of {}.", sum.unknown_partitions);
     }
-    if row.uncommitted_partitions > 0 {
-        description.push_str(&format!(" Never committed: {}.", row.uncommitted_partitions));
+    if sum.uncommitted_partitions > 0 {
+        description += &format!(" Never committed: {}.", sum.uncommitted_partitions);
     }
-    if row.lost > 0 {
-        description.push_str(&format!(" Deleted before they were read: {} messages.", row.lost));
+    if sum.lost > 0 {
+        description += &format!(" Deleted before they were read: {} messages.", sum.lost);
     }
-    let alert = Alert::group(group)
+    Alert::group(group)
         .name(ALERT)
         .label("consumergroup", group)
         .label("topic", topic)
+        .severity(limits.severity)
         .annotation("summary", format!("{group} is {at_least}{behind} messages behind on {topic}"))
         .annotation("description", description)
-        .count(behind);
-    match &config.severity {
-        Some(severity) => alert.label("severity", severity),
-        None => alert,
-    }
+        .count(behind)
 }
 
 #[cfg(test)]
-mod cases;
+mod tests;

@@ -22,10 +22,8 @@ pub(super) struct OffsetsPartition {
     pub(super) caught_up: bool,
     /// Records that came before the end was first reached.
     pub(super) replayed: u64,
-    /// How often the end was reached.
-    pub(super) ends_reached: u64,
-    /// No record came since the end was last reached.
-    pub(super) at_end: bool,
+    /// Before this offset there is nothing that would still be delivered once the end is reached again.
+    pub(super) stable: Option<i64>,
     pub(super) groups: HashMap<Arc<str>, GroupRecords>,
     /// Groups, their members and commits.
     pub(super) entries: usize,

@@ -71,6 +71,27 @@ impl Log {
     }
 }
 
+/// A reader of committed records is told of an end where a transaction is open. What stands behind it is not read.
+#[test]
+fn an_end_moves_the_position_only_where_no_transaction_is_open() {
+    let mut log = Log::new();
+    log.0.reached_end(0);
+    assert_eq!((log.0.position(0), log.0.caught_up(0)), (None, true));
+    log.put(&key(1, &["g", "t"], Some(0)), Some(&commit(5, 1000)));
+    log.0.reached_end(0);
+    assert_eq!(log.0.position(0), Some(1));
+    log.0.stable_until(0, 3); // a marker at 1, and one at 2
+    assert_eq!(log.0.position(0), Some(1), "it is still to be read whether there is more");
+    log.0.reached_end(0);
+    assert_eq!(log.0.position(0), Some(3));
+    log.0.reached_end(0);
+    assert_eq!(log.0.position(0), Some(3));
+    log.0.stable_until(0, 4);
+    log.0.apply(0, 8, &key(1, &["g", "t"], Some(0)), Some(&commit(6, 1000))).unwrap();
+    log.0.reached_end(0);
+    assert_eq!(log.0.position(0), Some(9), "it never goes back");
+}
+
 #[test]
 fn the_last_commit_counts_and_tombstones_remove() {
     let mut log = Log::new();

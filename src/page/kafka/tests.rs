@@ -363,8 +363,9 @@ fn big_pages_are_encoded_and_joined() {
         let encoded = started.elapsed();
         let (series, size) = (part.series, part.text.concat().len());
         let started = Instant::now();
-        let segment = Compressor::new().segment(part.text, series).unwrap();
-        let (compressed, small) = (started.elapsed(), segment.deflated.len());
+        let segments = Compressor::new().segments(part.text, Vec::new()).unwrap();
+        let compressed = started.elapsed();
+        let small: usize = segments.iter().map(|segment| segment.deflated.len()).sum();
         println!("{series} series, {size} bytes in {encoded:?}, compressed to {small} in {compressed:?}");
         assert_eq!(series, 20_000 * 3 + 2000 * 2 + 500 * 3 + 2000 * 7 + 200);
     }

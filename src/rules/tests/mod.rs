@@ -1,8 +1,9 @@
 //! Tests of the rule host against guests written in WAT (`tests/data/guests`), which need no toolchain.
 
 mod answers;
-mod cases;
+mod builtins;
 mod hostile;
+mod offline;
 mod over_time;
 mod reload;
 mod takeover;
@@ -41,6 +42,7 @@ world guest {
     import wasi:io/poll@0.2.12;
     import wasi:io/streams@0.2.12;
     import wasi:cli/stderr@0.2.12;
+    import wasi:random/random@0.2.12;
 }
 world migrating { include guest; export brokerwarden:rule/state-migration@0.1.0-rc.2; }
 package wasi:io@0.2.12 {
@@ -61,6 +63,9 @@ package wasi:clocks@0.2.12 {
         subscribe-duration: func(when: u64) -> pollable;
     }
 }
+package wasi:random@0.2.12 {
+    interface random { get-random-u64: func() -> u64; }
+}
 package wasi:cli@0.2.12 {
     interface stderr {
         use wasi:io/streams@0.2.12.{output-stream};
@@ -70,12 +75,12 @@ package wasi:cli@0.2.12 {
 ";
 
 /// Text of a guest.
-fn text(name: &str) -> String {
+pub(crate) fn text(name: &str) -> String {
     std::fs::read_to_string(Path::new("tests/data/guests").join(name)).unwrap()
 }
 
 /// A guest's file as a user would have it: a component, or a core module that says which world it is for.
-fn module(text: &str) -> Vec<u8> {
+pub(crate) fn module(text: &str) -> Vec<u8> {
     module_for(bindings::VERSION, text)
 }
 

@@ -413,6 +413,7 @@ fn a_rule_that_keeps_failing_pauses_longer_and_longer() {
         asked_for_history: false,
         cpu: Duration::ZERO,
         wall: Duration::ZERO,
+        memory_used: 0,
         log_dropped: 0,
     };
     let mut now = Instant::now();
@@ -461,6 +462,7 @@ fn cheap_rules_go_first_and_none_waits_for_ever() {
             asked_for_history: false,
             cpu,
             wall: cpu,
+            memory_used: 0,
             log_dropped: 0,
         };
         order.push(job.settings.name.clone());

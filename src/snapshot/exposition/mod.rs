@@ -202,6 +202,11 @@ impl Exposition {
         Ok(parsed.with(text))
     }
 
+    /// The page as it came.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// All samples, by name.
     pub fn samples(&self) -> impl Iterator<Item = Sample<'_>> {
         self.names.iter().flat_map(|named| self.of(named))

@@ -52,7 +52,7 @@ fn sums_leave_unknown_out_and_count_it() {
     assert_eq!((unknown.lag, unknown.known_lag, unknown.unknown_partitions), (None, 3, 1));
     assert_eq!(unknown.offset_sum, Some(3));
     let unread = LagRow { status: LagStatus::Unknown, ..row(0, 1, None, Some(30)) };
-    let sum = view_of(vec![row(0, 0, Some(30), Some(30)), unread]).topic_lags().remove(0);
+    let sum = view_of(vec![row(0, 0, Some(30), Some(30)), unread]).topic_lags()[0].clone();
     assert_eq!((sum.lag, sum.offset_sum, sum.unknown_partitions, sum.uncommitted_partitions), (None, None, 1, 0));
     assert!(view.group_observed("a") && !view.group_observed("b") && view.group_observed("gone"));
     assert_eq!(view.rows_of("b").len(), 2);

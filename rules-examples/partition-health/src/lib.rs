@@ -1,0 +1,159 @@
+//! Alerts about the partitions that this agent answers for: without a leader, under-replicated, or led by another broker
+//! than the preferred one. One alert for each topic.
+
+use brokerwarden_rule::{prelude::*, text};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Partitions named in a description.
+const SHOWN_PARTITIONS: usize = 10;
+
+/// The `config:` block.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// Topics to look at.
+    topics: Globs,
+    /// Alert about partitions that have no leader.
+    leaderless: bool,
+    /// Alert about partitions that have fewer replicas in sync than replicas.
+    under_replicated: bool,
+    /// Alert about partitions that another broker leads than their first replica.
+    preferred_leader: bool,
+    /// Value of the label `severity`; no such label without it.
+    severity: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            topics: Globs::default(),
+            leaderless: true,
+            under_replicated: true,
+            preferred_leader: true,
+            severity: None,
+        }
+    }
+}
+
+struct PartitionHealth;
+
+impl Rule for PartitionHealth {
+    type Config = Config;
+
+    fn evaluate(_ctx: &Context, config: Config) -> Result<Outcome, Failure> {
+        // 1 where replicas are missing; there is no sample of a partition of which the replicas are not known.
+        let replication = snapshot::query("kafka_topic_partition_under_replicated_partition")?;
+        // 0 where another broker leads; there is no sample of a partition without a leader.
+        let leaders = if config.leaderless || config.preferred_leader {
+            snapshot::query("kafka_topic_partition_leader_is_preferred")?
+        } else {
+            Vec::new()
+        };
+        let mut alerts = Alerts::new();
+        if config.leaderless {
+            let led: BTreeSet<(&str, &str)> = leaders.iter().map(partition).collect();
+            let without = replication.iter().filter(|sample| !led.contains(&partition(sample)));
+            say(Problem::Leaderless, without, &config, &mut alerts);
+        }
+        if config.under_replicated {
+            say(Problem::UnderReplicated, replication.iter().filter(|sample| sample.value > 0.0), &config, &mut alerts);
+        }
+        if config.preferred_leader {
+            say(Problem::NotPreferred, leaders.iter().filter(|sample| sample.value < 1.0), &config, &mut alerts);
+        }
+        Ok(alerts.into_outcome())
+    }
+
+    fn check(config: &Config) -> Result<(), String> {
+        config.topics.check("topics")?;
+        if !(config.leaderless || config.under_replicated || config.preferred_leader) {
+            return Err("config: nothing is left to alert about".into());
+        }
+        if config.severity.as_deref() == Some("") {
+            return Err("config.severity: is empty; leave it out for no such label".into());
+        }
+        Ok(())
+    }
+}
+
+brokerwarden_rule::export_rule!(PartitionHealth);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Problem {
+    Leaderless,
+    UnderReplicated,
+    NotPreferred,
+}
+
+impl Problem {
+    fn alert(self) -> &'static str {
+        match self {
+            Self::Leaderless => "TopicPartitionsLeaderless",
+            Self::UnderReplicated => "TopicPartitionsUnderReplicated",
+            Self::NotPreferred => "TopicPartitionsNotPreferredLeader",
+        }
+    }
+
+    /// What is wrong, after "3 partitions of payments".
+    fn what(self, one: bool) -> &'static str {
+        match (self, one) {
+            (Self::Leaderless, true) => "has no leader",
+            (Self::Leaderless, false) => "have no leader",
+            (Self::UnderReplicated, true) => "is under-replicated",
+            (Self::UnderReplicated, false) => "are under-replicated",
+            (Self::NotPreferred, true) => "is not led by its preferred broker",
+            (Self::NotPreferred, false) => "are not led by their preferred brokers",
+        }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Leaderless => {
+                "Nobody can write to them or read from them. Look which brokers hold their replicas and bring one of them \
+                 back; an unclean election brings a leader as well, and loses what only the others had."
+            }
+            Self::UnderReplicated => {
+                "Fewer brokers have all messages than should: one more failure may lose some, or stop producers with \
+                 acks=all. Look for a broker that is down, slow or out of disk. While partitions are being reassigned \
+                 this is to be expected."
+            }
+            Self::NotPreferred => {
+                "Load is not spread as planned, as after a broker was away. If auto.leader.rebalance.enable is off, run \
+                 kafka-leader-election --election-type preferred."
+            }
+        }
+    }
+}
+
+/// Topic and partition of a sample.
+fn partition(sample: &Sample) -> (&str, &str) {
+    (sample.label("topic"), sample.label("partition"))
+}
+
+fn say<'a>(problem: Problem, bad: impl Iterator<Item = &'a Sample>, config: &Config, alerts: &mut Alerts) {
+    let mut topics: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (topic, number) in bad.map(partition).filter(|(topic, _)| config.topics.matches(topic)) {
+        topics.entry(topic).or_default().push(number);
+    }
+    for (topic, mut partitions) in topics {
+        // As numbers: 10 comes after 9.
+        partitions.sort_by_key(|number| (number.len(), *number));
+        let count = partitions.len();
+        let noun = if count == 1 { "partition" } else { "partitions" };
+        let what = format!("{count} {noun} of {topic} {}", problem.what(count == 1));
+        let shown = text::list(partitions, SHOWN_PARTITIONS);
+        // The agent sees partitions that its broker leads, whoever answers for the topic: they are about this agent.
+        let alert = Alert::agent()
+            .name(problem.alert())
+            .label("topic", topic)
+            .severity(config.severity.as_deref())
+            .annotation("description", format!("{what}: {shown}. {}", problem.advice()))
+            .annotation("summary", what)
+            .count(i64::try_from(count).unwrap_or(i64::MAX));
+        alerts.raise(alert);
+    }
+}
+
+#[cfg(test)]
+mod tests;

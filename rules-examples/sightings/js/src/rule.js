@@ -1,0 +1,68 @@
+// What the agent calls, and what is asked of the agent. The decision is in decide.js.
+import { topicLags } from 'brokerwarden:rule/snapshot@0.1.0-rc.2';
+import { get, remove, set } from 'brokerwarden:rule/state@0.1.0-rc.2';
+import { log } from 'brokerwarden:rule/logging@0.1.0-rc.2';
+import { judge, readConfig, stateKey } from './decide.js';
+
+const PAGE = 1000;
+
+export const configCheck = {
+  check(config) {
+    readConfig(config);
+  },
+};
+
+export const evaluator = {
+  evaluate(ctx) {
+    const config = ownFault(() => readConfig(ctx.config));
+    const outcome = { alerts: [], actions: [], measurements: [] };
+    for (const row of rows([...config.thresholds.keys()])) {
+      const key = stateKey(row);
+      const before = Number(String.fromCharCode(...(get(key) ?? [])));
+      const said = judge(row, config.thresholds.get(row.group), config.action, before);
+      if (said.sightings === 0) remove(key);
+      else if (said.sightings !== before) set(key, bytes(String(said.sightings)));
+      if (said.alert) outcome.alerts.push(said.alert);
+      if (said.action) {
+        log('info', `${key}: asks for ${said.action.name}`);
+        outcome.actions.push(said.action);
+      }
+    }
+    return outcome;
+  },
+};
+
+/** The bytes of a text of digits: QuickJS has no TextEncoder. */
+function bytes(digits) {
+  return Uint8Array.from(digits, (digit) => digit.charCodeAt(0));
+}
+
+/** One row per group and topic, page by page: a page that is not full is the last one. */
+function rows(groups) {
+  const filter = { groups: groups.map((val) => ({ tag: 'exact', val })), topics: [], offset: 0, limit: PAGE };
+  const all = [];
+  for (;;) {
+    const page = asking(() => topicLags(filter));
+    all.push(...page);
+    if (page.length < PAGE) return all;
+    filter.offset += PAGE;
+  }
+}
+
+/** An error of the agent is thrown on as the failure that it means: what was not observed is nobody's fault. */
+function asking(question) {
+  try {
+    return question();
+  } catch (error) {
+    const { tag, val } = error.payload ?? error;
+    throw { tag: tag === 'unavailable' ? 'unavailable' : 'failed', val };
+  }
+}
+
+function ownFault(step) {
+  try {
+    return step();
+  } catch (error) {
+    throw { tag: 'failed', val: String(error) };
+  }
+}

@@ -1,0 +1,21 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { judge, readConfig } from '../src/decide.js';
+
+const known = (lag) => ({ group: 'orders', topic: 'payments', knownLag: lag, lag });
+const unknown = (knownLag) => ({ ...known(knownLag), lag: null });
+
+test('the third sighting in a row asks for the action, once', () => {
+  const asked = [0, 1, 2, 3].map((before) => judge(known(101), 100, 'restart', before).action?.key);
+  assert.deepEqual(asked, [undefined, undefined, 'orders/payments', undefined]);
+});
+
+test('a lag that is not known is neither a sighting nor its end', () => {
+  assert.deepEqual(judge(known(100), 100, 'restart', 2), { sightings: 0 });
+  assert.deepEqual(judge(unknown(100), 100, 'restart', 2), { sightings: 2 });
+});
+
+test('a bad configuration is refused with its key', () => {
+  const refused = '{"thresholds":{"orders":-1}}';
+  assert.throws(() => readConfig(refused), (error) => error.startsWith('config.thresholds.orders: '));
+});
