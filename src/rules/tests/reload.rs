@@ -101,6 +101,7 @@ impl Looks {
             heard.push(match input {
                 Input::Seen(_) => unreachable!("not said by the rule host"),
                 Input::Installed { settings, generation } => format!("+{}@{generation}", settings.name),
+                Input::Remembers { rule, .. } => format!("={rule}"),
                 Input::Removed { rule, generation } => format!("-{rule}@{generation}"),
                 Input::Evaluated(evaluation) => format!("{:?}", evaluation.verdict),
             });
@@ -517,8 +518,7 @@ async fn the_whole_host_runs_reloads_and_stops() {
                     let Verdict::Outcome(outcome) = evaluation.verdict else { panic!("{:?}", evaluation.verdict) };
                     names.extend(outcome.alerts.into_iter().map(|alert| alert.name));
                 }
-                Input::Seen(_) => unreachable!("not said by the rule host"),
-                Input::Remembers { rule, .. } => format!("={rule}"),
+                Input::Seen(_) | Input::Remembers { .. } => unreachable!("not said here"),
                 Input::Removed { .. } => panic!("nothing was removed"),
             }
         }
