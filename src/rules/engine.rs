@@ -16,13 +16,14 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What the child that compiles and the agent that runs must agree on.
 fn config() -> Config {
     let mut config = Config::new();
+    // More than one memory in a module stays allowed: where a component is made of others (as those of QuickJS are), what
+    // wasmtime puts between them copies from one memory to the other. All memories together have one limit all the same.
     config
         .epoch_interruption(true)
         .concurrency_support(false)
         .cranelift_nan_canonicalization(true)
         .max_wasm_stack(limits::MAX_WASM_STACK)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
         .wasm_relaxed_simd(false)
         .wasm_tail_call(false);
     config

@@ -159,15 +159,21 @@ fn next_steps(name: &str, language: Language, folder: &Path) -> String {
         Language::Js | Language::Ts => ("npm ci && npm test", "npm run build", "build/rule.wasm".to_owned()),
         Language::Python => (
             "python3 -m unittest",
-            "pip install -r requirements.txt && mkdir -p build &&\n    \
-             componentize-py -d wit -w checked-rule componentize --stub-wasi app -o build/rule.wasm",
+            "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt\n    mkdir -p build\n    \
+             .venv/bin/componentize-py -d wit -w checked-rule componentize --stub-wasi app -o build/rule.wasm",
             "build/rule.wasm".to_owned(),
         ),
-        Language::C => ("make test", "pip install -r requirements.txt && make", "build/rule.wasm".to_owned()),
+        Language::C => (
+            "make test",
+            "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt\n    \
+             make ZIG='.venv/bin/python -m ziglang'",
+            "build/rule.wasm".to_owned(),
+        ),
     };
     format!(
         "{folder} is a rule, with its tests; README.md says the rest. Next:\n\n    cd {folder}\n    {test}\n    {build}\n    \
-         brokerwarden rule check {module} --config rule.yaml\n    cp {module} RULES_DIR/{name}.wasm && cp rule.yaml RULES_DIR/{name}.yaml\n",
+         brokerwarden rule check {module} --config rule.yaml\n    brokerwarden rule test cases.yaml --rule {module}\n    \
+         cp rule.yaml RULES_DIR/{name}.yaml && cp {module} RULES_DIR/{name}.wasm\n",
         folder = folder.display(),
     )
 }
