@@ -47,6 +47,11 @@ const DEFAULT_MAX_SERIES: u64 = 2_000_000;
 const DEFAULT_REPLAY: u64 = 50_000_000;
 const DEFAULT_PORT: u16 = 9308;
 
+/// librdkafka's property with the file of CAs that are trusted.
+const CA_FILE: &str = "ssl.ca.location";
+/// Where OpenSSL's users and ours (for tokens) name the file of CAs that this system trusts. The OpenSSL that is built in has
+/// librdkafka look in the usual places only.
+const CA_VARIABLE: &str = "SSL_CERT_FILE";
 /// librdkafka properties that are ours to set, and why.
 pub const OWNED_PROPERTIES: [(&str, &str); 12] = [
     ("allow.auto.create.topics", "an agent creates nothing"),
@@ -204,7 +209,19 @@ fn properties(reader: &mut Reader<'_>, mut field: Field) -> BTreeMap<String, Sec
             reader.problem(&key_path(&path, &name), problem);
         }
     }
+    if let Some(path) = reader.variable(CA_VARIABLE).filter(|_| trusts_the_system(&properties)) {
+        properties.insert(CA_FILE.to_owned(), Secret::Inline(path));
+    }
     properties
+}
+
+/// Brokers have certificates, and nothing says whose are good.
+fn trusts_the_system(properties: &BTreeMap<String, Secret>) -> bool {
+    let tls = properties.get("security.protocol").is_some_and(|protocol| match protocol {
+        Secret::Inline(value) => value.to_ascii_lowercase().ends_with("ssl"),
+        Secret::File(_) => true,
+    });
+    tls && ![CA_FILE, "ssl.ca.pem"].iter().any(|name| properties.contains_key(*name))
 }
 
 fn owned_because(name: &str) -> Option<&'static str> {

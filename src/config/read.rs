@@ -58,6 +58,11 @@ impl<'a> Reader<'a> {
         Self { environment, folder, expanded: 0, problems: Vec::new() }
     }
 
+    /// A variable of the environment, if it is there and not empty.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        self.environment.and_then(|environment| environment(name)).filter(|value| !value.is_empty())
+    }
+
     /// All problems, in the order in which they were found.
     pub(crate) fn into_problems(self) -> Vec<Problem> {
         self.problems

@@ -146,11 +146,7 @@ pub type Handle = BaseConsumer<Context>;
 
 /// Takes the events of a handle that delivers no messages: its log, its errors, requests for tokens.
 pub fn serve_events(handle: &Handle) {
-    for _ in 0..ffi::waiting(handle) {
-        if let Some(Err(error)) = handle.poll(Duration::ZERO) {
-            tracing::debug!(%error, "librdkafka");
-        }
-    }
+    ffi::serve_events(handle);
 }
 
 /// Why there is no handle.
@@ -173,6 +169,9 @@ pub enum ClientError {
         /// Why.
         problem: &'static str,
     },
+    /// librdkafka has no queue for it.
+    #[error("librdkafka has no queue for a handle: out of memory")]
+    NoQueue,
     /// librdkafka refuses the properties.
     #[error("librdkafka refuses the kafka configuration{hint}")]
     Refused {

@@ -40,6 +40,8 @@ pub enum Which {
     /// That of the first record with this timestamp or a later one; [`NO_RECORD`] when there is none. A broker that
     /// leaves a partition out of its answer makes it look as if the time itself were the offset.
     At(Timestamp),
+    /// The same, of a time that may be another one for each partition: at most one for each.
+    Between(Timestamp),
 }
 
 /// What Kafka says in place of an offset where no record is as late as the time that was asked for.
@@ -242,50 +244,50 @@ fn call_all(
 /// What can be asked for in one call: one list cannot ask twice about a partition, since look-ups by timestamp are keyed by
 /// partition.
 fn chunks(partitions: &[(Which, TopicPartition)]) -> impl Iterator<Item = &[(Which, TopicPartition)]> {
-    partitions.chunk_by(|(one, _), (other, _)| one == other).flat_map(|alike| alike.chunks(CHUNK))
+    let alike = |one: Which, other| one == other || matches!((one, other), (Which::Between(_), Which::Between(_)));
+    partitions.chunk_by(move |(one, _), (other, _)| alike(*one, *other)).flat_map(|alike| alike.chunks(CHUNK))
 }
 
 /// Asks for the same of all partitions in a chunk.
 fn call(handle: &Handle, chunk: &[(Which, TopicPartition)], limit: Duration) -> (Part, Option<ffi::NoOffsets>) {
     let mut part = Part::default();
-    let Some((which, _)) = chunk.first() else { return (part, None) };
     let mut list = TopicPartitionList::with_capacity(chunk.len());
-    let offset = match *which {
-        // What the end is depends on the handle.
-        Which::End | Which::Stable => Offset::End,
-        Which::Start => Offset::Beginning,
-        Which::At(time) => Offset::Offset(i64::try_from(time.0).unwrap_or(i64::MAX)),
-    };
-    for (_, (topic, partition)) in chunk {
-        let Ok(partition) = i32::try_from(*partition) else { continue };
+    let mut asked = Vec::with_capacity(chunk.len());
+    for (which, partition) in chunk {
+        let offset = match *which {
+            // What the end is depends on the handle.
+            Which::End | Which::Stable => Offset::End,
+            Which::Start => Offset::Beginning,
+            Which::At(time) | Which::Between(time) => Offset::Offset(i64::try_from(time.0).unwrap_or(i64::MAX)),
+        };
+        let Ok(number) = i32::try_from(partition.1) else { continue };
         // Not `add_partition_offset`, which looks for what it has just added, from the first one on.
-        if let Err(error) = list.add_partition(topic, partition).set_offset(offset) {
+        if let Err(error) = list.add_partition(&partition.0, number).set_offset(offset) {
             *part.errors.entry(error.to_string()).or_default() += 1;
         }
+        asked.push((*which, partition.clone()));
     }
-    if list.count() == 0 {
+    if asked.is_empty() {
         return (part, None);
     }
     part.requests = 1;
     let failure = ffi::offsets_for_times(handle, &mut list, limit).err();
     if failure.is_none() {
-        take(&mut part, *which, &list);
+        take(&mut part, asked, &list);
     }
     (part, failure)
 }
 
-fn take(part: &mut Part, which: Which, list: &TopicPartitionList) {
-    for element in list.elements() {
+/// Takes the answers, which stand in the order in which they were asked for.
+fn take(part: &mut Part, asked: Vec<(Which, TopicPartition)>, list: &TopicPartitionList) {
+    for ((which, partition), element) in asked.into_iter().zip(list.elements()) {
+        let by_time = matches!(which, Which::At(_) | Which::Between(_));
         // A partition that failed keeps the offset that was asked for: the error comes first.
-        match (element.error(), element.offset(), u32::try_from(element.partition())) {
-            (Ok(()), Offset::Offset(offset), Ok(partition)) if offset >= 0 => {
-                part.offsets.push(((which, (element.topic().into(), partition)), offset));
-            }
+        match (element.error(), element.offset()) {
+            (Ok(()), Offset::Offset(offset)) if offset >= 0 => part.offsets.push(((which, partition), offset)),
             // Kafka's -1 is librdkafka's word for the end.
-            (Ok(()), Offset::End, Ok(partition)) if matches!(which, Which::At(_)) => {
-                part.offsets.push(((which, (element.topic().into(), partition)), NO_RECORD));
-            }
-            (Err(error), _, _) => *part.errors.entry(short(&error)).or_default() += 1,
+            (Ok(()), Offset::End) if by_time => part.offsets.push(((which, partition), NO_RECORD)),
+            (Err(error), _) => *part.errors.entry(short(&error)).or_default() += 1,
             _ => *part.errors.entry("no offset".to_owned()).or_default() += 1,
         }
     }

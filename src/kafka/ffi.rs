@@ -1,10 +1,10 @@
 //! The admin calls about groups, which rdkafka does not wrap: list all, describe one, ask for what one committed (`event`
-//! reads the answers). And the token of a handle, and how much of what it says waits to be heard. The only unsafe code of
-//! the collector, and all that leaves it is owned and safe.
+//! reads the answers). And the token of a handle, what it says, and the records that it fetched. The only unsafe code of the
+//! collector, and all that leaves it is owned and safe.
 //!
 //! A call is sent off and returns at once. Its answer comes to a queue of our own, with the number that the call was given.
-//! The handle is an ordinary one of rdkafka's: whoever uses it must poll it now and then, since its log, its errors and
-//! requests for tokens come that way.
+//! The handle is an ordinary one of rdkafka's: whoever uses it must take what it says now and then (`heard`), since its log and
+//! its errors come that way.
 //!
 //! librdkafka passes on the error codes of brokers as they are, and rdkafka takes them for values of an enum: one that it
 //! does not know, from a later Kafka or from something else, is undefined behaviour there (printing it ends the process).
@@ -16,6 +16,9 @@
 )]
 
 mod event;
+mod heard;
+
+pub use self::heard::{Ear, serve_events};
 
 use self::event::Event;
 use super::{client::Handle, oauth::Token};
@@ -139,8 +142,8 @@ pub fn topic_error(topic: &MetadataTopic) -> Option<RDKafkaErrorCode> {
     let topic = ptr::from_ref(topic).cast::<sys::rd_kafka_metadata_topic>();
     // SAFETY: rdkafka makes its topic from librdkafka's by a cast, and it lives as long as this reference.
     let code = unsafe { &raw const (*topic).err };
-    // SAFETY: as above; an enum of C is an int.
-    let code = unsafe { code.cast::<c_int>().read() };
+    // SAFETY: as above.
+    let code = unsafe { code_at(code) };
     (code != 0).then(|| known(code))
 }
 
@@ -308,8 +311,8 @@ pub fn set_token(handle: &Handle, token: &Token, expires: i64) -> Result<(), Fau
     }
 }
 
-/// How many events wait to be polled: rdkafka's poll says the same of an empty queue and of a log line that it took.
-pub fn waiting(handle: &Handle) -> usize {
+/// How many events wait to be taken.
+fn waiting(handle: &Handle) -> usize {
     // SAFETY: the client is alive, since `handle` is.
     let count = unsafe { sys::rd_kafka_outq_len(handle.client().native_ptr()) };
     usize::try_from(count).unwrap_or(0)
@@ -349,6 +352,15 @@ fn elements(list: &sys::rd_kafka_topic_partition_list_t) -> impl Iterator<Item =
 unsafe fn code_in(element: *const sys::rd_kafka_topic_partition_t) -> c_int {
     // SAFETY: see above.
     let code = unsafe { &raw const (*element).err };
+    // SAFETY: see above.
+    unsafe { code_at(code) }
+}
+
+/// A code as the number that it is in C.
+///
+/// # Safety
+/// It is alive.
+unsafe fn code_at(code: *const sys::rd_kafka_resp_err_t) -> c_int {
     // SAFETY: see above; an enum of C is an int.
     unsafe { code.cast::<c_int>().read() }
 }

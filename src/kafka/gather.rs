@@ -25,6 +25,10 @@ use std::{
     time::Instant,
 };
 
+/// What is not known where groups are asked one by one: librdkafka lists only those of the protocol type `consumer`.
+const NOT_LISTED: &str =
+    "share groups, streams groups and those of other protocol types, as Connect workers, are not seen";
+
 /// Groups, and how far they are known.
 #[derive(Default)]
 pub(super) struct Gathered {
@@ -180,8 +184,9 @@ impl Collector {
     }
 
     fn take_round(&self, beside: Option<BrokerId>) -> Gathered {
-        let note = (self.config.offsets == OffsetsSource::Auto)
-            .then(|| format!("groups are asked one by one, since this agent is {}", reader::unreadable().text));
+        let why = (self.config.offsets == OffsetsSource::Auto)
+            .then(|| format!(", since this agent is {}", reader::unreadable().text));
+        let note = Some(format!("groups are asked one by one{}; {NOT_LISTED}", why.unwrap_or_default()));
         let Some(round) = self.round(beside).filter(|round| round.whole) else {
             let replaying = Some("asking for groups and what they committed".to_owned());
             return Gathered { asked: Some(Asked::default()), replaying, note, ..Gathered::default() };

@@ -21,6 +21,10 @@ pub const MAX_PARTITIONS: usize = 200_000;
 /// A partition that was not observed for this long is forgotten. One without a leader should not be.
 pub const FORGET_AFTER: Duration = Duration::from_hours(1);
 
+/// Times in between that a leader is asked about for one partition, besides those of [`Produced::seed`]. From 48 h to the
+/// spacing it takes 9 for one commit; a group that catches up may need some more, one that stands still none.
+pub const MAX_QUESTIONS: u32 = 40;
+
 /// How often a table is thinned: looking at each point in each cycle would cost more than it saves.
 const THIN_EVERY: Duration = Duration::from_mins(1);
 /// Points that a table grows by at a time.
@@ -39,8 +43,8 @@ struct Point {
 /// that the end grew there: of a stretch on which it stood still both edges are kept, and all between them says
 /// nothing. So what an answer is wrong by is less than the distance of the two points: of a record that is `age` old,
 /// the spacing for that age (times the coarseness, see [`MAX_POINTS`]) or, where nobody observed for longer, that
-/// time; of a record from before our start, the distance of two looks ([`Produced::seed`]). Between the two points the
-/// records are taken to have come evenly.
+/// time; of a record from before our start the same, by what its partition's leader says of that time ([`Produced::seed`],
+/// [`Produced::refine`]), unless it did not answer. Between the two points the records are taken to have come evenly.
 #[derive(Debug)]
 pub struct Produced {
     tables: HashMap<TopicPartition, Table>,
@@ -62,7 +66,20 @@ struct Table {
     floor: i64,
     /// The partition's leader was asked what was before the first point.
     seeded: bool,
+    /// The first point that was observed: earlier ones are the leader's word.
+    observed: Timestamp,
+    /// How often it was asked about a time in between.
+    questions: u32,
     thinned: Timestamp,
+}
+
+/// What the leader of a partition should be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// What was before our time, for [`Produced::seed`].
+    Past,
+    /// What was at this time, for [`Produced::refine`].
+    At(Timestamp),
 }
 
 impl Produced {
@@ -77,13 +94,47 @@ impl Produced {
         }
     }
 
-    /// Would it help to know what was before our time, to tell how old the record at `offset` is? Not once that was
-    /// asked, nor where our time is as long as a table reaches.
-    pub fn lacks(&self, partition: &TopicPartition, offset: i64) -> bool {
-        self.tables.get(partition).is_some_and(|table| {
-            let edges = table.points.first().zip(table.points.last());
-            !table.seeded && edges.is_some_and(|(first, last)| offset < first.end && last.at.since(first.at) < REACH)
-        })
+    /// What should the partition's leader be asked, to tell how old the record at `offset` is? About the past only once, and
+    /// not where our time is as long as a table reaches. Then about a time in between, while it is only known that the record
+    /// came between two looks that are further apart than points of that age may be.
+    pub fn question(&self, partition: &TopicPartition, offset: i64, now: Timestamp) -> Option<Question> {
+        let table = self.tables.get(partition)?;
+        let (first, last) = table.points.first().zip(table.points.last())?;
+        if !table.seeded {
+            return (offset < first.end && last.at.since(first.at) < REACH).then_some(Question::Past);
+        }
+        let (older, newer) = table.neighbours(offset);
+        let (older, newer) = older.zip(newer)?;
+        let apart = newer.at.since(older.at);
+        let wide = apart > spacing(now.since(newer.at)).saturating_mul(self.coarseness);
+        let asked_enough = table.questions >= MAX_QUESTIONS || offset < table.floor || newer.at > table.observed;
+        (wide && !asked_enough).then(|| Question::At(older.at.plus(apart / 2)))
+    }
+
+    /// A question about a time in between was sent off: it counts whether it is answered or not.
+    pub fn asked(&mut self, partition: &TopicPartition) {
+        if let Some(table) = self.tables.get_mut(partition) {
+            table.questions = table.questions.saturating_add(1);
+        }
+    }
+
+    /// Takes in what the partition's leader said of a time before ours: the offset of the first record that was produced then
+    /// or later, if there is one. Where that is out of line with what is known, times do not rise with offsets, and nothing
+    /// more is asked.
+    pub fn refine(&mut self, partition: &TopicPartition, at: Timestamp, offset: Option<i64>) {
+        let Some(table) = self.tables.get_mut(partition) else { return };
+        let place = table.points.partition_point(|point| point.at < at);
+        let neighbours = place.checked_sub(1).and_then(|before| table.points.get(before)).zip(table.points.get(place));
+        let Some((older, newer)) = neighbours.filter(|(_, newer)| at < newer.at && newer.at <= table.observed) else {
+            return;
+        };
+        // Beyond the newer end: what came next was produced after that time.
+        let end = offset.map_or(newer.end, |offset| offset.min(newer.end));
+        if end < older.end {
+            table.questions = MAX_QUESTIONS;
+        } else {
+            table.points.insert(place, Point { at, end });
+        }
     }
 
     /// Takes in what the partition's leader said of the time before ours: for each time, newest first, the offset of
@@ -127,9 +178,8 @@ impl Produced {
         }
         let table = self.tables.get(partition)?;
         let sought = committed.max(table.floor);
-        let at = table.points.partition_point(|point| point.end <= sought);
-        let newer = table.points.get(at).copied().unwrap_or(Point { at: now, end });
-        let older = at.checked_sub(1).and_then(|at| table.points.get(at)).copied();
+        let (older, newer) = table.neighbours(sought);
+        let newer = newer.unwrap_or(Point { at: now, end });
         let produced = older.map_or(newer.at, |older| between(older, newer, sought));
         Some(Age { time: now.since(produced), at_least: older.is_none() || sought > committed })
     }
@@ -160,7 +210,14 @@ impl Produced {
 
 impl Table {
     fn new(seen: Point) -> Self {
-        Self { points: vec![seen], floor: i64::MIN, seeded: false, thinned: seen.at }
+        let (floor, seeded, questions) = (i64::MIN, false, 0);
+        Self { points: vec![seen], floor, seeded, observed: seen.at, questions, thinned: seen.at }
+    }
+
+    /// The points that the record at `offset` came between.
+    fn neighbours(&self, offset: i64) -> (Option<Point>, Option<Point>) {
+        let at = self.points.partition_point(|point| point.end <= offset);
+        (at.checked_sub(1).and_then(|at| self.points.get(at)).copied(), self.points.get(at).copied())
     }
 
     fn observe(&mut self, seen: Point, coarseness: u32) {
@@ -196,6 +253,7 @@ impl Table {
         for point in &mut self.points {
             point.at = Timestamp(point.at.0.saturating_sub(back));
         }
+        self.observed = Timestamp(self.observed.0.saturating_sub(back));
         self.thinned = Timestamp(self.thinned.0.saturating_sub(back));
     }
 

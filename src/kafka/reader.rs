@@ -4,13 +4,13 @@ use super::{
     client::{ClientError, Context, Handle, Pace},
     cluster::OFFSETS_TOPIC,
     collector::RETRY_INTERVAL,
-    ffi,
+    ffi::{self, Ear},
     handles::Handles,
     offsets::Offsets,
 };
 use crate::{events::SelfMetrics, model::families, supervise::Stop};
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
+    Offset, TopicPartitionList,
     consumer::Consumer,
     error::{KafkaError, RDKafkaErrorCode},
 };
@@ -87,11 +87,12 @@ impl Shared {
 
 /// Reads until told to stop.
 pub fn run(handles: &Handles, shared: &Arc<Shared>, metrics: &SelfMetrics, stop: &Stop) {
-    let Some((mut handle, mut generation)) = first_handle(handles, shared, stop) else { return };
+    let Some((mut ear, mut generation)) = first_handle(handles, shared, stop) else { return };
     let mut assigned = BTreeSet::new();
     let mut pace = Pace::Replay;
     while !stop.stopped() {
-        if let Err(error) = follow(&handle, shared, &mut assigned) {
+        let handle = ear.handle();
+        if let Err(error) = follow(handle, shared, &mut assigned) {
             shared.lock().error = Some(describe(&error, handle.client().context()));
             stop.sleep(ERROR_PAUSE);
             continue;
@@ -103,9 +104,9 @@ pub fn run(handles: &Handles, shared: &Arc<Shared>, metrics: &SelfMetrics, stop:
                 pace = Pace::Steady;
             }
             generation = newest;
-            match handles.reader(pace) {
+            match listen(handles, pace) {
                 Ok(new) => {
-                    handle = new;
+                    ear = new;
                     assigned.clear(); // the next turn assigns where this one stopped
                     continue;
                 }
@@ -113,8 +114,8 @@ pub fn run(handles: &Handles, shared: &Arc<Shared>, metrics: &SelfMetrics, stop:
                 Err(error) => keep_reading(&error),
             }
         }
-        recheck(&handle, shared);
-        match handle.poll(POLL) {
+        recheck(handle, shared);
+        match ear.next(POLL) {
             Some(Ok(message)) => {
                 let Ok(partition) = u32::try_from(message.partition()) else { continue };
                 let size = [message.key(), message.payload()].into_iter().flatten().map(|bytes| count(bytes.len()));
@@ -161,15 +162,15 @@ pub fn run(handles: &Handles, shared: &Arc<Shared>, metrics: &SelfMetrics, stop:
 
 /// A handle, once there is something to read; `None` = told to stop. Not earlier: a handle with a group looks for its
 /// coordinator, and the broker of a new cluster makes the offsets topic to answer that.
-fn first_handle(handles: &Handles, shared: &Shared, stop: &Stop) -> Option<(Arc<Handle>, u64)> {
+fn first_handle(handles: &Handles, shared: &Shared, stop: &Stop) -> Option<(Ear, u64)> {
     while !stop.stopped() {
         if shared.lock().follow.is_empty() {
             stop.sleep(POLL);
             continue;
         }
         let generation = handles.generation();
-        match handles.reader(Pace::Replay) {
-            Ok(handle) => return Some((handle, generation)),
+        match listen(handles, Pace::Replay) {
+            Ok(ear) => return Some((ear, generation)),
             Err(error) => {
                 shared.lock().error = Some(ReadError { reason: "client", text: error.with_cause() });
                 stop.sleep(RETRY_INTERVAL);
@@ -177,6 +178,10 @@ fn first_handle(handles: &Handles, shared: &Shared, stop: &Stop) -> Option<(Arc<
         }
     }
     None
+}
+
+fn listen(handles: &Handles, pace: Pace) -> Result<Ear, ClientError> {
+    Ear::new(handles.reader(pace)?).ok_or(ClientError::NoQueue)
 }
 
 fn keep_reading(error: &ClientError) {

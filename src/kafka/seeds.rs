@@ -1,5 +1,6 @@
 //! Ends of before our time: where a commit is older than what we saw of its partition, the leader is asked once at which
-//! offsets the log ended earlier. The answers go by the records' timestamps, which are the producers' word.
+//! offsets the log ended earlier, and then about times in between. The answers go by the records' timestamps, which are the
+//! producers' word.
 
 use super::{
     bounds::LEAST_TIMEOUT,
@@ -7,6 +8,7 @@ use super::{
     collector::Collector,
     ends::{CHUNK, NO_RECORD, TopicPartition, Which},
     offsets::GroupCommits,
+    produced::{Produced, Question},
 };
 use crate::{
     clock,
@@ -30,6 +32,9 @@ pub const LOOKS: [Duration; 7] = [
 ];
 /// Partitions that one leader is asked about in one cycle: a look costs the broker a read of its log.
 pub const SEEDED_AT_ONCE: usize = CHUNK;
+/// How often leaders are asked about times in between in one cycle: each time the span in which a commit's record came is
+/// halved, and 9 times are enough to come from the widest span to the spacing of its table. What is left is for further cycles.
+pub const HALVINGS_AT_ONCE: usize = 10;
 /// A partition whose leader did not answer is asked about again after this long, then after twice as long, and so on.
 pub const SEED_PAUSE: Duration = Duration::from_mins(1);
 /// The longest such pause.
@@ -97,24 +102,35 @@ impl Collector {
         offsets: &Offsets,
         started: Instant,
     ) {
-        let produced = &self.produced;
+        let (produced, now) = (&self.produced, clock::now());
         let commits = groups.flat_map(|group| &group.commits);
-        let lacking = commits.flat_map(|(topic, commits)| {
+        let unsure = commits.flat_map(|(topic, commits)| {
             commits.iter().filter_map(move |(number, commit)| {
-                let partition = (Arc::clone(topic), *number);
-                if !produced.lacks(&partition, commit.offset?)
-                    || !offsets.contains_key(&(Which::Start, partition.clone()))
-                {
-                    return None;
-                }
-                Some((cluster.leader(topic, *number)?, partition))
+                let (partition, committed) = ((Arc::clone(topic), *number), commit.offset?);
+                produced.question(&partition, committed, now)?;
+                Some(Unsure { leader: cluster.leader(topic, *number)?, partition, committed })
             })
         });
-        let due = self.seeds.due(lacking, Instant::now());
+        // Most often there are none.
+        let unsure: Vec<_> = unsure.collect();
+        if unsure.is_empty() {
+            return;
+        }
+        self.ask_about_the_past(&unsure, offsets, started);
+        self.ask_in_between(&unsure, started);
+    }
+
+    /// Looks at each of [`LOOKS`], once for each partition.
+    fn ask_about_the_past(&mut self, unsure: &[Unsure], offsets: &Offsets, started: Instant) {
+        let now = clock::now();
+        let lacking = unsure.iter().filter(|unsure| {
+            offsets.contains_key(&(Which::Start, unsure.partition.clone()))
+                && self.produced.question(&unsure.partition, unsure.committed, now) == Some(Question::Past)
+        });
+        let due = self.seeds.due(lacking.map(|unsure| (unsure.leader, unsure.partition.clone())), Instant::now());
         if due.is_empty() {
             return;
         }
-        let now = clock::now();
         let mut answers = self.ask_by_time(looks(&due, now), started);
         let probes = probes(&due, &answers, now);
         if !probes.is_empty() {
@@ -128,12 +144,56 @@ impl Collector {
         }
     }
 
+    /// Halves the spans in which records came, until they are as short as the tables' spacing, or time is short.
+    fn ask_in_between(&mut self, unsure: &[Unsure], started: Instant) {
+        for _ in 0..HALVINGS_AT_ONCE {
+            let wanted = in_between(unsure, &self.produced, clock::now());
+            if wanted.is_empty() || started.elapsed() >= self.config.timeout / 2 {
+                return;
+            }
+            wanted.values().flatten().for_each(|(_, partition)| self.produced.asked(partition));
+            for ((which, partition), offset) in self.ask_by_time(wanted, started) {
+                if let Which::Between(at) = which {
+                    self.produced.refine(&partition, at, (offset != NO_RECORD).then_some(offset));
+                }
+            }
+        }
+    }
+
     fn ask_by_time(&mut self, wanted: HashMap<BrokerId, Vec<(Which, TopicPartition)>>, started: Instant) -> Offsets {
         let left = self.config.timeout.saturating_sub(started.elapsed()).max(LEAST_TIMEOUT);
         let answers = self.leaders.ask(wanted, left);
         self.count(&answers.errors, answers.requests, &answers.silent);
         answers.offsets
     }
+}
+
+/// A commit of which it is not known well enough when its record came.
+struct Unsure {
+    leader: BrokerId,
+    partition: TopicPartition,
+    committed: i64,
+}
+
+/// What leaders are asked about times in between: one time for each partition, and no more partitions than at a look.
+fn in_between(
+    unsure: &[Unsure],
+    produced: &Produced,
+    now: Timestamp,
+) -> HashMap<BrokerId, Vec<(Which, TopicPartition)>> {
+    let mut wanted: HashMap<BrokerId, Vec<(Which, TopicPartition)>> = HashMap::new();
+    let mut partitions = HashSet::new();
+    for Unsure { leader, partition, committed } in unsure {
+        let of_leader = wanted.entry(*leader).or_default();
+        if let Some(Question::At(at)) = produced.question(partition, *committed, now)
+            && of_leader.len() < SEEDED_AT_ONCE
+            && partitions.insert(partition)
+        {
+            of_leader.push((Which::Between(at), partition.clone()));
+        }
+    }
+    wanted.retain(|_, partitions| !partitions.is_empty());
+    wanted
 }
 
 /// The times that are looked at, newest first.
@@ -276,5 +336,26 @@ mod tests {
         let asked = looks(&first, NOW);
         assert_eq!(asked[&LEADER].len(), SEEDED_AT_ONCE * (LOOKS.len() + 1));
         assert!(asked[&LEADER].chunk_by(|(one, _), (other, _)| one == other).all(|run| run.len() == SEEDED_AT_ONCE));
+    }
+    #[test]
+    fn of_each_partition_one_time_in_between_is_asked_for() {
+        let most = u32::try_from(SEEDED_AT_ONCE).unwrap();
+        let hour_ago = Timestamp(NOW.0 - 3_600_000);
+        let mut produced = Produced::default();
+        let mut unsure = Vec::new();
+        for number in 0..most + 5 {
+            produced.observe(&partition(number), NOW, 100);
+            produced.seed(&partition(number), 0, &[(hour_ago, Some(10))]);
+            // Of two groups, and one that has read all.
+            for committed in [50, 60, 100] {
+                unsure.push(Unsure { leader: LEADER, partition: partition(number), committed });
+            }
+        }
+        let wanted = in_between(&unsure, &produced, NOW);
+        let half = Which::Between(Timestamp(NOW.0 - 1_800_000));
+        let all: Vec<_> = (0..most).map(|number| (half, partition(number))).collect();
+        assert_eq!(wanted, HashMap::from([(LEADER, all)]));
+        let done: Vec<_> = unsure.into_iter().filter(|unsure| unsure.committed == 100).collect();
+        assert!(in_between(&done, &produced, NOW).is_empty());
     }
 }

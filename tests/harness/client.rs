@@ -113,6 +113,15 @@ impl Client {
         self.has_leaders(topic, partitions);
     }
 
+    /// The same with one partition, on these brokers, and with settings of its own.
+    pub(crate) fn create_with(&self, topic: &str, brokers: &[i32], settings: &[(&str, &str)]) {
+        let assigned = [brokers];
+        let new = NewTopic::new(topic, 1, TopicReplication::Variable(&assigned));
+        let new = settings.iter().fold(new, |new, (name, value)| new.set(name, value));
+        self.admin(|admin, options| block_on(admin.create_topics([&new], options)).unwrap()[0].clone().unwrap());
+        self.has_leaders(topic, 1);
+    }
+
     /// Gives a topic more partitions, so that it has that many.
     pub(crate) fn add_partitions(&self, topic: &str, in_all: i32) {
         let new = NewPartitions::new(topic, usize::try_from(in_all).unwrap());
@@ -162,6 +171,18 @@ impl Client {
         let producer: BaseProducer = self.config(None).set("acks", "all").create().unwrap();
         for (partition, records) in (0..).zip(records) {
             send(&producer, topic, partition, records);
+        }
+        flush(&producer);
+    }
+
+    /// Writes a record for each of these times, in milliseconds since the epoch, to partition 0, in one compressed batch.
+    pub(crate) fn produce_at(&self, topic: &str, times: impl IntoIterator<Item = i64>) {
+        let mut config = self.config(None);
+        config.set("acks", "all").set("compression.type", "lz4").set("linger.ms", "200");
+        let producer: BaseProducer = config.create().unwrap();
+        for time in times {
+            let record = BaseRecord::<(), _>::to(topic).partition(0).payload(&[0; 10]).timestamp(time);
+            producer.send(record).unwrap();
         }
         flush(&producer);
     }

@@ -30,8 +30,8 @@ pub(crate) fn idle() -> String {
 pub(crate) struct Home {
     dir: tempfile::TempDir,
     listen: SocketAddr,
-    /// RUST_LOG.
-    log: Option<&'static str>,
+    /// Its environment, besides the search path.
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Home {
@@ -42,12 +42,18 @@ impl Home {
 
     /// An empty folder, for an agent that will listen on that port.
     pub(crate) fn listening_on(port: u16) -> Self {
-        Self { dir: temp_dir("agent"), listen: local(port), log: None }
+        Self { dir: temp_dir("agent"), listen: local(port), environment: Vec::new() }
     }
 
     /// For an agent that logs all that it can.
     pub(crate) fn logging_all() -> Self {
-        Self { log: Some("trace"), ..Self::new() }
+        Self::new().with("RUST_LOG", "trace")
+    }
+
+    /// For an agent with that variable in its environment.
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
+        self
     }
 
     /// Where the agent will listen.
@@ -88,7 +94,9 @@ impl Home {
     pub(crate) fn start_as_configured(self) -> Daemon {
         let log = self.path("agent.log");
         let mut command = agent(self.dir.path());
-        command.args(["run", "--config", "agent.yaml"]).envs(self.log.map(|level| ("RUST_LOG", level)));
+        command
+            .args(["run", "--config", "agent.yaml"])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         let process = Process::start("the agent", &mut command, &log);
         let mut daemon = Daemon { process, home: self };
         within(START, "the agent answers", || {

@@ -8,7 +8,7 @@ use super::{client::Client, free_port, http, is_free, local, process::Process, t
 use std::{
     fmt::Write as _,
     fs,
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Mutex,
@@ -252,6 +252,14 @@ impl Cluster {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Starts one of Kafka's own programs, to go on until it is dropped.
+    pub(crate) fn program(&self, class: &str, arguments: &[&str]) -> Process {
+        let name = class.rsplit('.').next().unwrap_or(class);
+        let mut command = self.java("-Xmx128m");
+        command.arg(class).args(arguments);
+        Process::start(name, &mut command, &self.path(&format!("{name}.log")))
+    }
+
     /// Starts the broker and waits until it gives its metadata and its JMX page.
     #[track_caller]
     pub(crate) fn start(&self) {
@@ -327,6 +335,20 @@ impl Cluster {
             let who = ["--entity-type", "users", "--entity-name", user];
             self.tool("kafka.admin.ConfigCommand", &[&arguments[..], &who[..]].concat());
         }
+    }
+
+    /// Switches on what a new cluster leaves off, as `share.version=1`.
+    #[track_caller]
+    pub(crate) fn raise(&self, features: &[&str]) {
+        let bootstrap = self.bootstrap();
+        let features = features.iter().flat_map(|feature| ["--feature", *feature]);
+        let arguments: Vec<_> = ["--bootstrap-server", &bootstrap, "upgrade"].into_iter().chain(features).collect();
+        self.tool("org.apache.kafka.tools.FeatureCommand", &arguments);
+    }
+
+    /// Where broker 1 listens to clients without a password.
+    pub(crate) fn address(&self) -> SocketAddr {
+        local(self.ports().plain)
     }
 
     /// `bootstrap.servers` for clients without a password: broker 1.

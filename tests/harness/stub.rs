@@ -1,5 +1,5 @@
 //! A stub Kafka cluster: brokers on loopback that answer what the agent asks, from a model and with the faults that a test
-//! chooses. It speaks the requests of librdkafka 2.12, in versions that are easy to write; nothing can be fetched from it.
+//! chooses. It speaks the requests of librdkafka 2.12, in versions that are easy to write; whoever fetches gets no records.
 //! (The crate `kafka-protocol` has all of them, in 92,000 generated lines, which every build of the tests would pay for.)
 
 use super::{
@@ -24,6 +24,9 @@ const FRAMES: usize = 10_000;
 /// Longest request that is believed.
 const LONGEST: usize = 1 << 20;
 
+/// How long a fetch waits for records.
+const FETCH_WAIT: Duration = Duration::from_millis(100);
+
 const NOT_COORDINATOR: i16 = 16;
 const UNKNOWN_TOPIC: i16 = 3;
 const NOT_LEADER: i16 = 6;
@@ -32,6 +35,9 @@ const REFUSED: i16 = 58;
 /// What is asked, with the versions that are spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Api {
+    /// Only named: librdkafka fetches from nobody who lacks it. Whoever does it is cut off.
+    Produce,
+    Fetch,
     ListOffsets,
     Metadata,
     OffsetFetch,
@@ -45,6 +51,8 @@ pub(crate) enum Api {
 
 /// Their numbers, and the lowest and the highest version.
 const APIS: &[(Api, i16, i16, i16)] = &[
+    (Api::Produce, 0, 3, 3),
+    (Api::Fetch, 1, 4, 4),
     (Api::ListOffsets, 2, 1, 2),
     (Api::Metadata, 3, 0, 4),
     (Api::OffsetFetch, 9, 1, 5),
@@ -113,6 +121,8 @@ pub(crate) struct Model {
     /// Of each partition the leader and the end.
     pub(crate) topics: BTreeMap<String, Vec<(i32, i64)>>,
     pub(crate) groups: BTreeMap<String, Group>,
+    /// The error that is told to whoever looks for the coordinator of the agent's own group; 0: none.
+    pub(crate) own_group: i16,
     /// The only password; without one nobody needs to log in.
     pub(crate) password: Option<String>,
     /// All requests but those for versions and about the agent's own group.
@@ -323,7 +333,7 @@ fn answer(
         model.seen.push(request);
     }
     model.faults += usize::from(fault.is_some());
-    let (mut code, mut when) = (0, at);
+    let (mut code, mut when) = (0, if api == Api::Fetch { at + FETCH_WAIT } else { at });
     match fault {
         Some(Fault::Silent) => return Some(()),
         Some(Fault::Close) => return None,
@@ -354,6 +364,7 @@ fn answer(
         Api::FindCoordinator => {
             let coordinator = model.groups.get(&group).map_or(broker, |group| group.coordinator);
             let address = addresses[usize::try_from(coordinator - 1).unwrap()];
+            let code = if about_group { code } else { model.own_group };
             if version > 0 {
                 out.i32(0).i16(code).i16(-1);
             } else {
@@ -365,6 +376,8 @@ fn answer(
         Api::DescribeGroups => describe_group(&mut out, version, code, broker, &group, model),
         Api::OffsetFetch => offsets(&mut out, version, code, broker, &group, model, &code_of),
         Api::ListOffsets => ends(&mut out, version, broker, &wanted, model, &code_of),
+        Api::Produce => return None,
+        Api::Fetch => nothing(&mut out, &mut body, model, &code_of),
     }
     let counted = matches!(api, Api::DescribeGroups | Api::OffsetFetch);
     if counted {
@@ -389,6 +402,27 @@ fn wanted(body: &mut Reader<'_>) -> Vec<Wanted> {
         }
     }
     wanted
+}
+
+/// The answer to a fetch.
+fn nothing(out: &mut Writer, body: &mut Reader<'_>, model: &Model, code_of: &dyn Fn(&str, Option<i32>) -> i16) {
+    // Replica, longest wait, least and most bytes, isolation.
+    let _how = ([body.i32(), body.i32(), body.i32(), body.i32()], body.i8());
+    let topics = body.i32();
+    out.i32(0).i32(topics);
+    for _ in 0..topics {
+        let (topic, partitions) = (body.text().unwrap_or_default(), body.i32());
+        out.text(&topic).i32(partitions);
+        for _ in 0..partitions {
+            let partition = body.i32();
+            let _from = (body.i64(), body.i32());
+            let known = model.topics.get(&topic).and_then(|known| known.get(usize::try_from(partition).unwrap()));
+            let code = code_of(&topic, Some(partition));
+            let end = known.filter(|_| code == 0).map_or(-1, |(_, end)| *end);
+            // The two ends, aborted transactions, records.
+            out.i32(partition).i16(code).i64(end).i64(end).i32(0).i32(0);
+        }
+    }
 }
 
 fn api_versions(out: &mut Writer, version: i16) {

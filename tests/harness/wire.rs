@@ -1,6 +1,6 @@
-//! Pieces of Kafka's protocol: what a request is read from, and an answer written to.
+//! Pieces of Kafka's protocol, to read them from and to write them to.
 
-/// Reads a request; past its end there are zeros.
+/// Reads what came; past its end there are zeros.
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl Reader<'_> {
@@ -40,14 +40,35 @@ impl Reader<'_> {
         self.0 = rest;
         bytes
     }
+
+    /// A length as [`Writer::count`] writes it; `None` = null.
+    pub(crate) fn count(&mut self) -> Option<usize> {
+        let (mut count, mut shift) = (0, 0);
+        loop {
+            let [byte] = self.take();
+            count |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                return count.checked_sub(1);
+            }
+        }
+    }
+
+    /// A text as flexible versions have it; `None` = null.
+    pub(crate) fn compact(&mut self) -> Option<String> {
+        let length = self.count()?;
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(String::from_utf8_lossy(text).into_owned())
+    }
 }
 
-/// Writes an answer.
+/// Writes what is sent.
 #[derive(Default)]
 pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
-    fn put(&mut self, bytes: &[u8]) -> &mut Self {
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.extend_from_slice(bytes);
         self
     }
@@ -72,9 +93,17 @@ impl Writer {
         self.i16(i16::try_from(text.len()).unwrap()).put(text.as_bytes())
     }
 
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.i32(i32::try_from(bytes.len()).unwrap()).put(bytes)
+    }
+
     /// A length as flexible versions have it: one more, seven bits at a time.
     pub(crate) fn count(&mut self, count: usize) -> &mut Self {
-        let mut left = count + 1;
+        self.sevens(u32::try_from(count + 1).unwrap())
+    }
+
+    /// A number, seven bits at a time.
+    fn sevens(&mut self, mut left: u32) -> &mut Self {
         while left >= 0x80 {
             self.0.push(u8::try_from(left & 0x7f).unwrap() | 0x80);
             left >>= 7;
@@ -82,9 +111,24 @@ impl Writer {
         self.put(&[u8::try_from(left).unwrap()])
     }
 
+    /// Null in place of a text or a list, as flexible versions have it.
+    pub(crate) fn null(&mut self) -> &mut Self {
+        self.i8(0)
+    }
+
+    /// A number as records have it: small ones in few bytes, whichever their sign.
+    pub(crate) fn zigzag(&mut self, value: i32) -> &mut Self {
+        self.sevens((value << 1 ^ value >> 31).cast_unsigned())
+    }
+
     /// A text as flexible versions have it.
     pub(crate) fn compact(&mut self, text: &str) -> &mut Self {
         self.count(text.len()).put(text.as_bytes())
+    }
+
+    /// All that was written.
+    pub(crate) fn written(&self) -> &[u8] {
+        &self.0
     }
 
     /// All that was written, with its length before it.

@@ -14,6 +14,8 @@ mod harness;
 #[cfg(test)]
 mod held;
 #[cfg(test)]
+mod kinds;
+#[cfg(test)]
 mod mislead;
 #[cfg(test)]
 mod outage;

@@ -155,6 +155,16 @@ fn tls_with_a_file_of_cas() {
     sees_all(&agent("TLS", &[("security.protocol", "SSL"), ("ssl.ca.location", &ca())]));
 }
 
+/// The system's CAs are where librdkafka looks, or in the file that the environment names.
+#[test]
+fn tls_with_the_cas_that_the_system_trusts() {
+    let tls = yaml(&secured().bootstrap("TLS"), &[("security.protocol", "SSL")]);
+    sees_all(&Home::logging_all().with("SSL_CERT_FILE", &ca()).start(&tls));
+    // The test's CA is not among them otherwise.
+    let agent = Home::logging_all().start(&tls);
+    agent.not_ready(SEEN, &["was not issued by a CA that we know", "ssl.ca.location"]);
+}
+
 #[test]
 fn tls_with_a_certificate_of_ours_that_is_renewed_in_place() {
     let issuer = &secured().authority;

@@ -12,6 +12,7 @@ fn environment(name: &str) -> Option<String> {
         "SERIES" => Some("5000".into()),
         "SECRET" => Some("hunter2".into()),
         "NESTED" => Some("${SECRET}".into()),
+        "SSL_CERT_FILE" => Some("/etc/system/ca.pem".into()),
         "LONG" => Some("x".repeat(100_000)),
         _ => None,
     }

@@ -33,6 +33,25 @@ fn variables_are_expanded_in_values_only() {
 }
 
 #[test]
+fn the_file_of_cas_that_the_system_trusts_counts_where_none_is_given() {
+    let ca = |properties: &str| {
+        let config = good(&format!("kafka: {{properties: {{{properties}}}}}"));
+        match config.kafka.expect("kafka").properties.remove("ssl.ca.location") {
+            Some(Secret::Inline(path)) => path,
+            other => format!("{other:?}"),
+        }
+    };
+    for protocol in ["security.protocol: SSL", "security.protocol_file: /a"] {
+        assert_eq!(ca(protocol), "/etc/system/ca.pem");
+    }
+    assert_eq!(ca("security.protocol: sasl_ssl, sasl.mechanism: PLAIN"), "/etc/system/ca.pem");
+    assert_eq!(ca("security.protocol: SSL, ssl.ca.location: probe"), "probe");
+    for other in ["", "security.protocol: PLAINTEXT", "security.protocol: SSL, ssl.ca.pem: a"] {
+        assert_eq!(ca(other), "None", "{other}");
+    }
+}
+
+#[test]
 fn secrets_are_shown_nowhere() {
     let text = "kafka: {properties: {sasl.password: '${SECRET}', ssl.key.password_file: keys/a, sasl.username: hunter2,
                  socket.timeout.ms: 1000, enable.ssl.certificate.verification: true}}

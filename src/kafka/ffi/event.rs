@@ -167,7 +167,7 @@ impl Event {
 ///
 /// # Safety
 /// `text` is null, or ends with NUL and lives until this returns.
-unsafe fn text_of(text: *const c_char) -> String {
+pub(super) unsafe fn text_of(text: *const c_char) -> String {
     if text.is_null() {
         return String::new();
     }

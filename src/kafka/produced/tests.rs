@@ -131,6 +131,11 @@ fn a_clock_that_steps_back_takes_the_table_along() {
     assert!(times.is_sorted(), "{times:?}");
 }
 
+/// Is it to be asked what was before our time?
+fn asks(produced: &Produced, committed: i64) -> bool {
+    produced.question(&partition(), committed, at(0)) == Some(Question::Past)
+}
+
 fn ago(now: i64, looks: &[(i64, Option<i64>)]) -> Vec<(Timestamp, Option<i64>)> {
     looks.iter().map(|(ago, offset)| (at(now - ago), *offset)).collect()
 }
@@ -139,11 +144,11 @@ fn ago(now: i64, looks: &[(i64, Option<i64>)]) -> Vec<(Timestamp, Option<i64>)> 
 fn a_start_knows_what_was_before_it() {
     let mut produced = Produced::default();
     produced.observe(&partition(), at(0), 1000);
-    assert!(produced.lacks(&partition(), 999) && !produced.lacks(&partition(), 1000));
+    assert!(asks(&produced, 999) && !asks(&produced, 1000));
     let looks =
         [(MINUTE, Some(990)), (5 * MINUTE, Some(950)), (15 * MINUTE, Some(950)), (HOUR, Some(500)), (DAY, Some(0))];
     produced.seed(&partition(), 0, &ago(0, &looks));
-    assert!(!produced.lacks(&partition(), 999), "asked once");
+    assert!(!asks(&produced, 999), "asked once");
     for (committed, want, at_least) in [
         (999, 6, false),
         (990, MINUTE, false),
@@ -159,6 +164,101 @@ fn a_start_knows_what_was_before_it() {
     produced.seed(&partition(), 0, &ago(0, &[(MINUTE, Some(1))]));
     watch(&mut produced, 5, HOUR, |_| 1000);
     assert_eq!(age(&produced, 500, 1000, HOUR), Some((seconds(2 * HOUR), false)));
+}
+
+/// The offset of the first record that was produced then or later, by a leader whose records `made_at` gives the times of.
+fn first_since(made_at: &[i64], time: Timestamp) -> Option<i64> {
+    let place = made_at.iter().position(|made| at(*made) >= time)?;
+    Some(i64::try_from(place).unwrap())
+}
+
+/// Starts, looks as `seeds` does, then asks what is in between for that commit. How many questions that took.
+fn start(produced: &mut Produced, made_at: &[i64], committed: i64) -> u32 {
+    let end = i64::try_from(made_at.len()).unwrap();
+    produced.observe(&partition(), at(0), end);
+    let looks = [1, 5, 15, 60, 6 * 60, 24 * 60, 48 * 60].map(|minutes| at(-minutes * MINUTE));
+    produced.seed(&partition(), 0, &looks.map(|time| (time, first_since(made_at, time))));
+    ask_on(produced, made_at, committed)
+}
+
+fn ask_on(produced: &mut Produced, made_at: &[i64], committed: i64) -> u32 {
+    let mut asked = 0;
+    while let Some(question) = produced.question(&partition(), committed, at(0)) {
+        let Question::At(time) = question else { panic!("{question:?}") };
+        produced.asked(&partition());
+        produced.refine(&partition(), time, first_since(made_at, time));
+        asked += 1;
+    }
+    asked
+}
+
+#[test]
+fn what_lies_between_two_looks_is_asked_for_until_it_is_known_well_enough() {
+    let steady: Vec<_> = (-50 * 60..0).map(|minute| minute * MINUTE + 7).collect();
+    let young: Vec<_> = (-1000..0).collect();
+    let burst: Vec<_> = (0..1000).map(|record| if record < 700 { -7 * HOUR } else { -3 * MINUTE - 2 }).collect();
+    let stopped: Vec<_> = (-300..-250).map(|step| step * 400).collect();
+    for made_at in [steady, young, burst, stopped] {
+        let end = i64::try_from(made_at.len()).unwrap();
+        for committed in (0..end).step_by(37) {
+            let mut produced = Produced::default();
+            let asked = start(&mut produced, &made_at, committed);
+            assert!(asked <= 10, "{asked} questions for {committed} of {end}");
+            let (age, at_least) = age(&produced, committed, end, 0).unwrap();
+            let truth = seconds(-made_at[usize::try_from(committed).unwrap()]);
+            if at_least {
+                assert!(truth >= age && age >= REACH, "{committed}: at least {age:?}, is {truth:?}");
+            } else {
+                assert!(age.abs_diff(truth) <= spacing(truth), "{committed}: {age:?}, is {truth:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn questions_about_what_lies_between_come_to_an_end() {
+    let made_at: Vec<_> = (-48 * 60..0).map(|minute| minute * MINUTE).collect();
+    let mut produced = Produced::default();
+    // A group that catches up, and asks all the way.
+    let asked = (0..made_at.len()).step_by(10).fold(0, |asked, committed| {
+        let committed = i64::try_from(committed).unwrap();
+        let more = if asked == 0 {
+            start(&mut produced, &made_at, committed)
+        } else {
+            ask_on(&mut produced, &made_at, committed)
+        };
+        asked + more
+    });
+    assert_eq!(asked, MAX_QUESTIONS);
+    // A leader that never answers.
+    let mut produced = Produced::default();
+    produced.observe(&partition(), at(0), 100);
+    produced.seed(&partition(), 0, &ago(0, &[(DAY, Some(10))]));
+    let unanswered = (0..).take_while(|_| {
+        let asks = produced.question(&partition(), 50, at(0)).is_some();
+        produced.asked(&partition());
+        asks
+    });
+    assert_eq!(unanswered.count(), usize::try_from(MAX_QUESTIONS).unwrap());
+    // One whose records' times do not rise with their offsets.
+    let mut produced = Produced::default();
+    produced.observe(&partition(), at(0), 100);
+    produced.seed(&partition(), 0, &ago(0, &[(MINUTE, Some(90)), (DAY, Some(40))]));
+    let before = produced.points();
+    produced.refine(&partition(), at(-HOUR), Some(30));
+    assert_eq!((produced.points(), produced.question(&partition(), 50, at(0))), (before, None));
+    // What came later than the newer point, where nobody asked, or of a partition that nobody knows, is no harm.
+    let mut produced = Produced::default();
+    produced.observe(&partition(), at(0), 100);
+    produced.seed(&partition(), 0, &ago(0, &[(MINUTE, Some(90)), (DAY, Some(40))]));
+    produced.refine(&partition(), at(-HOUR), Some(95));
+    assert_eq!(age(&produced, 50, 100, 0).map(|(age, _)| age > seconds(HOUR)), Some(true));
+    let before = produced.points();
+    for second in [-2 * DAY, 5] {
+        produced.refine(&partition(), at(second), Some(60));
+    }
+    produced.refine(&("u".into(), 0), at(-HOUR), Some(60));
+    assert_eq!(produced.points(), before);
 }
 
 #[test]
@@ -200,7 +300,7 @@ fn what_was_observed_wins_over_looks() {
         produced.observe(&partition(), at(0), 200);
         produced.seed(&partition(), start, &ago(0, &looks));
         assert_eq!(age(&produced, 1, 200, 5), Some((seconds(5), true)));
-        assert!(!produced.lacks(&partition(), 1));
+        assert_eq!(produced.question(&partition(), 1, at(5)), None);
     }
     produced.seed(&("u".into(), 0), 0, &[(at(0), None)]);
     assert_eq!(produced.tables.len(), 1);

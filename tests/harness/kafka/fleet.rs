@@ -21,6 +21,12 @@ impl Cluster {
         Self::assemble(version, brokers, "", Self::spawn_in_fleet)
     }
 
+    /// A running broker with KRaft for one test, with further properties.
+    #[track_caller]
+    pub(crate) fn with(properties: &str) -> Self {
+        Self::assemble(Version::KRaft, 1, properties, Self::spawn_in_fleet)
+    }
+
     /// The same with further properties, which go before, and another way to start a broker.
     #[track_caller]
     pub(super) fn assemble(version: Version, brokers: usize, properties: &str, spawn: fn(&Self, usize)) -> Self {

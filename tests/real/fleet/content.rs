@@ -85,6 +85,12 @@ impl Content {
         self.commit(client);
     }
 
+    /// There is a topic with one partition, and a group of its name that committed there.
+    pub(super) fn add(&mut self, name: &str, end: i64, committed: i64) {
+        self.ends.insert(name.to_owned(), vec![Some(end)]);
+        self.commits.insert((name.to_owned(), name.to_owned(), 0), committed);
+    }
+
     /// Every group reads one record of each partition.
     pub(super) fn read_on(&mut self, client: &Client) {
         for offset in self.commits.values_mut() {
