@@ -32,4 +32,5 @@ pub mod recording;
 pub mod rules;
 pub mod ruletest;
 pub mod snapshot;
+pub mod store;
 pub mod supervise;

@@ -16,6 +16,9 @@
 )]
 
 mod event;
+mod topic;
+
+pub use topic::{leader_epoch, set_leader_epoch};
 
 use self::event::Event;
 use super::{client::Handle, oauth::Token};
@@ -24,6 +27,7 @@ use rdkafka::{
     TopicPartitionList, bindings as sys, consumer::Consumer, error::RDKafkaErrorCode, metadata::MetadataTopic,
 };
 use std::{
+    collections::BTreeMap,
     ffi::{CString, c_int},
     hint,
     ptr::{self, NonNull},
@@ -91,6 +95,10 @@ pub enum Found {
     Description(Description),
     /// What one group committed: topic, partition, offset.
     Offsets(Vec<(String, u32, i64)>),
+    /// The id of one topic, if the broker has such ids.
+    TopicId(Option<String>),
+    /// The settings of one topic by name.
+    Settings(BTreeMap<String, String>),
 }
 
 /// The answer to a call.
@@ -373,7 +381,7 @@ fn milliseconds(duration: Duration) -> i32 {
 }
 
 fn c_text(text: &str) -> Result<CString, Fault> {
-    CString::new(text).map_err(|_| refused("a group's name has a NUL in it"))
+    CString::new(text).map_err(|_| refused("there is a NUL in the name"))
 }
 
 fn refused(text: &str) -> Fault {

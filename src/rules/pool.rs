@@ -9,11 +9,12 @@ use super::{
 use crate::{
     events::SelfMetrics,
     model::families,
-    pipeline::{Evaluation, Input, RulesView, Settled, Verdict},
+    pipeline::{Evaluation, Input, RuleState, RulesView, Settled, Verdict},
     snapshot::Snapshot,
     supervise::{Stop, Tasks},
 };
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -41,8 +42,16 @@ impl Shared {
         metrics: Arc<SelfMetrics>,
         pipeline: mpsc::Sender<Input>,
         view: watch::Sender<Arc<RulesView>>,
+        states: BTreeMap<String, RuleState>,
     ) -> Self {
-        Self { registry: Mutex::default(), bell: Condvar::new(), secret, metrics, pipeline, view }
+        Self {
+            registry: Mutex::new(Registry::remembering(states)),
+            bell: Condvar::new(),
+            secret,
+            metrics,
+            pipeline,
+            view,
+        }
     }
 
     pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
@@ -121,6 +130,12 @@ impl Shared {
             entry.busy = false;
         }
         self.bell.notify_all();
+    }
+
+    /// Tells the pipeline which rules there are, live or not.
+    pub(super) fn tell_known(&self, rules: BTreeSet<String>) {
+        // When nobody listens any more, all is being stopped.
+        self.tell(Input::Known(rules));
     }
 
     /// False when nobody listens any more, which happens only while all is being stopped.
@@ -228,7 +243,9 @@ fn work(shared: &Shared, stop: &Stop) {
         let failures_in_a_row = shared.registry().failures_with(&settings.name, &finished.verdict);
         let name = settings.name.clone();
         let verdict = finished.verdict.clone();
-        if !shared.tell(Input::Evaluated(Evaluation { settings, generation, snapshot, verdict, failures_in_a_row })) {
+        let state = Some(finished.state.stored());
+        let said = Evaluation { settings, generation, snapshot, verdict, failures_in_a_row, state };
+        if !shared.tell(Input::Evaluated(said)) {
             return;
         }
         registry = shared.registry();

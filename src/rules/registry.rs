@@ -13,7 +13,7 @@ use super::{
 use crate::{
     alerts::Alert,
     model::Timestamp,
-    pipeline::{RuleSettings, RuleView, RulesView, Settled, Verdict},
+    pipeline::{RuleSettings, RuleState, RuleView, RulesView, Settled, Verdict},
     snapshot::Snapshot,
 };
 use std::{
@@ -65,6 +65,8 @@ pub(super) struct Registry {
     /// What the pipeline made of what it was told.
     settled: Arc<Settled>,
     pub(super) rules_dir_error: Option<String>,
+    /// What rules remembered before our start, until they are there.
+    stored: BTreeMap<String, RuleState>,
 }
 
 /// What changed by an evaluation, for the log.
@@ -79,14 +81,14 @@ pub(super) enum Change {
 }
 
 impl Entry {
-    fn new(settings: Arc<RuleSettings>, module: String) -> Self {
+    fn new(settings: Arc<RuleSettings>, module: String, state: State) -> Self {
         Self {
             settings,
             module,
             live: None,
             load_error: None,
             busy: false,
-            state: State::default(),
+            state,
             rates: Rates::default(),
             told: None,
             seen: 0,
@@ -135,6 +137,26 @@ pub(super) fn waited(interval: Option<Duration>, seen_at: Option<Timestamp>, sna
 }
 
 impl Registry {
+    /// Without a rule yet, but with what rules remembered before our start.
+    pub(super) fn remembering(stored: BTreeMap<String, RuleState>) -> Self {
+        Self { stored, ..Self::default() }
+    }
+
+    /// What a rule remembers, whether or not it is there yet.
+    pub(super) fn state_of(&self, rule: &str) -> State {
+        let stored = || self.stored.get(rule).cloned().map(State::restored);
+        self.rules.get(rule).map(|entry| entry.state.clone()).or_else(stored).unwrap_or_default()
+    }
+
+    /// The rule of that name, which may be new.
+    fn entry(&mut self, settings: &Arc<RuleSettings>, module: &str) -> &mut Entry {
+        let stored = &mut self.stored;
+        self.rules.entry(settings.name.clone()).or_insert_with(|| {
+            let state = stored.remove(&settings.name).map(State::restored).unwrap_or_default();
+            Entry::new(Arc::clone(settings), module.to_owned(), state)
+        })
+    }
+
     /// Takes a new snapshot. Returns the rules that were due on the one before, and have not got to it or are at it.
     pub(super) fn observe(&mut self, snapshot: Arc<Snapshot>, now: Instant) -> Vec<String> {
         let before = self.latest.replace(snapshot);
@@ -182,7 +204,11 @@ impl Registry {
 
     /// What is kept for a rule, for a dry run of its next version.
     pub(super) fn memory_of(&self, rule: &str) -> Memory {
-        self.rules.get(rule).map_or_else(Memory::default, |entry| entry.memory(self.settled.alerts_of(rule)))
+        let alerts = self.settled.alerts_of(rule);
+        match self.rules.get(rule) {
+            Some(entry) => entry.memory(alerts),
+            None => Memory { state: self.state_of(rule), alerts, ..Memory::default() },
+        }
     }
 
     /// How many failures in a row there are with this verdict.
@@ -228,9 +254,7 @@ impl Registry {
 
     /// Puts a version in the place of the one before. False: a later one is there already.
     pub(super) fn install(&mut self, version: Version) -> bool {
-        let name = version.settings.name.clone();
-        let entry =
-            self.rules.entry(name).or_insert_with(|| Entry::new(Arc::clone(&version.settings), version.module.clone()));
+        let entry = self.entry(&version.settings, &version.module);
         if entry.live.as_ref().is_some_and(|live| live.generation >= version.generation) {
             return false;
         }
@@ -249,10 +273,7 @@ impl Registry {
 
     /// Keeps why a version did not go live; what is live stays. True if that is news.
     pub(super) fn refuse(&mut self, settings: &Arc<RuleSettings>, module: &str, error: String) -> bool {
-        let entry = self
-            .rules
-            .entry(settings.name.clone())
-            .or_insert_with(|| Entry::new(Arc::clone(settings), module.to_owned()));
+        let entry = self.entry(settings, module);
         let new = entry.load_error.as_ref() != Some(&error);
         entry.load_error = Some(error);
         new

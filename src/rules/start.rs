@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     events::SelfMetrics,
-    pipeline::{Input, RuleSettings, RulesView, Settled},
+    pipeline::{Input, RuleSettings, RuleState, RulesView, Settled},
     snapshot::Snapshot,
     supervise::Tasks,
 };
-use std::{io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 use tokio::sync::{mpsc, watch};
 
 /// Why rules cannot be hosted at all.
@@ -81,6 +81,7 @@ impl RulesHandle {
 /// Starts the rule host: a task that follows `snapshots`, threads that evaluate, load and tick. To be called within a
 /// runtime. `pipeline` hears in order what each rule is and says; when it is full, evaluations wait. A rule is not
 /// evaluated again before `settled` says that its last evaluation was taken.
+/// `states`: what rules remembered before our start.
 ///
 /// # Errors
 /// When WebAssembly or threads cannot be had. A bad rule is never an error here.
@@ -88,19 +89,19 @@ pub fn start(
     tasks: &Tasks,
     config: Config,
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    pipeline: mpsc::Sender<Input>,
+    (pipeline, states): (mpsc::Sender<Input>, BTreeMap<String, RuleState>),
     settled: watch::Receiver<Arc<Settled>>,
     view: watch::Sender<Arc<RulesView>>,
     metrics: Arc<SelfMetrics>,
 ) -> Result<RulesHandle, StartError> {
-    start_with(tasks, config, snapshots, (pipeline, settled), view, metrics, compile::in_child)
+    start_with(tasks, config, snapshots, (pipeline, settled, states), view, metrics, compile::in_child)
 }
 
 pub(super) fn start_with(
     tasks: &Tasks,
     config: Config,
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    (pipeline, settled): (mpsc::Sender<Input>, watch::Receiver<Arc<Settled>>),
+    (pipeline, settled, states): (mpsc::Sender<Input>, watch::Receiver<Arc<Settled>>, BTreeMap<String, RuleState>),
     view: watch::Sender<Arc<RulesView>>,
     metrics: Arc<SelfMetrics>,
     compile: Compile,
@@ -112,7 +113,7 @@ pub(super) fn start_with(
     let linker = host::linker(&engine).map_err(failed)?;
     let secret = cache::secret()?;
     let cache = Cache::open(&config.cache_dir, &engine::identity(&engine));
-    let shared = Arc::new(Shared::new(secret, metrics, pipeline, view));
+    let shared = Arc::new(Shared::new(secret, metrics, pipeline, view, states));
     let alive = engine::token();
     let ticking = Arc::default();
     engine::tick(tasks, &engine, Arc::clone(&ticking), Arc::downgrade(&alive))?;

@@ -25,6 +25,17 @@ impl State {
         self.entries.get(key).map(|value| &**value)
     }
 
+    /// As it is stored.
+    pub(super) fn stored(&self) -> Arc<BTreeMap<String, Arc<[u8]>>> {
+        Arc::clone(&self.entries)
+    }
+
+    /// As it was stored.
+    pub(super) fn restored(entries: Arc<BTreeMap<String, Arc<[u8]>>>) -> Self {
+        let bytes = entries.iter().map(|(key, value)| cost(key, value)).fold(0, usize::saturating_add);
+        Self { entries, bytes }
+    }
+
     /// Keeps a value unless all would then be more than `limit` bytes.
     pub(super) fn set(&mut self, key: String, value: Vec<u8>, limit: u64) -> Result<(), SetError> {
         if key.len() > limits::MAX_STATE_KEY {

@@ -69,6 +69,11 @@ pub(crate) fn core_module(alert: &str) -> Vec<u8> {
     with_metadata(&module(alert, "", ""))
 }
 
+/// A component that counts its evaluations in its state, under `n`; traps now and then.
+pub(crate) fn counting() -> Vec<u8> {
+    component(&with_metadata(include_str!("../data/guests/counter.wat")))
+}
+
 /// A component that traps in every evaluation.
 pub(crate) fn trapping() -> Vec<u8> {
     component(&with_metadata(&module("Never", "", "unreachable")))

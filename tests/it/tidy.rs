@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["deliver", "demo", "http", "jmx", "kafka", "rules"],
     &["page", "pipeline", "recording"],
+    &["store"],
     &["alerts"],
     &["snapshot"],
     &["model"],

@@ -22,6 +22,7 @@ use crate::{
     supervise::Tasks,
 };
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -37,6 +38,8 @@ struct Looks {
     shared: Arc<Shared>,
     dir: tempfile::TempDir,
     heard: mpsc::Receiver<Input>,
+    /// Which rules the pipeline was told that there are.
+    known: Vec<String>,
     view: watch::Receiver<Arc<RulesView>>,
     metrics: Arc<SelfMetrics>,
     _snapshots: watch::Sender<Arc<Snapshot>>,
@@ -54,13 +57,23 @@ impl Looks {
         let (view_sender, view) = watch::channel(Arc::default());
         let (snapshot_sender, snapshots) = watch::channel(Arc::new(snapshot(1, 1)));
         let metrics = Arc::new(SelfMetrics::default());
-        let shared = Arc::new(Shared::new([7; 32], Arc::clone(&metrics), pipeline, view_sender));
+        let shared = Arc::new(Shared::new([7; 32], Arc::clone(&metrics), pipeline, view_sender, BTreeMap::new()));
         let stop = bench.tasks.stop();
         let loader =
             Loader::new(bench.linker.clone(), Arc::clone(&bench.ticking), no_cache(), compile, [7; 32], stop.clone());
         let config = Config { compiler: dir.path().join(".compiler"), ..config(dir.path()) };
         let reload = Reload::new(Arc::clone(&shared), loader, config, snapshots, stop);
-        Self { _bench: bench, reload, shared, dir, heard, view, metrics, _snapshots: snapshot_sender }
+        Self {
+            _bench: bench,
+            reload,
+            shared,
+            dir,
+            heard,
+            known: Vec::new(),
+            view,
+            metrics,
+            _snapshots: snapshot_sender,
+        }
     }
 
     fn look(&mut self) {
@@ -85,7 +98,11 @@ impl Looks {
         let mut heard = Vec::new();
         while let Ok(input) = self.heard.try_recv() {
             heard.push(match input {
-                Input::Seen(_) => unreachable!("not said by the rule host"),
+                Input::Seen(_) | Input::Store(_) => unreachable!("not said by the rule host"),
+                Input::Known(rules) => {
+                    self.known.push(rules.into_iter().collect::<Vec<_>>().join(" "));
+                    continue;
+                }
                 Input::Installed { settings, generation } => format!("+{}@{generation}", settings.name),
                 Input::Removed { rule, generation } => format!("-{rule}@{generation}"),
                 Input::Evaluated(evaluation) => format!("{:?}", evaluation.verdict),
@@ -192,6 +209,31 @@ fn a_file_is_live_after_two_looks_and_its_next_version_takes_over() {
     assert!(view.rules[0].live && module.ends_with("a.wasm"), "{view:?}");
     assert_eq!(looks.metrics.value(&families::RULE_INFO, &[&module, "a", &view.rules[0].sha256]), Some(1.0));
     assert_eq!(looks.metrics.value(&families::RULE_INFO, &[&module, "a", &first]), None);
+}
+
+#[test]
+fn what_rules_there_are_is_told_once_when_the_folder_was_read_well_twice() {
+    let mut looks = Looks::new();
+    looks.write("a.wasm", &module(&text("alert.wat")));
+    looks.write("bad.wasm", b"garbage");
+    looks.look();
+    looks.heard();
+    assert!(looks.known.is_empty());
+    looks.settle();
+    looks.heard();
+    assert_eq!(looks.known, ["a bad"], "one that cannot be loaded is there, too");
+}
+
+#[test]
+fn what_a_rule_remembered_before_our_start_is_there_before_it_is_and_goes_with_it() {
+    let state = Arc::new(BTreeMap::from([("k".to_owned(), Arc::from(&b"value"[..]))]));
+    let mut registry = Registry::remembering(BTreeMap::from([("a".to_owned(), state)]));
+    assert_eq!(registry.state_of("a").get("k"), Some(&b"value"[..]));
+    let settings = Arc::new(RuleConfig::settings("a", &Overlay::default(), &Overlay::default()));
+    registry.refuse(&settings, "a.wasm", "broken".into());
+    assert_eq!(registry.state_of("a").get("k"), Some(&b"value"[..]));
+    registry.rules.remove("a");
+    assert_eq!(registry.state_of("a"), State::default());
 }
 
 #[test]
@@ -459,7 +501,16 @@ async fn the_whole_host_runs_reloads_and_stops() {
     let metrics = Arc::new(SelfMetrics::default());
     let mut settings = config(&rules);
     settings.cache_dir = dir.path().join("compiled");
-    start_with(&tasks, settings, receiver, (pipeline, settled), view_sender, Arc::clone(&metrics), in_process).unwrap();
+    start_with(
+        &tasks,
+        settings,
+        receiver,
+        (pipeline, settled, BTreeMap::new()),
+        view_sender,
+        Arc::clone(&metrics),
+        in_process,
+    )
+    .unwrap();
     fs::write(
         rules.join("hog.wasm"),
         module(
@@ -490,7 +541,8 @@ async fn the_whole_host_runs_reloads_and_stops() {
                     let Verdict::Outcome(outcome) = evaluation.verdict else { panic!("{:?}", evaluation.verdict) };
                     names.extend(outcome.alerts.into_iter().map(|alert| alert.name));
                 }
-                Input::Seen(_) => unreachable!("not said by the rule host"),
+                Input::Known(_) => {}
+                Input::Seen(_) | Input::Store(_) => unreachable!("not said by the rule host"),
                 Input::Removed { .. } => panic!("nothing was removed"),
             }
         }
@@ -525,7 +577,8 @@ async fn an_endless_rule_does_not_keep_others_or_the_end_waiting() {
     settings.cache_dir = Path::new("/proc/nowhere").to_owned();
     let metrics = Arc::new(SelfMetrics::default());
     let (_settle, settled) = watch::channel(Arc::default());
-    start_with(&tasks, settings, receiver, (pipeline, settled), view_sender, metrics, in_process).unwrap();
+    start_with(&tasks, settings, receiver, (pipeline, settled, BTreeMap::new()), view_sender, metrics, in_process)
+        .unwrap();
     for _ in 0..2 {
         let input = tokio::time::timeout(Duration::from_secs(20), heard.recv()).await.unwrap().unwrap();
         assert!(matches!(input, Input::Installed { .. }));
