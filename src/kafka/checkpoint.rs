@@ -246,6 +246,9 @@ impl Checkpoint {
             return;
         }
         if self.cluster.is_none() {
+            // Brokers may tell the cluster's id only after the first partitions are followed.
+            let state = shared.lock();
+            self.cluster = state.cluster.clone().filter(|_| !state.reset);
             return;
         }
         if self.rounds.is_empty() && self.wrong.is_empty() {

@@ -68,6 +68,8 @@ const PURE: &[&str] = &[
     "page/kafka",
     "page/segments",
     "pipeline/book",
+    "pipeline/own.rs",
+    "pipeline/saved",
     "pipeline/tick",
     "recording/",
     "ruletest/",
