@@ -33,4 +33,5 @@ pub mod recording;
 pub mod rules;
 pub mod ruletest;
 pub mod snapshot;
+pub mod store;
 pub mod supervise;

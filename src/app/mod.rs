@@ -15,9 +15,10 @@ use crate::{
     jmx, kafka,
     model::{families, with_causes},
     page,
-    pipeline::{self, RulesView},
+    pipeline::{self, Durability, RulesView},
     rules,
     snapshot::Snapshot,
+    store::{self, Store},
     supervise::{Ended, Tasks},
 };
 use assemble::{Sinks, Sources};
@@ -32,6 +33,8 @@ pub const DELIVER_CAPACITY: usize = 64;
 pub const RELOAD_CAPACITY: usize = 4;
 /// How long everything may take to end after SIGTERM.
 pub const GRACE: Duration = Duration::from_secs(4);
+/// Longest wait at a start for each table of the store.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Snapshot interval of an agent without Kafka, at most.
 const PAGES_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -51,6 +54,12 @@ pub enum StartError {
     /// The rule host.
     #[error("cannot start the rule host")]
     Rules(#[from] rules::StartError),
+    /// The store is not ours, damaged, or somebody else's.
+    #[error("cannot use the store in data_dir")]
+    Store(#[from] store::OpenError),
+    /// What was stored cannot be read.
+    #[error("cannot read the store in data_dir")]
+    Load(#[from] store::LoadError),
     /// No thread.
     #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),
@@ -75,6 +84,10 @@ pub struct App {
     metrics: Arc<SelfMetrics>,
     tasks: Tasks,
     ended: Ended,
+    /// `None`: it cannot be used, and all is in memory.
+    store: Option<Store>,
+    /// Ends last: others write to it until they end.
+    store_tasks: Tasks,
     /// Parts that a reload may exchange, each with its own stop signal.
     kafka_tasks: Tasks,
     jmx_tasks: Vec<(jmx::Config, Tasks)>,
@@ -100,8 +113,10 @@ impl App {
         let metrics = Arc::new(SelfMetrics::default());
         let (tasks, ended) = Tasks::new();
         let (jmx_broker_id_sender, jmx_broker_id) = watch::channel(None);
+        let store_tasks = tasks.group();
+        let store = start_store(&store_tasks, &config, &metrics)?;
         let kafka_tasks = tasks.group();
-        let kafka = start_kafka(&kafka_tasks, &config, &jmx_broker_id, &metrics)?;
+        let kafka = start_kafka(&kafka_tasks, &config, &jmx_broker_id, store.as_ref().ok(), &metrics)?;
         let jmx_tasks: Vec<_> = config.jmx.iter().map(|page| (page.clone(), tasks.group())).collect();
         let pages =
             jmx_tasks.iter().map(|(page, tasks)| jmx::start(tasks, page.clone(), Arc::clone(&metrics))).collect();
@@ -119,12 +134,14 @@ impl App {
         let snapshots_of_pipeline = snapshots_receiver.clone();
         let (settled, settled_receiver) = watch::channel(Arc::default());
         let views_of_pipeline = (alerts, settled);
+        let (durability, states) = durability_of(&store)?;
         pipeline::start(
             &tasks,
             inputs_receiver,
             snapshots_of_pipeline,
             deliveries,
             views_of_pipeline,
+            durability,
             Arc::clone(&metrics),
         );
         let deliver = deliver::start(
@@ -138,7 +155,7 @@ impl App {
             &tasks,
             config.rules.clone(),
             snapshots_receiver.clone(),
-            rules::Joint { inputs, settled: settled_receiver, restored: BTreeMap::new() },
+            rules::Joint { inputs, settled: settled_receiver, restored: states },
             rules_view,
             Arc::clone(&metrics),
         )?;
@@ -190,6 +207,8 @@ impl App {
             metrics,
             tasks,
             ended,
+            store: store.ok(),
+            store_tasks,
             kafka_tasks,
             jmx_tasks,
             http_tasks,
@@ -244,7 +263,7 @@ impl App {
         clean
     }
 
-    /// Collectors first, then rules and alerts, the page last: what is known can be read to the end.
+    /// Collectors first, then rules and alerts, the page, and the store last: what is known can be read to the end.
     /// What hangs in a call to a broker is named, left behind, and ends with the process.
     async fn shut_down(self) {
         let deadline = tokio::time::Instant::now() + GRACE;
@@ -258,6 +277,7 @@ impl App {
         for (_, tasks) in &self.jmx_tasks {
             late.extend(tasks.shut_down(left()).await);
         }
+        late.extend(self.store_tasks.shut_down(left()).await);
         if late.is_empty() {
             tracing::info!("stopped");
         } else {
@@ -266,13 +286,46 @@ impl App {
     }
 }
 
+/// The store; or why there is none, which is said once, where the system does not let us write there.
+fn start_store(
+    tasks: &Tasks,
+    config: &Config,
+    metrics: &Arc<SelfMetrics>,
+) -> Result<Result<Store, String>, store::OpenError> {
+    match store::start(tasks, &config.data_dir, Arc::clone(metrics)) {
+        Ok(store) => Ok(Ok(store)),
+        Err(error) if error.is_unusable() => {
+            tracing::warn!(%error, "nothing will survive a restart of this agent: alerts, rule state, how far offsets were read");
+            Ok(Err(error.to_string()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What was stored before our start, for those whose it is.
+fn durability_of(
+    store: &Result<Store, String>,
+) -> Result<(Durability, BTreeMap<String, crate::model::RuleState>), store::LoadError> {
+    match store {
+        Ok(store) => {
+            let restored = pipeline::restore(store, crate::clock::now(), LOAD_TIMEOUT)?;
+            let states = restored.states.clone();
+            Ok((Durability::Store(store.clone(), restored), states))
+        }
+        Err(reason) => Ok((Durability::Memory(reason.clone()), BTreeMap::new())),
+    }
+}
+
 fn start_kafka(
     tasks: &Tasks,
     config: &Config,
     jmx_broker_id: &watch::Receiver<Option<i32>>,
+    store: Option<&Store>,
     metrics: &Arc<SelfMetrics>,
 ) -> Result<Option<watch::Receiver<Arc<crate::snapshot::KafkaObservation>>>, kafka::StartError> {
-    let start = |kafka: &kafka::Config| kafka::start(tasks, kafka.clone(), jmx_broker_id.clone(), Arc::clone(metrics));
+    let start = |kafka: &kafka::Config| {
+        kafka::start(tasks, kafka.clone(), jmx_broker_id.clone(), store.cloned(), Arc::clone(metrics))
+    };
     config.kafka.as_ref().map(start).transpose()
 }
 

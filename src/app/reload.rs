@@ -48,7 +48,8 @@ impl App {
         let mut sources = (**self.sources.borrow()).clone();
         if config.kafka != self.config.kafka {
             let tasks = self.tasks.group();
-            let kafka = start_kafka(&tasks, &config, &self.jmx_broker_id, &self.metrics).map_err(|error| {
+            let kafka = start_kafka(&tasks, &config, &self.jmx_broker_id, self.store.as_ref(), &self.metrics);
+            let kafka = kafka.map_err(|error| {
                 tasks.stop().stop();
                 if let Some((http, _)) = &http {
                     http.stop().stop();

@@ -6,6 +6,7 @@ mod demo;
 mod log;
 mod rule;
 mod run;
+mod store;
 
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -57,6 +58,11 @@ enum Command {
     /// Write, check, test and look after rules.
     #[command(subcommand)]
     Rule(rule::RuleCommand),
+    /// Look after the store in data_dir: alerts, rule state, how far offsets were read.
+    Store {
+        #[command(subcommand)]
+        command: store::StoreCommand,
+    },
     /// Compile a rule from standard input to standard output; what the agent starts itself, in a process apart.
     #[command(hide = true)]
     CompileRule,
@@ -77,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check::main(&config),
         Command::Demo { listen, duration } => demo::main(listen, duration),
         Command::Rule(command) => rule::main(command),
+        Command::Store { command } => store::main(&command),
         Command::CompileRule => crate::rules::child_main(),
     }
 }

@@ -254,7 +254,7 @@ impl Poller<'_> {
                 Some(Answer { call, found }) if call == self.call => {
                     return match found? {
                         Found::Groups(listed, faults) => Ok((listed, faults)),
-                        Found::Description(_) | Found::Offsets(_) => Err(lost("another answer than was asked for")),
+                        _ => Err(lost("another answer than was asked for")),
                     };
                 }
                 // Late, or nothing yet.
@@ -335,7 +335,7 @@ impl Poller<'_> {
                     Ok(Found::Offsets(offsets)) => {
                         book.committed(&sent.group, offsets, |topic| config.topics.wants(topic), now);
                     }
-                    Ok(Found::Groups(..)) => book.failed(&sent.group, now),
+                    Ok(_) => book.failed(&sent.group, now),
                     Err(fault) => failed.push((sent, fault)),
                 }
             }

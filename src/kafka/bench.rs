@@ -34,7 +34,7 @@ impl Replay {
 
     /// There is no more in a partition at present.
     pub fn reached_end(&mut self, partition: u32) {
-        self.0.reached_end(partition);
+        self.0.reached_end(partition, Timestamp::default());
     }
 }
 

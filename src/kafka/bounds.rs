@@ -10,7 +10,7 @@ use super::{
     view,
 };
 use crate::{
-    model::{BrokerId, families},
+    model::{BrokerId, Timestamp, families},
     snapshot::KAFKA_TARGET,
 };
 use std::{
@@ -125,13 +125,14 @@ impl Collector {
     }
 
     /// Partitions that were read to their end once, and have grown past the reader since. Those of ours that are held up
-    /// already, hold more than is kept, or are too long to be read, have their groups asked for one by one.
+    /// already, hold more than is kept, or are too long to be read, have their groups asked for one by one. The ends of logs
+    /// are not older than `at`.
     pub(super) fn stale(
         &mut self,
         cluster: &Cluster,
         beside: Option<BrokerId>,
         (caught_up, full): (&BTreeSet<u32>, &BTreeSet<u32>),
-        offsets: &HashMap<(Which, TopicPartition), i64>,
+        (offsets, at): (&HashMap<(Which, TopicPartition), i64>, Timestamp),
     ) -> BTreeSet<u32> {
         let (topic, now): (Arc<str>, _) = (OFFSETS_TOPIC.into(), Instant::now());
         let limit = self.config.interval.saturating_mul(READER_STALE_INTERVALS).max(READER_STALE_LEAST);
@@ -143,6 +144,9 @@ impl Collector {
             let short = self.freshness.see(*partition, state.offsets.position(*partition).unwrap_or(0), mark, now);
             if let Some(end) = self.freshness.recheck(*partition, now) {
                 state.recheck.insert(*partition, end);
+            }
+            if self.freshness.has_all(*partition) {
+                state.offsets.still_ends(*partition, at);
             }
             if short > limit {
                 stale.insert(*partition);

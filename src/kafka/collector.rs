@@ -5,6 +5,7 @@ use super::{
     Config, Scope, admin,
     beside::{self, Evidence, Lookup},
     bounds::{self, LEAST_TIMEOUT},
+    checkpoint::Checkpoint,
     client::{self, Handle},
     cluster::{Cluster, OFFSETS_TOPIC},
     ends::{Leaders, TopicPartition},
@@ -27,6 +28,7 @@ use crate::{
     events::SelfMetrics,
     model::{BrokerId, families},
     snapshot::{Broker, KAFKA_TARGET, KafkaObservation, KafkaView, TargetState},
+    store::Store,
     supervise::{Stop, Tasks},
 };
 use rdkafka::consumer::Consumer;
@@ -217,7 +219,7 @@ impl Collector {
         }
         self.self_report(&cluster, beside, &led, &caught_up, &offsets);
         self.observe_ends(&groups, &offsets, at);
-        let stale = self.stale(&cluster, beside, (&caught_up, &full), &offsets);
+        let stale = self.stale(&cluster, beside, (&caught_up, &full), (&offsets, at));
         let mut unseen: BTreeSet<u32> = stale.into_iter().chain(full.iter().copied()).chain(long).collect();
         unseen.retain(|partition| !held.asked.contains(partition));
         let left_out: BTreeSet<u32> = unseen.union(&held.partly).copied().collect();
@@ -372,7 +374,7 @@ pub(super) fn as_f64(count: impl TryInto<u64>) -> f64 {
     count.try_into().unwrap_or(u64::MAX) as f64
 }
 
-/// Starts the collector.
+/// Starts the collector. With a store, what was read of `__consumer_offsets` is kept there.
 ///
 /// # Errors
 /// When librdkafka refuses the configuration, or the system another thread.
@@ -380,6 +382,7 @@ pub fn start(
     tasks: &Tasks,
     config: Config,
     jmx_broker_id: watch::Receiver<Option<i32>>,
+    store: Option<Store>,
     metrics: Arc<SelfMetrics>,
 ) -> Result<watch::Receiver<Arc<KafkaObservation>>, StartError> {
     let handles = Arc::new(Handles::new(config.clone(), Arc::clone(&metrics))?);
@@ -396,7 +399,8 @@ pub fn start(
     let (shared_by_reader, metrics_of_reader) = (Arc::clone(&shared), Arc::clone(&metrics));
     let handles_of_reader = Arc::clone(&handles);
     tasks.thread("offsets-reader", move |stop| {
-        reader::run(&handles_of_reader, &shared_by_reader, &metrics_of_reader, &stop);
+        let checkpoint = store.map(|store| Checkpoint::new(store, Arc::clone(&metrics_of_reader)));
+        reader::run(&handles_of_reader, &shared_by_reader, checkpoint, &metrics_of_reader, &stop);
     })?;
     if handles.need_care() {
         let handles = Arc::clone(&handles);

@@ -17,8 +17,12 @@
 
 mod event;
 mod heard;
+mod topic;
 
-pub use self::heard::{Ear, serve_events};
+pub use self::{
+    heard::{Ear, Record, serve_events},
+    topic::set_leader_epoch,
+};
 
 use self::event::Event;
 use super::{client::Handle, oauth::Token};
@@ -27,6 +31,7 @@ use rdkafka::{
     TopicPartitionList, bindings as sys, consumer::Consumer, error::RDKafkaErrorCode, metadata::MetadataTopic,
 };
 use std::{
+    collections::BTreeMap,
     ffi::{CString, c_int},
     hint,
     ptr::{self, NonNull},
@@ -94,6 +99,10 @@ pub enum Found {
     Description(Description),
     /// What one group committed: topic, partition, offset.
     Offsets(Vec<(String, u32, i64)>),
+    /// The id of one topic, if the broker has such ids.
+    TopicId(Option<String>),
+    /// The settings of one topic by name.
+    Settings(BTreeMap<String, String>),
 }
 
 /// The answer to a call.
@@ -385,7 +394,7 @@ fn milliseconds(duration: Duration) -> i32 {
 }
 
 fn c_text(text: &str) -> Result<CString, Fault> {
-    CString::new(text).map_err(|_| refused("a group's name has a NUL in it"))
+    CString::new(text).map_err(|_| refused("there is a NUL in the name"))
 }
 
 fn refused(text: &str) -> Fault {

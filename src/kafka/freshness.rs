@@ -52,6 +52,11 @@ impl Freshness {
         }
     }
 
+    /// Had the reader all that was known to be there when it was last looked?
+    pub fn has_all(&self, partition: u32) -> bool {
+        self.partitions.get(&partition).is_some_and(|seen| seen.waiting.is_none())
+    }
+
     /// The high watermark that the reader should have covered, if it is time to look why it has not.
     pub fn recheck(&mut self, partition: u32, now: Instant) -> Option<i64> {
         let seen = self.partitions.get_mut(&partition)?;
@@ -83,6 +88,7 @@ mod tests {
         for (second, position, mark, short_for) in script.iter().copied() {
             let short = freshness.see(0, position, mark, start + SECOND * u32::try_from(second).unwrap());
             assert_eq!(short, SECOND * u32::try_from(short_for).unwrap(), "at second {second}");
+            assert!(short.is_zero() || !freshness.has_all(0), "at second {second}");
         }
     }
 
@@ -96,6 +102,16 @@ mod tests {
         check(&[(0, 10, Some(10), 0), (5, 10, Some(12), 0), (10, 10, Some(14), 5), (25, 10, Some(14), 20)]);
         // It has to get to what was there, not to what came since.
         check(&[(0, 10, Some(12), 0), (5, 11, Some(14), 5), (10, 13, Some(99), 0)]);
+    }
+
+    #[test]
+    fn only_what_an_end_was_told_of_is_known_to_be_all() {
+        let (mut freshness, now) = (Freshness::default(), Instant::now());
+        let mut see = |position, mark| {
+            freshness.see(0, position, mark, now);
+            freshness.has_all(0)
+        };
+        assert!(!see(10, None) && see(10, Some(10)) && !see(10, Some(12)) && see(12, Some(12)));
     }
 
     #[test]

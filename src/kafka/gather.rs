@@ -236,6 +236,7 @@ impl Collector {
         if state.follow != *followed {
             state.follow.clone_from(followed);
         }
+        state.cluster.clone_from(&self.cluster_id);
         if state.reset {
             // What was read is another cluster's, until the reader has thrown it away.
             return Gathered::default();

@@ -6,7 +6,7 @@ use crate::snapshot::GroupKind;
 use std::collections::HashMap;
 
 /// What the last record of something said; an error where it cannot be read.
-type Told<T> = Option<Result<T, RecordError>>;
+pub(super) type Told<T> = Option<Result<T, RecordError>>;
 
 /// A modern group's records.
 #[derive(Debug)]
@@ -41,6 +41,11 @@ impl Modern {
 
     pub(super) fn has(&self, member: &str) -> bool {
         self.members.contains_key(member)
+    }
+
+    /// Its members, and where each stands.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&str, Told<Standing>)> {
+        self.members.iter().map(|(name, told)| (&**name, *told))
     }
 
     /// A member has a record.

@@ -2,6 +2,9 @@
 //! Pure: does not know how records arrive.
 
 mod partition;
+mod saved;
+
+pub use saved::{End, MAX_UNSAVED, Round, SavedGroup};
 
 use super::{
     names::Names,
@@ -12,6 +15,7 @@ use crate::{
     snapshot::GroupKind,
 };
 use partition::OffsetsPartition;
+use saved::Unsaved;
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
@@ -85,12 +89,16 @@ pub struct Offsets {
     /// Of all partitions.
     entries: usize,
     limit: usize,
+    /// Is it noted what changes, for a checkpoint?
+    saves: bool,
+    /// How often the reading of a partition has begun.
+    lives: u64,
 }
 
 impl Default for Offsets {
     fn default() -> Self {
         let (partitions, topics) = (BTreeMap::new(), Names::default());
-        Self { partitions, topics, states_read: 0, entries: 0, limit: MAX_ENTRIES }
+        Self { partitions, topics, states_read: 0, entries: 0, limit: MAX_ENTRIES, saves: false, lives: 0 }
     }
 }
 
@@ -99,7 +107,10 @@ impl Offsets {
     pub fn follow(&mut self, partitions: &BTreeSet<u32>) {
         self.partitions.retain(|partition, _| partitions.contains(partition));
         for partition in partitions {
-            self.partitions.entry(*partition).or_default();
+            self.partitions.entry(*partition).or_insert_with(|| {
+                let unsaved = Unsaved::anew(&mut self.lives);
+                OffsetsPartition { unsaved, ..OffsetsPartition::default() }
+            });
         }
         self.entries = self.partitions.values().map(|partition| partition.entries).fold(0, usize::saturating_add);
     }
@@ -144,13 +155,15 @@ impl Offsets {
         }
     }
 
-    /// Notes that a partition was read to its end, or to an open transaction: readers of committed records are told of
+    /// Notes that a partition was read to its end at that moment, or to an open transaction: readers of committed records are told of
     /// both alike, and not where it was. Only past what is known to be stable are there no more than records that are
     /// never delivered (transaction markers, aborted commits).
-    pub fn reached_end(&mut self, partition: u32) {
+    pub fn reached_end(&mut self, partition: u32, at: Timestamp) {
         if let Some(partition) = self.partitions.get_mut(&partition) {
             partition.caught_up = true;
             partition.position = partition.position.max(partition.stable.take());
+            partition.unsaved.end =
+                partition.position.map(|position| End { position, epoch: partition.unsaved.epoch, at });
         }
     }
 
@@ -164,11 +177,15 @@ impl Offsets {
         let Some(partition) = self.partitions.get_mut(&partition) else { return Ok(()) };
         if partition.position.is_some_and(|position| offset < position) {
             self.entries = self.entries.saturating_sub(partition.entries);
-            *partition = OffsetsPartition::default();
+            let unsaved = Unsaved::anew(&mut self.lives);
+            *partition = OffsetsPartition { unsaved, ..OffsetsPartition::default() };
         }
         partition.position = Some(offset.saturating_add(1));
         partition.replayed = partition.replayed.saturating_add(u64::from(!partition.caught_up));
         let key = records::key(key)?;
+        if let Some(group) = key.group().filter(|_| self.saves) {
+            partition.unsaved.changed(group);
+        }
         let (before, room) = (partition.entries, self.entries < self.limit);
         let taken = if room || value.is_none() || partition.has(&key) {
             partition.take(key, value, &mut self.topics, &mut self.states_read).map_err(Skipped::Unreadable)

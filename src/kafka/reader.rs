@@ -1,14 +1,15 @@
 //! The thread that reads `__consumer_offsets`.
 
 use super::{
+    checkpoint::Checkpoint,
     client::{ClientError, Context, Handle, Pace},
     cluster::OFFSETS_TOPIC,
     collector::RETRY_INTERVAL,
-    ffi::{self, Ear},
+    ffi::{self, Ear, Record},
     handles::Handles,
     offsets::Offsets,
 };
-use crate::{events::SelfMetrics, model::families, supervise::Stop};
+use crate::{clock, events::SelfMetrics, model::families, supervise::Stop};
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::Consumer,
@@ -17,7 +18,7 @@ use rdkafka::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Longest wait for a record before the reader looks at what it should follow.
@@ -57,6 +58,8 @@ pub struct State {
     pub recheck: BTreeMap<u32, i64>,
     /// Throw away all that was read: the cluster is another one.
     pub reset: bool,
+    /// The cluster that `follow` is of; `None` = it has no id.
+    pub cluster: Option<String>,
 }
 
 /// Why reading fails.
@@ -85,17 +88,29 @@ impl Shared {
     }
 }
 
-/// Reads until told to stop.
-pub fn run(handles: &Handles, shared: &Arc<Shared>, metrics: &SelfMetrics, stop: &Stop) {
+/// Reads until told to stop; from where the checkpoint has got to, if there is one that is still true.
+pub fn run(
+    handles: &Handles,
+    shared: &Arc<Shared>,
+    mut checkpoint: Option<Checkpoint>,
+    metrics: &SelfMetrics,
+    stop: &Stop,
+) {
+    if checkpoint.is_some() {
+        shared.lock().offsets = Offsets::saving();
+    }
     let Some((mut ear, mut generation)) = first_handle(handles, shared, stop) else { return };
     let mut assigned = BTreeSet::new();
     let mut pace = Pace::Replay;
     while !stop.stopped() {
         let handle = ear.handle();
-        if let Err(error) = follow(handle, shared, &mut assigned) {
+        if let Err(error) = follow(handle, shared, &mut assigned, checkpoint.as_mut(), stop) {
             shared.lock().error = Some(describe(&error, handle.client().context()));
             stop.sleep(ERROR_PAUSE);
             continue;
+        }
+        if let Some(checkpoint) = &mut checkpoint {
+            checkpoint.turn(shared, Instant::now());
         }
         let steady = pace == Pace::Replay && replayed(shared, &assigned);
         let newest = handles.generation();
@@ -118,34 +133,18 @@ pub fn run(handles: &Handles, shared: &Arc<Shared>, metrics: &SelfMetrics, stop:
         match ear.next(POLL) {
             Some(Ok(message)) => {
                 let Ok(partition) = u32::try_from(message.partition()) else { continue };
-                let size = [message.key(), message.payload()].into_iter().flatten().map(|bytes| count(bytes.len()));
-                let mut state = shared.lock();
-                state.error = None;
-                state.records = state.records.saturating_add(1);
-                state.bytes = size.fold(state.bytes, u64::saturating_add);
-                let applied = match message.key() {
-                    Some(key) => state.offsets.apply(partition, message.offset(), key, message.payload()),
-                    None => Ok(()),
-                };
-                drop(state);
-                if let Err(error) = applied {
-                    let reason = error.reason();
-                    if metrics.value(&families::OFFSETS_RECORDS_SKIPPED, &[reason]).is_none() {
-                        tracing::warn!(
-                            partition,
-                            offset = message.offset(),
-                            %error,
-                            "a record of {OFFSETS_TOPIC} is passed by: what it is about is not known; further ones are counted"
-                        );
+                if take(shared, partition, &message, metrics) == Taken::Behind {
+                    if let Some(checkpoint) = &mut checkpoint {
+                        checkpoint.forget(partition);
                     }
-                    metrics.count(&families::OFFSETS_RECORDS_SKIPPED, &[reason]);
+                    assigned.clear(); // the next turn assigns its beginning
                 }
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 if let Ok(partition) = u32::try_from(partition) {
                     let mut state = shared.lock();
                     state.error = None;
-                    state.offsets.reached_end(partition);
+                    state.offsets.reached_end(partition, clock::now());
                     shared.changed.notify_all();
                 }
             }
@@ -158,6 +157,56 @@ pub fn run(handles: &Handles, shared: &Arc<Shared>, metrics: &SelfMetrics, stop:
             None | Some(Err(_)) => {}
         }
     }
+    if let Some(checkpoint) = checkpoint {
+        checkpoint.finish(shared);
+    }
+}
+
+/// Where a record stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// Where it was to be expected, or behind that.
+    Next,
+    /// Before what was read already.
+    Behind,
+}
+
+/// Takes a record in. One that stands before our position means that the log was cut or made anew: all of the partition
+/// must be read again, and librdkafka goes on in the middle.
+fn take(shared: &Shared, partition: u32, message: &Record, metrics: &SelfMetrics) -> Taken {
+    let size = [message.key(), message.payload()].into_iter().flatten().map(|bytes| count(bytes.len()));
+    let mut state = shared.lock();
+    state.error = None;
+    state.records = state.records.saturating_add(1);
+    state.bytes = size.fold(state.bytes, u64::saturating_add);
+    if state.offsets.position(partition).is_some_and(|position| message.offset() < position) {
+        state.offsets.forget(partition);
+        drop(state);
+        tracing::warn!(
+            partition,
+            "the log of this partition of {OFFSETS_TOPIC} was cut or made anew; reading all of it"
+        );
+        return Taken::Behind;
+    }
+    let applied = match message.key() {
+        Some(key) => state.offsets.apply(partition, message.offset(), key, message.payload()),
+        None => Ok(()),
+    };
+    state.offsets.saw_epoch(partition, message.leader_epoch());
+    drop(state);
+    if let Err(error) = applied {
+        let reason = error.reason();
+        if metrics.value(&families::OFFSETS_RECORDS_SKIPPED, &[reason]).is_none() {
+            tracing::warn!(
+                partition,
+                offset = message.offset(),
+                %error,
+                "a record of {OFFSETS_TOPIC} is passed by: what it is about is not known; further ones are counted"
+            );
+        }
+        metrics.count(&families::OFFSETS_RECORDS_SKIPPED, &[reason]);
+    }
+    Taken::Next
 }
 
 /// A handle, once there is something to read; `None` = told to stop. Not earlier: a handle with a group looks for its
@@ -194,21 +243,39 @@ fn replayed(shared: &Shared, assigned: &BTreeSet<u32>) -> bool {
 }
 
 /// Makes the handle read what the collector wants followed.
-fn follow(handle: &Handle, shared: &Shared, assigned: &mut BTreeSet<u32>) -> Result<(), KafkaError> {
+fn follow(
+    handle: &Arc<Handle>,
+    shared: &Shared,
+    assigned: &mut BTreeSet<u32>,
+    checkpoint: Option<&mut Checkpoint>,
+    stop: &Stop,
+) -> Result<(), KafkaError> {
     let mut state = shared.lock();
     if std::mem::take(&mut state.reset) {
-        state.offsets = Offsets::default();
+        state.offsets = if checkpoint.is_some() { Offsets::saving() } else { Offsets::default() };
         assigned.clear();
     } else if state.follow == *assigned {
         return Ok(());
     }
     let wanted = state.follow.clone();
     state.offsets.follow(&wanted);
+    if let Some(checkpoint) = checkpoint {
+        let unread = wanted.iter().copied().filter(|partition| state.offsets.position(*partition).is_none()).collect();
+        let cluster = state.cluster.clone();
+        // Not over calls to Kafka and to the store.
+        drop(state);
+        let saved = checkpoint.resume(handle, cluster, &wanted, unread, stop);
+        state = shared.lock();
+        checkpoint.restore(saved, &mut state.offsets);
+    }
     let mut list = TopicPartitionList::with_capacity(wanted.len());
     for partition in &wanted {
         let from = state.offsets.position(*partition).map_or(Offset::Beginning, Offset::Offset);
         let Ok(number) = i32::try_from(*partition) else { continue };
         list.add_partition_offset(OFFSETS_TOPIC, number, from)?;
+        if let Some(epoch) = state.offsets.epoch(*partition) {
+            ffi::set_leader_epoch(&list, OFFSETS_TOPIC, number, epoch);
+        }
     }
     drop(state);
     handle.assign(&list)?;

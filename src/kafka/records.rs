@@ -45,6 +45,22 @@ pub enum Key<'a> {
     Other(i16),
 }
 
+impl<'a> Key<'a> {
+    /// The group that it is about.
+    pub fn group(&self) -> Option<&'a str> {
+        match *self {
+            Self::Commit { group, .. }
+            | Self::ClassicGroup(group)
+            | Self::Group(_, group)
+            | Self::Member(_, group, _)
+            | Self::Target(_, group)
+            | Self::Standing(_, group, _)
+            | Self::Topology(group) => Some(group),
+            Self::Other(_) => None,
+        }
+    }
+}
+
 /// Protocols of modern groups: their coordinators keep epochs, and a record for each member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {

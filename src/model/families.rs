@@ -60,6 +60,7 @@ families! {
     KAFKA_TOKENS Counter "brokerwarden_kafka_tokens_total" ["outcome"] "Tokens asked of the token endpoint to log in to Kafka with, by outcome: fetched, failed.";
     NOTIFICATIONS Counter "brokerwarden_notifications_total" ["notifier", "outcome"] "Alerts told (sent), not told (failed, dropped) or told again later (retried), by notifier.";
     OFFSETS_BYTES_READ Counter "brokerwarden_offsets_bytes_read_total" [] "Bytes of keys and values of the records of __consumer_offsets that were read.";
+    OFFSETS_CHECKPOINTS Counter "brokerwarden_offsets_checkpoints_total" ["outcome"] "Partitions of __consumer_offsets that a checkpoint was looked for, by outcome: resumed (read on from there), none, or why it was thrown away.";
     OFFSETS_PARTITIONS Gauge "brokerwarden_offsets_partitions" [] "Partitions of __consumer_offsets in the cluster.";
     OFFSETS_PARTITIONS_OWNED Gauge "brokerwarden_offsets_partitions_owned" [] "Partitions of __consumer_offsets that this agent answers for.";
     OFFSETS_READER_BEHIND Gauge "brokerwarden_offsets_reader_behind_records" [] "Records of __consumer_offsets between our reader and the end of the log, those behind an open transaction included.";
@@ -83,6 +84,10 @@ families! {
     RULE_RELOADS Counter "brokerwarden_rule_reloads_total" ["outcome", "rule"] "Attempts to load a rule, by outcome: loaded, refused, removed.";
     RULES_DIR_READABLE Gauge "brokerwarden_rules_dir_readable" [] "1 if rules_dir could be read at the last scan.";
     SNAPSHOT_NUMBER Counter "brokerwarden_snapshots_total" [] "Snapshots made.";
+    STORE_BYTES Gauge "brokerwarden_store_bytes" [] "Size of the store in data_dir.";
+    STORE_COMMIT_SECONDS Histogram "brokerwarden_store_commit_seconds" [] "Time that one commit to the store took.";
+    STORE_COMMITS Counter "brokerwarden_store_commits_total" ["outcome"] "Commits to the store, by outcome: ok, failed.";
+    STORE_DURABLE Gauge "brokerwarden_store_durable" [] "1 if what this agent last decided is in the store, 0 while it is not: alerts are told all the same, and would be forgotten by a restart.";
     TARGET_ERRORS Counter "brokerwarden_target_errors_total" ["reason", "target"] "Failed collections from a target, by reason.";
     TARGET_LAST_SUCCESS Gauge "brokerwarden_target_last_success_timestamp_seconds" ["target"] "When a target was last collected whole, in seconds since the Unix epoch.";
     TARGET_UP Gauge "brokerwarden_target_up" ["target"] "1 if the last collection from a target succeeded.";

@@ -37,6 +37,15 @@ pub(super) struct Held {
     pub(super) spoken: bool,
     /// What receivers know of it.
     pub(super) told: Option<Told>,
+    /// It is from before our start, and it is not known yet whether we still answer for it: nobody hears of it.
+    pub(super) restored: bool,
+}
+
+impl Held {
+    /// Do we tell of it?
+    pub(super) fn speaks(&self) -> bool {
+        self.spoken && !self.restored
+    }
 }
 
 /// What receivers were told.
@@ -70,7 +79,7 @@ impl Book {
     pub fn with_alerts(alerts: Vec<Alert>) -> Self {
         let held = alerts.into_iter().map(|alert| {
             let told = (alert.phase != Phase::Pending).then_some(Told { phase: alert.phase, by_us: true });
-            (alert.key.clone(), Held { alert: Arc::new(alert), spoken: true, told })
+            (alert.key.clone(), Held { alert: Arc::new(alert), spoken: true, told, restored: false })
         });
         Self { alerts: held.collect(), ..Self::default() }
     }
@@ -79,7 +88,7 @@ impl Book {
     pub fn view(&self) -> AlertsView {
         let measured = self.rules.iter().filter(|(_, rule)| !rule.measurements.is_empty());
         AlertsView {
-            alerts: self.alerts.values().filter(|held| held.spoken).map(|held| Arc::clone(&held.alert)).collect(),
+            alerts: self.alerts.values().filter(|held| held.speaks()).map(|held| Arc::clone(&held.alert)).collect(),
             shadow: self.rules.iter().filter(|(_, rule)| rule.settings.shadow).map(|(name, _)| name.clone()).collect(),
             measurements: measured.map(|(name, rule)| (name.clone(), rule.measurements.clone())).collect(),
         }

@@ -2,30 +2,37 @@
 //! owner, feeds it and passes on what it makes. Does not know how rules are run, nor how anybody is told.
 
 mod book;
+mod own;
 mod owner;
+mod saved;
+mod saver;
 #[cfg(test)]
 mod tests;
 mod tick;
 
 pub use book::{Book, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_RESOLVED};
-pub use owner::{MAX_BATCH, MAX_LOGGED, MAX_UNDELIVERED, TICK_INTERVAL, start};
-pub use tick::{
-    DOUBT, FAILURES_UNTIL_ALERT, HOLD, MAX_ERROR_TEXT, RESEND_DELAY, RESENDS_UNTIL_END, RESOLVED_RETENTION,
-    RULE_FAILING, Ticked, tick,
-};
+pub use own::{MAX_ERROR_TEXT, OWN_RULE, RULE_FAILING, STORE_FAILING};
+pub use owner::{MAX_BATCH, MAX_LOGGED, MAX_UNDELIVERED, NOT_STORED, TICK_INTERVAL, start};
+pub use saver::{ALIVE_INTERVAL, COMMIT_DEADLINE};
+pub use tick::{DOUBT, FAILURES_UNTIL_ALERT, HOLD, RESEND_DELAY, RESENDS_UNTIL_END, RESOLVED_RETENTION, Ticked, tick};
 
 use crate::{
-    alerts::{Alert, Phase},
+    alerts::{Alert, AlertKey, Phase},
     model::{Labels, Outcome, RuleState, Timestamp},
     snapshot::Snapshot,
+    store::{LoadError, Store, Table},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 // Stands with the alerts because the page, which may not know the pipeline, shows it.
 pub use crate::alerts::AlertsView;
 
 /// What the pipeline must know of a rule.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RuleSettings {
     /// Its name.
     pub name: String,
@@ -76,6 +83,37 @@ pub struct Evaluation {
     pub state: Option<RuleState>,
 }
 
+/// Where what must survive is kept.
+pub enum Durability {
+    /// There, and this is what was there at our start.
+    Store(Store, Restored),
+    /// Nowhere, for this reason.
+    Memory(String),
+}
+
+/// What was stored by an agent before us.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// All alerts; silent until it is known who answers for what they are about.
+    pub book: Book,
+    /// What each rule remembers.
+    pub states: BTreeMap<String, RuleState>,
+    /// Alerts that are not as they are stored, since clocks stood still meanwhile, or not all was told.
+    pub touched: BTreeSet<AlertKey>,
+    /// Alerts that cannot be read.
+    pub unreadable: usize,
+}
+
+/// Reads what was stored, for an agent that starts at `now`. Waits for the store, up to `limit` for each of its tables.
+///
+/// # Errors
+/// When it cannot be read in time.
+pub fn restore(store: &Store, now: Timestamp, limit: Duration) -> Result<Restored, LoadError> {
+    let (alerts, meta) = (store.load(Table::Alerts, None, limit)?, store.load(Table::Meta, None, limit)?);
+    let states = saved::restore_states(store.load(Table::RuleState, None, limit)?);
+    Ok(Restored { states, ..saved::restore(alerts, meta, now) })
+}
+
 /// What the pipeline is told, in order.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -90,6 +128,10 @@ pub enum Input {
     },
     /// A rule spoke.
     Evaluated(Evaluation),
+    /// These are all rules that there are, live or not: what is known of others from before our start is of none.
+    Known(BTreeSet<String>),
+    /// Why what was decided is not stored; `None` = it is.
+    Store(Option<String>),
     /// What a rule remembers changed otherwise than by an evaluation: a new version took over, or a person made it forget.
     Remembers {
         /// The rule.

@@ -1,9 +1,9 @@
 //! The one owner of the alert book: takes what rules said off their channel, ticks, logs, shows and passes on. Waits
 //! for nobody: neither a slow notifier nor a full channel holds up the next tick.
 
-use super::{AlertsView, Delivery, Input, Settled, Transition, book::Book, tick::tick};
+use super::{AlertsView, Delivery, Durability, Input, Settled, Transition, book::Book, saver::Saver, tick::tick};
 use crate::{
-    alerts::Phase,
+    alerts::{Alert, Phase},
     clock,
     events::SelfMetrics,
     model::{BoundedText, Labels, families},
@@ -35,11 +35,15 @@ const MAX_LOGGED_LABELS: usize = 1024;
 /// Bytes of an alert's name in one log line.
 const MAX_LOGGED_NAME: usize = 256;
 
+/// Annotation of an alert that is not stored when it is told.
+pub const NOT_STORED: &str = "brokerwarden_not_stored";
+
 /// How long the notifiers' side may take to accept the last deliveries when we stop.
 const LAST_DELIVERY: Duration = Duration::from_millis(500);
 
 /// Starts the owner. `inputs`: from the rule host, in order; `snapshots`: who answers for what, also while no rule speaks; `deliver`: to the fan-out of the notifiers; `view`: to
-/// whoever shows alerts, changed only when they did; `settled`: to the rule host, after each evaluation that was taken.
+/// whoever shows alerts, changed only when they did; `settled`: to the rule host, after each evaluation that was taken;
+/// `durability`: where what was decided is stored before it is told.
 ///
 /// When told to stop it ticks no more (nothing resolves because we stop) and hands over what it already decided.
 pub fn start(
@@ -48,14 +52,28 @@ pub fn start(
     snapshots: watch::Receiver<Arc<Snapshot>>,
     deliver: mpsc::Sender<Vec<Delivery>>,
     (view, settled): (watch::Sender<Arc<AlertsView>>, watch::Sender<Arc<Settled>>),
+    durability: Durability,
     metrics: Arc<SelfMetrics>,
 ) {
-    let owner = Owner { book: Book::default(), backlog: Vec::new(), snapshots, view, settled, metrics };
+    let (book, saver) = match durability {
+        Durability::Store(store, restored) => {
+            if restored.unreadable > 0 {
+                tracing::error!(count = restored.unreadable, "stored alerts that cannot be read are left out");
+            }
+            (restored.book, Ok(Saver::new(store, restored.states, restored.touched)))
+        }
+        Durability::Memory(reason) => (Book::default(), Err(reason)),
+    };
+    let owner = Owner { book, saver, durable: true, backlog: Vec::new(), snapshots, view, settled, metrics };
     tasks.task("pipeline", owner.run(inputs, deliver, tasks.stop()));
 }
 
 struct Owner {
     book: Book,
+    /// Stores what was decided; or why nobody does.
+    saver: Result<Saver, String>,
+    /// Was all of it stored, when last tried?
+    durable: bool,
     /// Decided and not yet taken by the notifiers' side, oldest first.
     backlog: Vec<Delivery>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
@@ -84,7 +102,7 @@ impl Owner {
                 count = inputs.recv_many(&mut batch, MAX_BATCH), if rules_speak => rules_speak = count > 0,
                 _ = timer.tick() => {}
             }
-            self.tick(std::mem::take(&mut batch));
+            self.tick(std::mem::take(&mut batch)).await;
         }
         if !self.backlog.is_empty() {
             let count = self.backlog.len();
@@ -92,17 +110,32 @@ impl Owner {
                 tracing::warn!(count, "stopped before the notifiers took the last alerts");
             }
         }
+        if let Ok(saver) = self.saver {
+            saver.finish(&self.book, clock::now()).await;
+        }
     }
 
-    fn tick(&mut self, mut inputs: Vec<Input>) {
+    async fn tick(&mut self, mut inputs: Vec<Input>) {
         // First: nobody speaks for what is no longer ours.
         let mut taken = self.settled.borrow().taken.clone();
         let news = note_taken(&mut taken, &inputs);
         inputs.insert(0, Input::Seen(Arc::clone(&self.snapshots.borrow_and_update())));
-        let ticked = tick(std::mem::take(&mut self.book), inputs, clock::now());
+        inputs.push(Input::Store(self.not_durable().map(str::to_owned)));
+        if let Ok(saver) = &mut self.saver {
+            saver.note(&inputs);
+        }
+        let now = clock::now();
+        let mut ticked = tick(std::mem::take(&mut self.book), inputs, now);
         self.book = ticked.book;
-        // The commit to the store belongs here: book and deliveries in one transaction before anybody is told, and,
-        // when that hangs, a deadline after which they are told all the same, marked not durable.
+        // Before anybody is told; when that takes too long they are told all the same.
+        let durable = match &mut self.saver {
+            Ok(saver) => saver.save(&self.book, ticked.touched, now).await,
+            Err(_) => false,
+        };
+        self.note_durable(durable);
+        if !durable {
+            ticked.deliveries.iter_mut().for_each(mark);
+        }
         for transition in ticked.transitions.iter().take(MAX_LOGGED) {
             log(transition);
         }
@@ -128,6 +161,25 @@ impl Owner {
         }
     }
 
+    fn not_durable(&self) -> Option<&str> {
+        match &self.saver {
+            Ok(saver) => saver.failing.as_deref(),
+            Err(reason) => Some(reason),
+        }
+    }
+
+    fn note_durable(&mut self, durable: bool) {
+        self.metrics.set(&families::STORE_DURABLE, &[], f64::from(u8::from(durable)));
+        if durable != self.durable {
+            if let Some(error) = self.not_durable() {
+                tracing::error!(error, "alerts and rule state are not stored; alerts are told all the same");
+            } else {
+                tracing::info!("alerts and rule state are stored again");
+            }
+        }
+        self.durable = durable;
+    }
+
     fn count_dropped(&self, reason: &str, rule: &str, count: u64) {
         #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "counts of one tick")]
         self.metrics.add(&families::ALERTS_DROPPED, &[reason, rule], count as f64);
@@ -145,10 +197,18 @@ fn note_taken(taken: &mut BTreeMap<String, (u64, u64)>, inputs: &[Input]) -> boo
                 news = true;
             }
             Input::Removed { rule, .. } => news |= taken.remove(rule).is_some(),
-            Input::Seen(_) | Input::Installed { .. } | Input::Remembers { .. } => {}
+            Input::Seen(_) | Input::Installed { .. } | Input::Remembers { .. } | Input::Known(_) | Input::Store(_) => {}
         }
     }
     news
+}
+
+/// Says of an alert that a restart of ours may forget it. Annotations are no part of what it is.
+fn mark(delivery: &mut Delivery) {
+    let mut alert = Alert::clone(&delivery.alert);
+    let text = "the agent could not store this alert: if it is restarted, it may not tell its end, or tell it twice";
+    alert.annotations.insert(NOT_STORED.to_owned(), text.to_owned());
+    delivery.alert = Arc::new(alert);
 }
 
 /// Takes out what is over `max`: the oldest that only repeat, then the oldest.
@@ -187,7 +247,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{Outcome, RaisedAlert, Subject, Timestamp},
-        pipeline::{Evaluation, RuleSettings, Verdict},
+        pipeline::{COMMIT_DEADLINE, Evaluation, Restored, RuleSettings, Verdict, restore},
     };
 
     fn nothing_seen() -> watch::Receiver<Arc<Snapshot>> {
@@ -242,7 +302,11 @@ mod tests {
         let (view, mut seen) = watch::channel(Arc::new(AlertsView::default()));
         deliver.try_send(Vec::new()).unwrap();
         let (settle, mut settled) = watch::channel(Arc::new(Settled::default()));
-        start(&tasks, inputs, nothing_seen(), deliver, (view, settle), Arc::new(SelfMetrics::default()));
+        let folder = tempfile::tempdir().unwrap();
+        let (store_tasks, _ended) = Tasks::new();
+        let store = crate::store::start(&store_tasks, folder.path(), Arc::default()).unwrap();
+        let durability = Durability::Store(store, Restored::default());
+        start(&tasks, inputs, nothing_seen(), deliver, (view, settle), durability, Arc::new(SelfMetrics::default()));
         input.send(Input::Installed { settings: settings(), generation: 1 }).await.unwrap();
         for (number, alerts) in [(1, &["A"][..]), (2, &["A", "B"]), (3, &["B"])] {
             input.send(evaluated(number, alerts)).await.unwrap();
@@ -264,6 +328,62 @@ mod tests {
         assert_eq!(words, want.map(|(name, phase)| (name.to_owned(), phase)));
         assert!(tasks.shut_down(Duration::from_secs(5)).await.is_empty());
         assert!(told.recv().await.is_none(), "stopping tells nothing");
+    }
+
+    /// Tells `alerts` at each of these snapshots; what comes of it: names, phases, and whether each is marked.
+    async fn told(durability: Durability, rounds: &[&[&str]]) -> Vec<(String, Phase, bool)> {
+        let (tasks, _ended) = Tasks::new();
+        let (input, inputs) = mpsc::channel(8);
+        let (deliver, mut told) = mpsc::channel(8);
+        let (view, _seen) = watch::channel(Arc::default());
+        let (settle, _settled) = watch::channel(Arc::default());
+        start(&tasks, inputs, nothing_seen(), deliver, (view, settle), durability, Arc::new(SelfMetrics::default()));
+        input.send(Input::Installed { settings: settings(), generation: 1 }).await.unwrap();
+        let mut words: Vec<(String, Phase, bool)> = Vec::new();
+        for (number, alerts) in (1..).zip(rounds) {
+            input.send(evaluated(number, alerts)).await.unwrap();
+            let marked = |d: &Delivery| d.alert.annotations.contains_key(NOT_STORED);
+            while alerts.iter().any(|name| words.iter().all(|(told, ..)| told != name)) {
+                let batch = tokio::time::timeout(Duration::from_secs(20), told.recv()).await.unwrap().unwrap();
+                words.extend(batch.iter().map(|d| (d.alert.key.name.clone(), d.alert.phase, marked(d))));
+            }
+        }
+        tasks.shut_down(Duration::from_secs(5)).await;
+        words
+    }
+
+    #[tokio::test]
+    async fn what_is_told_is_stored_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tasks, _ended) = Tasks::new();
+        let store = crate::store::start(&tasks, folder.path(), Arc::default()).unwrap();
+        let durability = Durability::Store(store.clone(), Restored::default());
+        let words = told(durability, &[&["A"], &["A", "B"]]).await;
+        assert_eq!(words, [("A".to_owned(), Phase::Firing, false), ("B".to_owned(), Phase::Firing, false)]);
+        let restored = restore(&store, clock::now(), Duration::from_secs(10)).unwrap();
+        assert_eq!(restored.book.alerts.keys().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["A", "B"]);
+        tasks.shut_down(Duration::from_secs(5)).await;
+    }
+
+    #[tokio::test]
+    async fn a_store_that_hangs_holds_alerts_up_for_a_moment_once() {
+        let (store, _hangs) = crate::store::Store::hanging();
+        let started = std::time::Instant::now();
+        let words = told(Durability::Store(store, Restored::default()), &[&["A"], &["A", "B"]]).await;
+        let names: Vec<_> = words.iter().map(|(name, phase, marked)| (name.as_str(), *phase, *marked)).collect();
+        assert!(
+            names.contains(&("A", Phase::Firing, true)) && names.contains(&("B", Phase::Firing, true)),
+            "{names:?}"
+        );
+        assert!(names.contains(&(crate::pipeline::STORE_FAILING, Phase::Firing, true)), "{names:?}");
+        assert!(started.elapsed() < COMMIT_DEADLINE * 6, "{:?}", started.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_store_that_takes_nothing_holds_up_nobody() {
+        let durability = Durability::Store(crate::store::Store::failing(), Restored::default());
+        let words = told(durability, &[&["A"]]).await;
+        assert_eq!(words[0], ("A".to_owned(), Phase::Firing, true));
     }
 
     #[test]

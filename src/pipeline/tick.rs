@@ -4,11 +4,12 @@
 use super::{
     Delivery, Evaluation, Input, RuleSettings, Transition, Verdict,
     book::{Book, Held, Installed, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_RESOLVED, Told, is_active},
+    own::{OWN_RULE, is_reserved, rule_failing, store_failing},
 };
 use crate::{
     alerts::{self, Alert, AlertKey, Durations, Phase, Raised},
-    model::{BoundedText, Labels, Outcome, RaisedAlert, Subject, Timestamp},
-    snapshot::Snapshot,
+    model::{Labels, Outcome, RaisedAlert, Subject, Timestamp},
+    snapshot::{KAFKA_TARGET, Snapshot},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,12 +37,6 @@ pub const RESOLVED_RETENTION: Duration = Duration::from_mins(15);
 /// Failures in a row after which the agent raises [`RULE_FAILING`] about a rule.
 pub const FAILURES_UNTIL_ALERT: u32 = 3;
 
-/// The alert about a rule that keeps failing; rules may not raise it themselves.
-pub const RULE_FAILING: &str = "BrokerwardenRuleFailing";
-
-/// Bytes kept of a rule's error in the annotations of [`RULE_FAILING`].
-pub const MAX_ERROR_TEXT: usize = 1024;
-
 /// What one tick made.
 #[derive(Clone, Debug, Default)]
 pub struct Ticked {
@@ -55,6 +50,8 @@ pub struct Ticked {
     pub dropped: BTreeMap<(&'static str, String), u64>,
     /// Does the view of the book differ from the one before?
     pub changed: bool,
+    /// Alerts that are not as they were, but for when they were last told.
+    pub touched: BTreeSet<AlertKey>,
 }
 
 /// Takes `inputs` in order, then tells again what is due at `now`.
@@ -71,6 +68,8 @@ pub fn tick(book: Book, inputs: Vec<Input>, now: Timestamp) -> Ticked {
             Input::Evaluated(evaluation) => tick.evaluated(evaluation),
             Input::Remembers { .. } => {}
             Input::Removed { rule, generation } => tick.remove(&rule, generation),
+            Input::Known(rules) => tick.end_others(&rules),
+            Input::Store(failing) => tick.store(failing.as_deref()),
         }
     }
     tick.forget();
@@ -96,9 +95,9 @@ enum Voice {
 /// Which alerts of a rule an outcome speaks of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Speaker {
-    /// The rule: all but [`RULE_FAILING`].
+    /// The rule: all but what the agent says.
     Rule,
-    /// The agent: only [`RULE_FAILING`].
+    /// The agent: what [`super::own`] has.
     Agent,
 }
 
@@ -125,10 +124,11 @@ struct Tick {
 impl Tick {
     fn rewind(&mut self) {
         let now = self.now;
-        for held in self.done.book.alerts.values_mut() {
+        for (key, held) in &mut self.done.book.alerts {
             if let Some(back) = alerts::rewind(&held.alert, now) {
                 held.alert = Arc::new(back);
                 self.done.changed = true;
+                self.done.touched.insert(key.clone());
             }
         }
     }
@@ -154,12 +154,38 @@ impl Tick {
         }
         self.done.book.rules.remove(rule);
         self.done.changed = true;
+        self.end(rule);
+    }
+
+    /// Alerts from before our start whose rules are gone.
+    fn end_others(&mut self, rules: &BTreeSet<String>) {
+        let book = &self.done.book;
+        let active = book.alerts.iter().filter(|(_, held)| is_active(&held.alert)).map(|(key, _)| &key.rule);
+        let others: BTreeSet<String> = active
+            .filter(|rule| !rules.contains(*rule) && !book.rules.contains_key(*rule) && *rule != OWN_RULE)
+            .cloned()
+            .collect();
+        for rule in &others {
+            self.end(rule);
+        }
+    }
+
+    /// Resolves all alerts of a rule that is gone.
+    fn end(&mut self, rule: &str) {
         let alerts: Vec<_> = self.done.book.of_rule(rule).map(|(_, held)| Arc::clone(&held.alert)).collect();
         for alert in alerts {
             // `keep_firing_for` bridges gaps in what a rule says; a rule that is gone says nothing more.
             let after = alerts::absent(Alert::clone(&alert), Durations::default(), self.now);
             self.put(Some(&alert), after);
         }
+    }
+
+    /// Says that the store fails, or that it does not any more.
+    fn store(&mut self, failing: Option<&str>) {
+        let Some(snapshot) = self.done.book.latest.clone() else { return };
+        let settings = RuleSettings { name: OWN_RULE.to_owned(), ..RuleSettings::default() };
+        let said = failing.map(store_failing).into_iter().collect();
+        self.apply(&settings, &snapshot, said, Speaker::Agent);
     }
 
     fn evaluated(&mut self, evaluation: Evaluation) {
@@ -212,6 +238,9 @@ impl Tick {
         let all: Vec<_> = book.alerts.values().cloned().collect();
         for held in all {
             let voice = self.voice(&held.alert.subject);
+            if held.restored && self.is_open(voice) {
+                continue;
+            }
             let told = held.spoken && !self.is_shadow(&held.alert.key.rule);
             if voice == Voice::Unknown && told && held.alert.phase == Phase::Firing {
                 let ends_at = self.now.plus(HOLD);
@@ -249,6 +278,15 @@ impl Tick {
         }
     }
 
+    /// Is it not known yet who answers for what is from before our start?
+    fn is_open(&self, voice: Voice) -> bool {
+        let latest = self.done.book.latest.as_ref();
+        let waits = latest.is_none_or(|latest| {
+            latest.kafka.is_none() && latest.targets.iter().any(|target| &*target.name == KAFKA_TARGET)
+        });
+        voice == Voice::Unknown || (voice == Voice::AsBefore && waits)
+    }
+
     /// Takes all that `speaker` says of one rule's alerts in one snapshot.
     fn apply(&mut self, settings: &RuleSettings, snapshot: &Snapshot, said: Vec<RaisedAlert>, speaker: Speaker) {
         let durations = match speaker {
@@ -264,7 +302,7 @@ impl Tick {
         }
         let mut holding: BTreeSet<AlertKey> = BTreeSet::new();
         for raised in said {
-            if speaker == Speaker::Rule && raised.name == RULE_FAILING {
+            if speaker == Speaker::Rule && is_reserved(&raised.name) {
                 self.drop_one("reserved_name", &settings.name);
                 continue;
             }
@@ -303,7 +341,7 @@ impl Tick {
             let after = alerts::raised(before.as_deref().cloned(), &key, raised, durations, at);
             self.put(before.as_deref(), Some(after));
         }
-        let of_speaker = |key: &AlertKey| (key.name == RULE_FAILING) == (speaker == Speaker::Agent);
+        let of_speaker = |key: &AlertKey| is_reserved(&key.name) == (speaker == Speaker::Agent);
         let absent: Vec<_> = self
             .done
             .book
@@ -363,6 +401,7 @@ impl Tick {
                 Some(Phase::Pending) => {
                     if let Some(held) = book.alerts.remove(&before) {
                         let moved = Alert { key: key.clone(), ..Alert::clone(&held.alert) };
+                        self.done.touched.extend([before, key.clone()]);
                         book.alerts.insert(key.clone(), Held { alert: Arc::new(moved), ..held });
                         self.done.changed = true;
                     }
@@ -389,10 +428,12 @@ impl Tick {
             return;
         };
         let voice = self.voice(&after.subject);
+        let restored = held.as_ref().is_some_and(|held| held.restored) && self.is_open(voice);
         let spoken = match voice {
             Voice::Ours => true,
-            Voice::Followed | Voice::Elsewhere | Voice::Unknown => false,
-            Voice::AsBefore => held.as_ref().is_some_and(|held| held.spoken),
+            Voice::Followed | Voice::Elsewhere => false,
+            Voice::Unknown if !restored => false,
+            Voice::Unknown | Voice::AsBefore => held.as_ref().is_some_and(|held| held.spoken),
         };
         let from = held.as_ref().map(|held| held.alert.phase);
         // What was told of an earlier life says nothing of this one.
@@ -408,7 +449,7 @@ impl Tick {
         // An end is owed for what was told before the rule went into the shadow.
         let ends =
             after.phase == Phase::Resolved && heard.is_some_and(|told| told.by_us && told.phase == Phase::Firing);
-        let may_tell = spoken && (ends || !self.is_shadow(&after.key.rule));
+        let may_tell = spoken && !restored && (ends || !self.is_shadow(&after.key.rule));
         let tells = after.phase != Phase::Pending && may_tell && (!is_known || in_doubt);
         let told = match after.phase {
             Phase::Firing | Phase::Resolved if tells => Some(Told { phase: after.phase, by_us: true }),
@@ -427,7 +468,7 @@ impl Tick {
         if tells {
             after.last_sent = Some(self.now);
         }
-        let now = Held { alert: Arc::new(after), spoken, told };
+        let now = Held { alert: Arc::new(after), spoken, told, restored };
         if held.as_ref() == Some(&now) {
             return;
         }
@@ -441,9 +482,10 @@ impl Tick {
             *count = count.saturating_add(1);
         }
         let alert = Arc::clone(&now.alert);
-        if spoken && (from != Some(alert.phase) || tells) {
+        if spoken && !restored && (from != Some(alert.phase) || tells) {
             self.done.transitions.push(Transition { alert: Arc::clone(&alert), from, dropped: false });
         }
+        self.done.touched.insert(alert.key.clone());
         self.done.book.alerts.insert(alert.key.clone(), now);
         if tells {
             self.tell(alert, true);
@@ -452,11 +494,12 @@ impl Tick {
 
     fn take_out(&mut self, held: &Held) {
         self.done.book.alerts.remove(&held.alert.key);
+        self.done.touched.insert(held.alert.key.clone());
         self.done.changed = true;
         if is_active(&held.alert) {
             let count = self.active.of(held.spoken);
             *count = count.saturating_sub(1);
-            if held.spoken {
+            if held.speaks() {
                 let (alert, from) = (Arc::clone(&held.alert), Some(held.alert.phase));
                 self.done.transitions.push(Transition { alert, from, dropped: true });
             }
@@ -478,7 +521,7 @@ impl Tick {
         let mut again = Vec::new();
         let Book { rules, alerts, .. } = &mut self.done.book;
         let is_shadow = |rule: &str| rules.get(rule).is_some_and(|installed| installed.settings.shadow);
-        let spoken = |held: &&mut Held| held.spoken && due(&held.alert) && !is_shadow(&held.alert.key.rule);
+        let spoken = |held: &&mut Held| held.speaks() && due(&held.alert) && !is_shadow(&held.alert.key.rule);
         for held in alerts.values_mut().filter(spoken) {
             held.alert = Arc::new(Alert { last_sent: Some(now), ..Alert::clone(&held.alert) });
             again.push(Arc::clone(&held.alert));
@@ -495,7 +538,14 @@ impl Tick {
         let kept_for = |held: &Held| held.alert.resolved_at.is_none_or(|at| now.since(at) <= RESOLVED_RETENTION);
         // We told that it fires, and have not been able to tell that it is over.
         let owed = |held: &Held| held.told.is_some_and(|told| told.by_us && told.phase == Phase::Firing);
-        book.alerts.retain(|_, held| kept_for(held) || owed(held));
+        let touched = &mut self.done.touched;
+        book.alerts.retain(|key, held| {
+            let stays = kept_for(held) || owed(held);
+            if !stays {
+                touched.insert(key.clone());
+            }
+            stays
+        });
         self.done.changed |= book.alerts.len() < kept;
         let active = self.active.spoken.saturating_add(self.active.silent);
         let excess = book.alerts.len().saturating_sub(active).saturating_sub(MAX_RESOLVED);
@@ -508,6 +558,7 @@ impl Tick {
             resolved.sort_unstable();
             for (_, key) in resolved.into_iter().take(excess) {
                 book.alerts.remove(&key);
+                self.done.touched.insert(key);
             }
             self.done.changed = true;
         }
@@ -519,18 +570,4 @@ fn overlaid(mut labels: Labels, over: &Labels) -> Labels {
     labels.extend(over.iter().map(|(name, value)| (name.clone(), value.clone())));
     labels.retain(|_, value| !value.is_empty());
     labels
-}
-
-fn rule_failing(rule: &str, reason: &str, text: &str) -> RaisedAlert {
-    let annotations = [
-        ("summary", format!("rule {rule} keeps failing ({reason}); its alerts neither fire nor resolve")),
-        ("description", BoundedText(text, MAX_ERROR_TEXT).to_string()),
-    ];
-    RaisedAlert {
-        subject: Subject::Agent,
-        name: RULE_FAILING.into(),
-        labels: Labels::from([("severity".into(), "warning".into())]),
-        annotations: annotations.into_iter().map(|(name, text)| (name.to_owned(), text)).collect(),
-        value: None,
-    }
 }

@@ -16,7 +16,7 @@ use crate::{
     supervise::{Stop, Tasks},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -167,6 +167,14 @@ impl Shared {
             entry.busy = false;
         }
         self.bell.notify_all();
+    }
+
+    /// Tells the pipeline which rules there are, live or not.
+    pub(super) fn tell_known(&self, rules: BTreeSet<String>) {
+        // What a rule remembered that is gone is no other's that gets its name.
+        self.registry().restored.retain(|rule, _| rules.contains(rule));
+        // When nobody listens any more, all is being stopped.
+        self.tell(Input::Known(rules));
     }
 
     /// False when nobody listens any more, which happens only while all is being stopped.

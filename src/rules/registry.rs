@@ -70,8 +70,8 @@ pub(super) struct Registry {
     pub(super) latest: Option<Arc<Snapshot>>,
     /// What the pipeline made of what it was told.
     settled: Arc<Settled>,
-    /// What rules remembered before the agent was started.
-    restored: BTreeMap<String, RuleState>,
+    /// What rules remembered before the agent was started, until they are there.
+    pub(super) restored: BTreeMap<String, RuleState>,
     /// The past up to `latest`, kept while a rule asks for it.
     history: History,
     /// When a rule last asked for it, in time of snapshots.
@@ -334,7 +334,7 @@ impl Registry {
     /// Puts a version in the place of the one before. False: a later one is there already.
     pub(super) fn install(&mut self, version: Version) -> bool {
         let name = version.settings.name.clone();
-        let state = self.restored(&name);
+        let state = self.restored.remove(&name).unwrap_or_default().into();
         let entry = self
             .rules
             .entry(name)
@@ -357,7 +357,7 @@ impl Registry {
 
     /// Keeps why a version did not go live; what is live stays. True if that is news.
     pub(super) fn refuse(&mut self, settings: &Arc<RuleSettings>, module: &str, error: String) -> bool {
-        let state = self.restored(&settings.name);
+        let state = self.restored.remove(&settings.name).unwrap_or_default().into();
         let entry = self
             .rules
             .entry(settings.name.clone())

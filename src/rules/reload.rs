@@ -105,6 +105,8 @@ pub(super) struct Reload {
     folder_error: Option<String>,
     /// Rules that agent.yaml adds to, and of which there is no module.
     missing: Vec<String>,
+    /// Good looks at the folder since our start, up to the one that counts.
+    good_looks: u32,
 }
 
 impl Reload {
@@ -116,7 +118,18 @@ impl Reload {
         stop: Stop,
     ) -> Self {
         let seen = HashMap::new();
-        Self { shared, loader, config, snapshots, stop, seen, generation: 0, folder_error: None, missing: vec![] }
+        Self {
+            shared,
+            loader,
+            config,
+            snapshots,
+            stop,
+            seen,
+            generation: 0,
+            folder_error: None,
+            missing: vec![],
+            good_looks: 0,
+        }
     }
 
     /// Looks until told to stop.
@@ -186,6 +199,13 @@ impl Reload {
             self.complain_of_missing(&desired);
         }
         self.remove_gone(&desired, folder.is_some());
+        // As for a file that is gone: the folder must have been read well twice without it.
+        if folder.is_some() && self.good_looks < 2 {
+            self.good_looks = self.good_looks.saturating_add(1);
+            if self.good_looks == 2 {
+                self.shared.tell_known(desired.keys().cloned().collect());
+            }
+        }
         self.shared.publish();
     }
 

@@ -111,7 +111,7 @@ impl RulesHandle {
 }
 
 /// Starts the rule host: a task that follows `snapshots`, threads that evaluate, load and tick. To be called within a
-/// runtime.
+/// runtime. A rule is not evaluated again before it is settled that its last evaluation was taken.
 ///
 /// # Errors
 /// When WebAssembly or threads cannot be had. A bad rule is never an error here.

@@ -222,6 +222,11 @@ impl Client {
         }
     }
 
+    /// Where a partition ends.
+    pub(crate) fn end(&self, topic: &str, partition: i32) -> i64 {
+        self.consumer("nobody").fetch_watermarks(topic, partition, PATIENCE).unwrap().1
+    }
+
     /// What Kafka's own tool prints as lag: log end − committed.
     pub(crate) fn lag(&self, group: &str, topic: &str, partition: i32) -> i64 {
         let consumer = self.consumer(group);

@@ -77,6 +77,12 @@ impl Home {
         self.write("agent.yaml", format!("http: {{listen: \"{}\"}}\ndata_dir: data\n{yaml}\n", self.listen));
     }
 
+    /// The same with `data_dir` elsewhere.
+    pub(crate) fn configure_at(&self, data: &Path, yaml: &str) {
+        let data = data.display();
+        self.write("agent.yaml", format!("http: {{listen: \"{}\"}}\ndata_dir: {data}\n{yaml}\n", self.listen));
+    }
+
     /// Runs a command of the agent to its end in this folder.
     pub(crate) fn command(&self, arguments: &[&str]) -> (Option<i32>, String) {
         run(agent(self.dir.path()).args(arguments), "")

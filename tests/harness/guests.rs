@@ -78,6 +78,11 @@ pub(crate) fn counter() -> Vec<u8> {
     with_metadata(&text.replace(trap, ""))
 }
 
+/// A component that counts its evaluations in its state, under `n`; traps now and then.
+pub(crate) fn counting() -> Vec<u8> {
+    component(&with_metadata(include_str!("../data/guests/counter.wat")))
+}
+
 /// A component that traps in every evaluation.
 pub(crate) fn trapping() -> Vec<u8> {
     component(&with_metadata(&module("Never", "", "unreachable")))

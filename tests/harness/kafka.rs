@@ -318,6 +318,16 @@ impl Cluster {
         self.kill_broker(1);
     }
 
+    /// What broker 1, which is down, takes for the start of each partition's log, as after retention. The one way for a topic
+    /// of Kafka's own: it refuses to delete its records.
+    pub(crate) fn begin_logs_at(&self, topic: &str, starts: &[i64]) {
+        let mut text = format!("0\n{}\n", starts.len());
+        for (partition, start) in starts.iter().enumerate() {
+            writeln!(text, "{topic} {partition} {start}").unwrap();
+        }
+        fs::write(self.path("data-1").join("log-start-offset-checkpoint"), text).unwrap();
+    }
+
     /// Only allows `operation` on `topic` to that user of SASL, and to the super users.
     pub(crate) fn allow(&self, user: &str, operation: &str, topic: &str) {
         let principal = format!("User:{user}");

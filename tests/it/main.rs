@@ -31,6 +31,8 @@ mod signals;
 #[cfg(test)]
 mod startup;
 #[cfg(test)]
+mod store;
+#[cfg(test)]
 mod stub;
 #[cfg(test)]
 mod tidy;

@@ -37,6 +37,8 @@ impl Event {
             sys::RD_KAFKA_EVENT_LISTCONSUMERGROUPS_RESULT => Ok(self.groups()),
             sys::RD_KAFKA_EVENT_DESCRIBECONSUMERGROUPS_RESULT => self.description().map(Found::Description),
             sys::RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT => self.offsets().map(Found::Offsets),
+            sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => self.topic_id().map(Found::TopicId),
+            sys::RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT => self.settings().map(Found::Settings),
             _ => Err(refused("an answer to no call of ours")),
         }
     }
@@ -154,7 +156,7 @@ impl Event {
     ///
     /// # Safety
     /// `first` is null, or there are `count` elements, which live as long as the event.
-    unsafe fn array<T>(_event: &Self, first: *mut *const T, count: usize) -> &[*const T] {
+    pub(super) unsafe fn array<T>(_event: &Self, first: *mut *const T, count: usize) -> &[*const T] {
         if first.is_null() || count == 0 {
             return &[];
         }
@@ -180,7 +182,7 @@ pub(super) unsafe fn text_of(text: *const c_char) -> String {
 ///
 /// # Safety
 /// `error` is null, or lives until this returns.
-unsafe fn fault_of(error: *const sys::rd_kafka_error_t) -> Option<Fault> {
+pub(super) unsafe fn fault_of(error: *const sys::rd_kafka_error_t) -> Option<Fault> {
     if error.is_null() {
         return None;
     }

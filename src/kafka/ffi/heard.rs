@@ -28,7 +28,7 @@ impl Ear {
     }
 
     /// The handle.
-    pub fn handle(&self) -> &Handle {
+    pub fn handle(&self) -> &Arc<Handle> {
         &self.handle
     }
 
@@ -173,6 +173,13 @@ impl Record {
     fn message(&self) -> &sys::rd_kafka_message_t {
         // SAFETY: it lives as long as the event, and its code is one that its type has: none.
         unsafe { self.message.as_ref() }
+    }
+
+    /// The leader epoch that it was written in, if the broker said so.
+    pub fn leader_epoch(&self) -> Option<i32> {
+        // SAFETY: the message lives as long as the event.
+        let epoch = unsafe { sys::rd_kafka_message_leader_epoch(self.message.as_ptr()) };
+        (epoch >= 0).then_some(epoch)
     }
 
     /// The partition that it is from.

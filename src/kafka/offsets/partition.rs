@@ -7,6 +7,7 @@ use super::{
         records::{self, Key, Protocol, RecordError},
     },
     KeptCommit,
+    saved::{SavedGroup, Unsaved},
 };
 use crate::{model::Timestamp, snapshot::GroupKind};
 use std::{
@@ -29,19 +30,23 @@ pub(super) struct OffsetsPartition {
     pub(super) entries: usize,
     /// Something was not taken for want of room.
     pub(super) overflowed: bool,
+    /// What of it is not in the checkpoint.
+    pub(super) unsaved: Unsaved,
 }
 
 /// What the records of one group add up to.
 #[derive(Debug, Default)]
 pub(super) struct GroupRecords {
-    classic: Option<Classic>,
+    pub(super) classic: Option<Classic>,
     pub(super) state_number: u64,
-    modern: Option<Box<Modern>>,
+    pub(super) modern: Option<Box<Modern>>,
     pub(super) commits: BTreeMap<Arc<str>, BTreeMap<u32, KeptCommit>>,
 }
 
+/// A classic group's metadata.
 #[derive(Clone, Copy, Debug)]
-enum Classic {
+pub(super) enum Classic {
+    /// As it was read.
     Read(records::ClassicGroup),
     /// There is one, and it cannot be read.
     Unreadable,
@@ -135,6 +140,13 @@ impl OffsetsPartition {
         Ok(())
     }
 
+    /// Takes in a group as it was saved.
+    pub(super) fn restore(&mut self, name: &str, saved: SavedGroup, topics: &mut Names) {
+        let records = GroupRecords::restored(saved, topics);
+        self.entries = self.entries.saturating_add(1).saturating_add(records.size());
+        self.groups.insert(name.into(), records);
+    }
+
     fn group(&mut self, name: &str) -> &mut GroupRecords {
         // Names are allocated once, not for each of their records.
         let name = if let Some((known, _)) = self.groups.get_key_value(name) {
@@ -191,7 +203,7 @@ impl GroupRecords {
     }
 
     /// Members and commits that have a record of their own.
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         let members = self.modern.as_ref().map_or(0, |modern| modern.size());
         self.commits.values().map(BTreeMap::len).fold(members, usize::saturating_add)
     }

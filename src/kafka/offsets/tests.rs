@@ -66,7 +66,7 @@ impl Log {
     }
 
     fn groups(&mut self) -> Vec<GroupCommits> {
-        self.0.reached_end(0);
+        self.0.reached_end(0, Timestamp(0));
         self.0.groups(|_| true, |_| true)
     }
 }
@@ -75,20 +75,20 @@ impl Log {
 #[test]
 fn an_end_moves_the_position_only_where_no_transaction_is_open() {
     let mut log = Log::new();
-    log.0.reached_end(0);
+    log.0.reached_end(0, Timestamp(0));
     assert_eq!((log.0.position(0), log.0.caught_up(0)), (None, true));
     log.put(&key(1, &["g", "t"], Some(0)), Some(&commit(5, 1000)));
-    log.0.reached_end(0);
+    log.0.reached_end(0, Timestamp(0));
     assert_eq!(log.0.position(0), Some(1));
     log.0.stable_until(0, 3); // a marker at 1, and one at 2
     assert_eq!(log.0.position(0), Some(1), "it is still to be read whether there is more");
-    log.0.reached_end(0);
+    log.0.reached_end(0, Timestamp(0));
     assert_eq!(log.0.position(0), Some(3));
-    log.0.reached_end(0);
+    log.0.reached_end(0, Timestamp(0));
     assert_eq!(log.0.position(0), Some(3));
     log.0.stable_until(0, 4);
     log.0.apply(0, 8, &key(1, &["g", "t"], Some(0)), Some(&commit(6, 1000))).unwrap();
-    log.0.reached_end(0);
+    log.0.reached_end(0, Timestamp(0));
     assert_eq!(log.0.position(0), Some(9), "it never goes back");
 }
 

@@ -1,10 +1,14 @@
 //! The alert book's life as a table: what rules said at which second, and what must come of it.
 
 mod identity;
+mod restart;
 mod shadow;
 
 use super::*;
-use crate::model::Measurement;
+use crate::{
+    model::Measurement,
+    store::{Change, Table},
+};
 use crate::{
     model::{BrokerId, RaisedAlert, Subject},
     snapshot::{Broker, Group, GroupKind, KafkaView, LagRow, Partition, Share, TargetState, Topic},
@@ -105,6 +109,8 @@ struct World {
     settings: RuleSettings,
     generation: u64,
     last: Ticked,
+    /// What a store has of the alerts: scope, key, value.
+    stored: BTreeMap<(String, String), Vec<u8>>,
 }
 
 impl World {
@@ -118,7 +124,8 @@ impl World {
             annotations: Labels::new(),
             shadow: false,
         };
-        let mut world = Self { book: Book::default(), settings, generation: 1, last: Ticked::default() };
+        let mut world =
+            Self { book: Book::default(), settings, generation: 1, last: Ticked::default(), stored: BTreeMap::new() };
         world.install(0);
         world
     }
@@ -131,6 +138,32 @@ impl World {
     fn tick(&mut self, second: u64, inputs: Vec<Input>) {
         self.last = tick(std::mem::take(&mut self.book), inputs, at(second));
         self.book = self.last.book.clone();
+        self.store();
+    }
+
+    /// What is touched is stored; then all is as if all were stored anew, but for when an alert was last told.
+    #[track_caller]
+    fn store(&mut self) {
+        for key in &self.last.touched {
+            match saved::alert_change(&self.book, key) {
+                Change::Put(Table::Alerts, row) => self.stored.insert((row.scope, row.key), row.value),
+                Change::Remove { scope, key, .. } => self.stored.remove(&(scope, key)),
+                other => panic!("{other:?}"),
+            };
+        }
+        let untimed = |value: &[u8]| {
+            let mut json: serde_json::Value = serde_json::from_slice(value).unwrap();
+            json.as_object_mut().unwrap().remove("last_sent").unwrap();
+            json.to_string()
+        };
+        let kept: Vec<_> = self.stored.iter().map(|(key, value)| (key.clone(), untimed(value))).collect();
+        let whole = self.book.alerts.keys().map(|key| match saved::alert_change(&self.book, key) {
+            Change::Put(_, row) => ((row.scope, row.key), untimed(&row.value)),
+            other => panic!("{other:?}"),
+        });
+        let mut whole: Vec<_> = whole.collect();
+        whole.sort();
+        assert_eq!(kept, whole);
     }
 
     fn evaluation(&self, second: u64, seen: Seen, verdict: Verdict, failures: u32) -> Input {

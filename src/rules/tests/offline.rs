@@ -75,6 +75,7 @@ fn a_live_rule_is_told_with_what_it_remembers_and_of_which_snapshot_that_is() {
         limits: Limits::default(),
         module: "counter.wasm".into(),
         generation: 1,
+        state_version: 0,
     });
     let now = Instant::now();
     registry.observe(Arc::new(snapshot(5, 2_000)), now);

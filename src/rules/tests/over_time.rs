@@ -174,6 +174,7 @@ fn history_is_kept_while_a_rule_asks_and_forgotten_after() {
         asked_for_history: true,
         cpu: Duration::ZERO,
         wall: Duration::ZERO,
+        memory_used: 0,
         log_dropped: 0,
     };
     registry.done("r", generation, finished, now);

@@ -38,6 +38,8 @@ pub(super) struct Looks {
     pub(super) shared: Arc<Shared>,
     dir: tempfile::TempDir,
     heard: mpsc::Receiver<Input>,
+    /// Which rules the pipeline was told that there are.
+    known: Vec<String>,
     view: watch::Receiver<Arc<RulesView>>,
     metrics: Arc<SelfMetrics>,
     _snapshots: watch::Sender<Arc<Snapshot>>,
@@ -70,7 +72,7 @@ impl Looks {
             Loader::new(bench.linker.clone(), Arc::clone(&bench.ticking), no_cache(), compile, [7; 32], stop.clone());
         let config = Config { compiler: dir.path().join(".compiler"), ..config(dir.path()) };
         let reload = Reload::new(Arc::clone(&shared), loader, config, snapshots, stop);
-        Self { bench, reload, shared, dir, heard, view, metrics, _snapshots: snapshot_sender }
+        Self { bench, reload, shared, dir, heard, known: Vec::new(), view, metrics, _snapshots: snapshot_sender }
     }
 
     pub(super) fn bench_file(&self, name: &str) -> std::path::PathBuf {
@@ -99,7 +101,11 @@ impl Looks {
         let mut heard = Vec::new();
         while let Ok(input) = self.heard.try_recv() {
             heard.push(match input {
-                Input::Seen(_) => unreachable!("not said by the rule host"),
+                Input::Seen(_) | Input::Store(_) => unreachable!("not said by the rule host"),
+                Input::Known(rules) => {
+                    self.known.push(rules.into_iter().collect::<Vec<_>>().join(" "));
+                    continue;
+                }
                 Input::Installed { settings, generation } => format!("+{}@{generation}", settings.name),
                 Input::Remembers { rule, .. } => format!("={rule}"),
                 Input::Removed { rule, generation } => format!("-{rule}@{generation}"),
@@ -207,6 +213,32 @@ fn a_file_is_live_after_two_looks_and_its_next_version_takes_over() {
     assert!(view.rules[0].live && module.ends_with("a.wasm"), "{view:?}");
     assert_eq!(looks.metrics.value(&families::RULE_INFO, &[&module, "a", &view.rules[0].sha256]), Some(1.0));
     assert_eq!(looks.metrics.value(&families::RULE_INFO, &[&module, "a", &first]), None);
+}
+
+#[test]
+fn what_rules_there_are_is_told_once_when_the_folder_was_read_well_twice() {
+    let mut looks = Looks::new();
+    looks.write("a.wasm", &module(&text("alert.wat")));
+    looks.write("bad.wasm", b"garbage");
+    looks.look();
+    looks.heard();
+    assert!(looks.known.is_empty());
+    looks.settle();
+    looks.heard();
+    assert_eq!(looks.known, ["a bad"], "one that cannot be loaded is there, too");
+}
+
+#[test]
+fn what_a_rule_remembered_before_our_start_is_there_before_it_is_and_goes_with_it() {
+    let entries = Arc::new(BTreeMap::from([("k".to_owned(), Arc::from(&b"value"[..]))]));
+    let state = RuleState { version: Some(3), entries, earlier: None };
+    let mut registry = Registry::restoring(BTreeMap::from([("a".to_owned(), state)]));
+    assert_eq!(registry.memory_of("a").state.get("k"), Some(&b"value"[..]));
+    let settings = Arc::new(RuleConfig::settings("a", &Overlay::default(), &Overlay::default()));
+    registry.refuse(&settings, "a.wasm", "broken".into());
+    assert_eq!(registry.memory_of("a").state.get("k"), Some(&b"value"[..]));
+    registry.rules.remove("a");
+    assert_eq!(registry.memory_of("a").state, State::default());
 }
 
 #[test]
@@ -518,7 +550,8 @@ async fn the_whole_host_runs_reloads_and_stops() {
                     let Verdict::Outcome(outcome) = evaluation.verdict else { panic!("{:?}", evaluation.verdict) };
                     names.extend(outcome.alerts.into_iter().map(|alert| alert.name));
                 }
-                Input::Seen(_) | Input::Remembers { .. } => unreachable!("not said here"),
+                Input::Known(_) => {}
+                Input::Seen(_) | Input::Store(_) | Input::Remembers { .. } => unreachable!("not said here"),
                 Input::Removed { .. } => panic!("nothing was removed"),
             }
         }
