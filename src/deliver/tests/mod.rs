@@ -71,7 +71,7 @@ fn fires(name: &str) -> Delivery {
     Delivery { ends_at: now.plus(Duration::from_mins(4)), ..firing(name, now.0) }
 }
 
-fn with_label(delivery: &Delivery, name: &str, value: &str) -> Delivery {
+pub(super) fn with_label(delivery: &Delivery, name: &str, value: &str) -> Delivery {
     let mut alert = Alert::clone(&delivery.alert);
     alert.key.labels.insert(name.into(), value.into());
     Delivery { alert: Arc::new(alert), ..delivery.clone() }
@@ -146,7 +146,8 @@ impl Listener {
     }
 
     fn webhook(&self) -> Kind {
-        Kind::Webhook { url: Secret::Inline(format!("http://{}/hook?token=s3cret", self.address)) }
+        let url = Secret::Inline(format!("http://{}/hook?token=s3cret", self.address));
+        Kind::Webhook { url, payload: None }
     }
 
     async fn next(&mut self) -> Heard {
@@ -253,5 +254,5 @@ impl World {
 }
 
 fn configs(notifiers: &[(&str, Kind)]) -> Vec<Config> {
-    notifiers.iter().map(|(name, kind)| Config { name: (*name).to_owned(), kind: kind.clone() }).collect()
+    notifiers.iter().map(|(name, kind)| Config::new((*name).to_owned(), kind.clone())).collect()
 }
