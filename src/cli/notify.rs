@@ -25,7 +25,7 @@ pub(super) fn test(name: &str, path: &Path) -> ExitCode {
     let guard = log::start("info");
     let mut told = true;
     let code = block_on(async {
-        for Trial { receiver, result } in deliver::test(notifier, config.cluster.as_deref()).await {
+        for Trial { receiver, result } in deliver::send_test(notifier, config.cluster.as_deref()).await {
             match result {
                 Ok(answer) => println!("told {receiver}: {answer}"),
                 Err(error) => {

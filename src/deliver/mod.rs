@@ -47,5 +47,5 @@ pub use slack::MAX_SLACK_POST;
 pub use smtp::MAX_REPLY;
 pub use tell::MAX_SECRET_FILE;
 pub use template::{MAX_TEMPLATE_BYTES, Medium, Template};
-pub use trial::{Trial, test};
+pub use trial::{Trial, send_test};
 pub use webhook::MAX_WEBHOOK_POST;

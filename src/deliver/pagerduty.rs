@@ -5,7 +5,7 @@ use super::{
     context::readable,
     error::TellError,
     template::{Medium, Template},
-    text::one_line,
+    text::{hex, one_line},
     time::rfc3339,
     wording,
 };
@@ -87,7 +87,7 @@ fn dedup_key(labels: &Labels) -> String {
         hash.update(part);
         hash.update([0xff]);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(hash.finalize().iter())
 }
 
 #[cfg(test)]

@@ -163,7 +163,7 @@ impl Session {
     /// A line of at most `most` bytes, with its end.
     async fn line(&mut self, most: usize) -> Result<String, TellError> {
         loop {
-            if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+            if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n').filter(|end| *end < most) {
                 let line: Vec<u8> = self.unread.drain(..=end).collect();
                 return Ok(String::from_utf8_lossy(&line).into_owned());
             }

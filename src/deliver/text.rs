@@ -49,6 +49,13 @@ pub(super) fn cut_escaped(text: &str, max: usize) -> String {
     }
 }
 
+/// Bytes as hexadecimal digits.
+pub(super) fn hex<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> String {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |half: u8| DIGITS.get(usize::from(half)).copied().unwrap_or_default();
+    bytes.into_iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 /// Marks that change the direction of what is read.
 fn reorders(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -68,6 +75,7 @@ mod tests {
 
     #[test]
     fn a_cut_leaves_whole_characters_and_whole_entities() {
+        assert_eq!(hex(&[0x00, 0x9f, 0xa0]), "009fa0");
         assert_eq!(cut("äöü", 6), "äöü");
         assert_eq!(cut("äöüx", 6), "ä…");
         assert_eq!(cut_escaped("ab &amp; cd &lt; ef", 15), "ab &amp; cd …");

@@ -34,7 +34,7 @@ pub struct Trial {
 
 /// Tells the test alert. Waits for each receiver's answer, at most as long as an agent would; does not try again. An
 /// incident at PagerDuty is opened and then resolved; elsewhere the alert fires only. `cluster`: our `cluster` label.
-pub async fn test(config: &Config, cluster: Option<&str>) -> Vec<Trial> {
+pub async fn send_test(config: &Config, cluster: Option<&str>) -> Vec<Trial> {
     let config = Arc::new(config.clone());
     let now = clock::now();
     let firing = alert(cluster, Phase::Firing, now);
@@ -46,7 +46,10 @@ pub async fn test(config: &Config, cluster: Option<&str>) -> Vec<Trial> {
     for index in 0..config.receivers() {
         let sender = Arc::new(Sender::new(Timing::default().timeout, Reach::clone(&config.reach)));
         let target = Target { config: Arc::clone(&config), index, sender, external_url: Arc::from("") };
-        trials.push(Trial { receiver: name(&config, index), result: said(target.tell(&[firing.clone()]).await) });
+        trials.push(Trial {
+            receiver: name(&config, index),
+            result: said(target.tell(std::slice::from_ref(&firing)).await),
+        });
         let opened = trials.last().is_some_and(|trial| trial.result.is_ok());
         if opened && matches!(config.kind, Kind::PagerDuty { .. }) {
             let end = alert(cluster, Phase::Resolved, now);

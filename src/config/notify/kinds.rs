@@ -3,6 +3,7 @@
 use super::{secret, secret_url};
 use crate::{
     config::{
+        problem::key_path,
         read::{Field, Reader, Section},
         url::url,
         yaml::Node,
@@ -78,30 +79,32 @@ pub(super) fn email(reader: &mut Reader<'_>, section: &mut Section) -> Option<Ki
         from: from?,
         to,
         hello: hello?,
-        login: login?,
+        login: login.ok()?,
         require_tls: require_tls?,
         wording,
         html,
     })))
 }
 
-/// `None`: it is wrong. `Some(None)`: there is none.
-fn login(reader: &mut Reader<'_>, section: &mut Section) -> Option<Option<(String, Secret)>> {
+/// It was said what.
+struct Wrong;
+
+fn login(reader: &mut Reader<'_>, section: &mut Section) -> Result<Option<(String, Secret)>, Wrong> {
     let password_path = [section.has("auth_password"), section.has("auth_password_file")].contains(&true);
     let user = section.take("auth_username");
     if user.is_none() && !password_path {
         section.take("auth_password");
         section.take("auth_password_file");
-        return Some(None);
+        return Ok(None);
     }
     let password = secret(reader, section, "auth_password", "auth_password_file", "a password");
     let Some(field) = user else {
-        reader.required(section, "auth_username", "the user's name");
-        return None;
+        reader.problem(&key_path(&section.path, "auth_username"), "missing; allowed: the user's name");
+        return Err(Wrong);
     };
     let good = |text: &str| !text.is_empty() && text.len() <= MAX_ADDRESS_BYTES && !text.contains(char::is_control);
     let user = reader.parsed(&field, "the user's name", |text| good(text).then(|| text.to_owned()));
-    Some(Some((user?, password?)))
+    user.zip(password).map(Some).ok_or(Wrong)
 }
 
 fn several(

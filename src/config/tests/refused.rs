@@ -161,15 +161,9 @@ fn what_is_not_built_yet_is_refused() {
         ("rules: [{name: a, actions: [b]}]", "rules[0].actions"),
         ("rules: [{name: a, sha256: 00}]", "rules[0].sha256"),
         ("rules: [{name: a, shadow: true}]", "rules[0].shadow"),
-        ("notify: [{name: a, type: log, match: ['a=\"b\"']}]", "notify[0].match"),
-        ("notify: [{name: a, type: log, repeat: 4h}]", "notify[0].repeat"),
         ("actions: {a: {type: exec}}", "actions"),
     ] {
         check(text, &format!("{path}: not supported yet"));
-    }
-    for kind in ["email", "pagerduty", "slack"] {
-        let problem = format!("notify[0].type: `{kind}` is not supported yet; allowed: alertmanager, log, webhook");
-        check(&format!("notify: [{{name: a, type: {kind}, webhook_url_file: b}}]"), &problem);
     }
     check("rules: [{name: a, reads: {topics: [b]}}]", "rules[0].reads.topics: not supported yet; allowed: [\".*\"]");
     check("jmx: [{name: a, url: 'https://a/'}]", "jmx[0].url: https is not supported yet; allowed: http");
