@@ -124,8 +124,8 @@ mod tests {
 
     #[test]
     fn only_what_matches_is_told_and_a_missing_label_is_empty() {
-        let all = [
-            (&["alertname=\"A\""][..], true),
+        let all: [(&[&str], bool); 10] = [
+            (&["alertname=\"A\""], true),
             (&["alertname=\"B\""], false),
             (&["alertname=~\"A|B\"", "rule!=\"x\""], true),
             (&["alertname=~\"A|B\"", "rule=\"x\""], false),

@@ -16,6 +16,8 @@ mod held;
 #[cfg(test)]
 mod mislead;
 #[cfg(test)]
+mod notifiers;
+#[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod prometheus;

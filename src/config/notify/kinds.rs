@@ -154,12 +154,14 @@ fn boolean(reader: &mut Reader<'_>, field: &Field) -> Option<bool> {
     None
 }
 
-/// ASCII only: not every mail server takes other addresses.
+/// One mailbox and nothing after it. ASCII only: not every mail server takes other addresses.
 fn mailbox(text: &str) -> Option<Mailbox> {
-    let mailbox: Mailbox = Some(text).filter(|text| text.len() <= MAX_ADDRESS_BYTES)?.parse().ok()?;
+    let text = text.trim();
+    let plain = text.len() <= MAX_ADDRESS_BYTES && !text.contains(char::is_control);
+    let mailbox: Mailbox = Some(text).filter(|_| plain)?.parse().ok()?;
     let address: &str = mailbox.email.as_ref();
-    let plain = address.is_ascii() && !address.contains(|c: char| c.is_control() || c.is_whitespace());
-    (plain && !mailbox.name.as_ref().is_some_and(|name| name.contains(char::is_control))).then_some(mailbox)
+    let whole = text.trim_end_matches('>').trim_end().ends_with(address);
+    (whole && address.is_ascii() && !address.contains(char::is_whitespace)).then_some(mailbox)
 }
 
 fn host_and_port(text: &str) -> Option<(String, u16)> {
