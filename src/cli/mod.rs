@@ -4,6 +4,7 @@
 mod check;
 mod demo;
 mod log;
+mod notify;
 mod rule;
 mod run;
 mod store;
@@ -46,6 +47,11 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "agent.yaml")]
         config: PathBuf,
     },
+    /// Try a notifier.
+    Notify {
+        #[command(subcommand)]
+        command: NotifyCommand,
+    },
     /// Show it all on an embedded cluster that misbehaves on a schedule; needs nothing else.
     Demo {
         /// Where to serve /metrics; port 0 takes a free one.
@@ -68,6 +74,21 @@ enum Command {
     CompileRule,
 }
 
+#[derive(Subcommand)]
+enum NotifyCommand {
+    /// Tell a test alert, marked as one, to each receiver of a notifier, and say what it answered.
+    ///
+    /// Not tried again. `match` and `rate` do not count. An incident at PagerDuty is resolved at once. Ends with 1 when a
+    /// receiver was not told.
+    Test {
+        /// The notifier's name in the configuration.
+        name: String,
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = "agent.yaml")]
+        config: PathBuf,
+    },
+}
+
 /// Runs what the command line asks for.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -81,6 +102,7 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Run { config } => run::main(&config),
         Command::Check { config } => check::main(&config),
+        Command::Notify { command: NotifyCommand::Test { name, config } } => notify::test(&name, &config),
         Command::Demo { listen, duration } => demo::main(listen, duration),
         Command::Rule(command) => rule::main(command),
         Command::Store { command } => store::main(&command),

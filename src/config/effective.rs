@@ -1,10 +1,10 @@
 //! A configuration as YAML with every default written out and secrets masked. What it writes, [`super::load`] reads
 //! as the same configuration, but for the secrets.
 
+mod notify;
+
 use super::{Config, MASK, scalar};
 use crate::{
-    deliver,
-    deliver::Kind,
     jmx, kafka,
     model::{Labels, Secret},
     rules::{Module, RuleConfig},
@@ -30,7 +30,7 @@ pub fn effective(config: &Config) -> String {
         ),
         ("rules_dir", config.rules.rules_dir.as_deref().map_or(Value::Null, path)),
         ("rules", list(&config.rules.rules, |(name, config)| rule(name, config))),
-        ("notify", list(&config.notify, notifier)),
+        ("notify", list(&config.notify, notify::notifier)),
         ("actions", Value::Mapping(Mapping::new())),
     ]);
     // Nothing in it can fail to be written: all keys are text, and there is no tag.
@@ -113,22 +113,6 @@ fn rule(name: &str, config: &RuleConfig) -> Value {
             ]),
         ),
     ])
-}
-
-fn notifier(config: &deliver::Config) -> Value {
-    let mut entries = vec![("name".to_owned(), text(&config.name))];
-    match &config.kind {
-        Kind::Alertmanager { urls } => {
-            entries.push(("type".into(), text("alertmanager")));
-            entries.push(("urls".into(), list(urls, |url| text(&url.to_string()))));
-        }
-        Kind::Webhook { url } => {
-            entries.push(("type".into(), text("webhook")));
-            entries.push(secret("url", url));
-        }
-        Kind::Log => entries.push(("type".into(), text("log"))),
-    }
-    map(entries)
 }
 
 fn secret(key: &str, secret: &Secret) -> (String, Value) {

@@ -20,7 +20,7 @@ pub use collect::{
 };
 pub use effective::effective;
 pub use labels::{ALERT_RESERVED_LABELS, JMX_RESERVED_LABELS, MAX_LABEL_NAME_BYTES, MAX_LABEL_VALUE_BYTES, MAX_LABELS};
-pub use notify::MAX_ALERTMANAGERS;
+pub use notify::{MAX_MATCHERS, MAX_RECEIVERS, RATE_MESSAGES, RATE_TIMES, REPEATS};
 pub use problem::{LoadError, MAX_PROBLEMS_SHOWN, MAX_SHOWN_BYTES, Problem};
 pub use read::{MAX_EXPANDED_BYTES, MAX_LIST};
 pub use rules::{

@@ -308,7 +308,8 @@ impl Field {
         }
     }
 
-    fn written_with_variable(&self) -> bool {
+    /// Does it bring in `${NAME}`, so that it may not be shown but as written?
+    pub(super) fn written_with_variable(&self) -> bool {
         matches!(&self.node, Node::Text(text) if text.contains("${"))
     }
 }
@@ -325,6 +326,11 @@ impl Section {
     /// Is `key` there with nothing in it?
     pub(crate) fn is_null(&self, key: &str) -> bool {
         self.entries.iter().any(|(name, node)| name == key && matches!(node, Node::Null))
+    }
+
+    /// Is `key` there with something in it?
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, node)| name == key && !matches!(node, Node::Null))
     }
 
     /// Everything not taken yet, nulls too, for mappings whose keys are the user's own.

@@ -2,13 +2,14 @@
 //! notifiers' lanes as the configuration says. Never waits for a receiver.
 
 use super::{
-    Config, Kind,
-    lane::{Depth, Lane, Receiver, count},
-    post::Sender,
+    interest::Interest,
+    lane::{Depth, Lane, count},
     retry::Timing,
+    settings::{Config, Kind},
 };
 use crate::{
     alerts::Phase,
+    clock,
     events::SelfMetrics,
     model::BoundedText,
     pipeline::Delivery,
@@ -40,7 +41,7 @@ pub struct Handle {
 
 impl Handle {
     /// Tells to these notifiers from now on. One that stays under its name and kind keeps what it has still to tell,
-    /// also when its URL is another; one that is gone may tell what is left for [`Timing::flush`].
+    /// also when its URL or its words are others; one that is gone may tell what is left for [`Timing::flush`].
     pub fn reconfigure(&self, configs: Vec<Config>) {
         self.configs.send_replace(configs);
     }
@@ -58,7 +59,6 @@ pub fn start(
     let (sender, changes) = watch::channel(Vec::new());
     let mut fan_out = FanOut {
         groups: tasks.group(),
-        sender: Arc::new(Sender::new(external.timing.timeout)),
         external: valid(external),
         metrics,
         notifiers: BTreeMap::new(),
@@ -76,7 +76,9 @@ fn valid(external: External) -> External {
 }
 
 struct Notifier {
-    kind: Kind,
+    config: Arc<Config>,
+    /// What the log wants to hear; lanes have their own.
+    interest: Interest,
     depth: Arc<Depth>,
     /// Each with what ends it.
     lanes: Vec<(Arc<Lane>, Tasks)>,
@@ -84,7 +86,6 @@ struct Notifier {
 
 struct FanOut {
     groups: Tasks,
-    sender: Arc<Sender>,
     external: External,
     metrics: Arc<SelfMetrics>,
     notifiers: BTreeMap<String, Notifier>,
@@ -117,13 +118,14 @@ impl FanOut {
                 },
             }
         }
+        let patience = self.external.timing.last_words;
         let last_words = async {
             while let Some(deliveries) = receiver.recv().await {
                 self.tell(&deliveries);
             }
         };
         // Still speaking then: it has said what it had, the rest is after the stop.
-        let _ = tokio::time::timeout(self.external.timing.last_words, last_words).await;
+        let _ = tokio::time::timeout(patience, last_words).await;
         let lanes = self.notifiers.into_values().flat_map(|notifier| notifier.lanes).map(|(_, tasks)| tasks);
         let ending: Vec<_> = lanes.chain(self.retired).collect();
         for tasks in &ending {
@@ -141,61 +143,62 @@ impl FanOut {
     fn configure(&mut self, configs: Vec<Config>) {
         self.retired.clear();
         let mut old = std::mem::take(&mut self.notifiers);
-        for Config { name, kind } in configs {
-            let present = old.remove(&name).or_else(|| self.notifiers.remove(&name));
+        for config in configs {
+            let config = Arc::new(config);
+            let present = old.remove(&config.name).or_else(|| self.notifiers.remove(&config.name));
+            let is_same = |present: &Notifier| {
+                std::mem::discriminant(&present.config.kind) == std::mem::discriminant(&config.kind)
+            };
             let mut notifier = match present {
-                Some(present) if std::mem::discriminant(&present.kind) == std::mem::discriminant(&kind) => present,
+                Some(present) if is_same(&present) => present,
                 other => {
                     if let Some(other) = other {
                         self.retire(other);
                     }
-                    self.create(&name, &kind)
+                    self.create(&config)
                 }
             };
-            let receivers = match &kind {
-                Kind::Alertmanager { urls } => urls.iter().cloned().map(Receiver::Alertmanager).collect(),
-                Kind::Webhook { url } => vec![Receiver::Webhook(url.clone())],
-                Kind::Log => Vec::new(),
-            };
-            for (_, tasks) in notifier.lanes.drain(receivers.len().min(notifier.lanes.len())..) {
+            let receivers = config.receivers();
+            for (_, tasks) in notifier.lanes.drain(receivers.min(notifier.lanes.len())..) {
                 tasks.stop().stop();
                 self.retired.push(tasks);
             }
-            for (index, receiver) in receivers.into_iter().enumerate() {
-                if let Some((lane, _)) = notifier.lanes.get(index) {
-                    lane.redirect(receiver);
-                } else {
-                    let lane = self.open(&name, index.saturating_add(1), receiver, &notifier.depth);
-                    notifier.lanes.push(lane);
-                }
+            for (lane, _) in &notifier.lanes {
+                lane.redirect(&config);
             }
-            notifier.kind = kind;
-            self.notifiers.insert(name, notifier);
+            for index in notifier.lanes.len()..receivers {
+                let lane = self.open(&config, index, &notifier.depth);
+                notifier.lanes.push(lane);
+            }
+            notifier.interest.change(config.wants.clone());
+            notifier.config = Arc::clone(&config);
+            self.notifiers.insert(config.name.clone(), notifier);
         }
         for gone in old.into_values() {
             self.retire(gone);
         }
     }
 
-    fn create(&self, name: &str, kind: &Kind) -> Notifier {
+    fn create(&self, config: &Arc<Config>) -> Notifier {
         for outcome in ["sent", "failed", "retried", "dropped"] {
-            count(&self.metrics, name, outcome, 0);
+            count(&self.metrics, &config.name, outcome, 0);
         }
-        let depth = Arc::new(Depth::new(name, Arc::clone(&self.metrics)));
-        Notifier { kind: kind.clone(), depth, lanes: Vec::new() }
+        let depth = Arc::new(Depth::new(&config.name, Arc::clone(&self.metrics)));
+        let interest = Interest::new(config.wants.clone(), false);
+        Notifier { config: Arc::clone(config), interest, depth, lanes: Vec::new() }
     }
 
-    fn open(&self, name: &str, number: usize, receiver: Receiver, depth: &Arc<Depth>) -> (Arc<Lane>, Tasks) {
+    fn open(&self, config: &Arc<Config>, index: usize, depth: &Arc<Depth>) -> (Arc<Lane>, Tasks) {
         let lane = Arc::new(Lane::new(
-            number,
-            receiver,
+            Arc::clone(config),
+            index,
             Arc::clone(depth),
             Arc::clone(&self.metrics),
-            self.external.url.clone(),
+            Arc::from(self.external.url.as_str()),
             self.external.timing,
         ));
         let tasks = self.groups.group();
-        tasks.task(&format!("notify {name}"), Arc::clone(&lane).run(Arc::clone(&self.sender), tasks.stop()));
+        tasks.task(&format!("notify {}", config.name), Arc::clone(&lane).run(tasks.stop()));
         (lane, tasks)
     }
 
@@ -207,11 +210,12 @@ impl FanOut {
         }
     }
 
-    fn tell(&self, deliveries: &[Delivery]) {
-        for (name, notifier) in &self.notifiers {
-            if notifier.kind == Kind::Log {
-                let transitions = deliveries.iter().filter(|delivery| delivery.transition);
-                count(&self.metrics, name, "sent", transitions.map(|delivery| log(name, delivery)).count());
+    fn tell(&mut self, deliveries: &[Delivery]) {
+        let now = clock::now();
+        for (name, notifier) in &mut self.notifiers {
+            if notifier.config.kind == Kind::Log {
+                let wanted = deliveries.iter().filter(|delivery| notifier.interest.wants(delivery, now));
+                count(&self.metrics, name, "sent", wanted.map(|delivery| log(name, delivery)).count());
             }
             for (lane, _) in &notifier.lanes {
                 lane.offer(deliveries);
@@ -221,7 +225,7 @@ impl FanOut {
 }
 
 /// One line; what a person reads first is the summary.
-fn log(notifier: &str, delivery: &Delivery) {
+pub(super) fn log(notifier: &str, delivery: &Delivery) {
     let alert = &delivery.alert;
     let labels: Vec<_> = alert.key.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     let labels = labels.join(",");

@@ -2,41 +2,33 @@
 //! and no other.
 
 use super::{
-    alertmanager::{self, Attempt, MAX_POST},
-    post::{PostError, Sender},
+    alertmanager,
+    interest::Interest,
+    pace::Pace,
+    post::Sender,
     queue::Queue,
     retry::{Backoff, Timing},
-    webhook::{self, MAX_WEBHOOK_POST},
+    send::{self, Attempt},
+    settings::{Config, Kind},
+    tell::Target,
 };
 use crate::{
     alerts::Alert,
     clock,
     events::SelfMetrics,
-    files,
-    model::{Secret, Timestamp, families},
+    model::{Timestamp, families},
     pipeline::Delivery,
     supervise::Stop,
 };
-use hyper::Uri;
 use std::{
     collections::BTreeSet,
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 /// Alerts waiting for one receiver; beyond, the oldest repeat goes first, then the oldest.
 pub const MAX_QUEUE: usize = 10_000;
-
-/// Bytes of a file that holds a URL.
-pub const MAX_URL_FILE: u64 = 4096;
-
-/// Where a lane tells.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Receiver {
-    Alertmanager(Uri),
-    Webhook(Secret),
-}
 
 /// Alerts that wait in all lanes of one notifier, as a figure.
 #[derive(Debug)]
@@ -93,9 +85,11 @@ impl Waiting {
 #[derive(Debug)]
 pub(super) struct Lane {
     notifier: String,
-    /// Which of the notifier's receivers, from 1, for the log: URLs are not shown.
-    number: usize,
-    receiver: Mutex<Receiver>,
+    /// Which of the notifier's receivers, from 0; from 1 in the log, where URLs are not shown.
+    index: usize,
+    target: Mutex<Target>,
+    interest: Mutex<Interest>,
+    pace: Mutex<Pace>,
     waiting: Mutex<Waiting>,
     /// There is something to tell.
     wake: Notify,
@@ -103,57 +97,67 @@ pub(super) struct Lane {
     redirected: Notify,
     depth: Arc<Depth>,
     metrics: Arc<SelfMetrics>,
-    /// Our URL, or empty.
-    external_url: String,
     timing: Timing,
 }
 
 impl Lane {
     pub(super) fn new(
-        number: usize,
-        receiver: Receiver,
+        config: Arc<Config>,
+        index: usize,
         depth: Arc<Depth>,
         metrics: Arc<SelfMetrics>,
-        external_url: String,
+        external_url: Arc<str>,
         timing: Timing,
     ) -> Self {
         let waiting = Waiting { queue: Queue::new(MAX_QUEUE), taken: 0 };
+        let hears_repeats = matches!(config.kind, Kind::Alertmanager { .. });
+        let interest = Interest::new(config.wants.clone(), hears_repeats);
+        let sender = Arc::new(Sender::new(timing.timeout, config.reach.clone()));
         Self {
-            notifier: depth.notifier.clone(),
-            number,
-            receiver: Mutex::new(receiver),
+            notifier: config.name.clone(),
+            index,
+            target: Mutex::new(Target { config, index, sender, external_url }),
+            interest: Mutex::new(interest),
+            pace: Mutex::default(),
             waiting: Mutex::new(waiting),
             wake: Notify::new(),
             redirected: Notify::new(),
             depth,
             metrics,
-            external_url,
             timing,
         }
     }
 
-    /// Tells elsewhere from now on; what waits goes there.
-    pub(super) fn redirect(&self, receiver: Receiver) {
-        let mut present = lock(&self.receiver);
-        if *present != receiver {
-            *present = receiver;
-            self.redirected.notify_one();
+    /// Tells elsewhere, or otherwise, from now on; so is told what waits.
+    pub(super) fn redirect(&self, config: &Arc<Config>) {
+        let mut target = lock(&self.target);
+        if target.config == *config {
+            return;
         }
+        if target.config.reach != config.reach {
+            target.sender = Arc::new(Sender::new(self.timing.timeout, config.reach.clone()));
+        }
+        target.config = Arc::clone(config);
+        drop(target);
+        lock(&self.interest).change(config.wants.clone());
+        self.redirected.notify_one();
     }
 
     /// Queues what this receiver is to hear. Never waits.
     pub(super) fn offer(&self, deliveries: &[Delivery]) {
-        let repeats = matches!(*lock(&self.receiver), Receiver::Alertmanager(_));
-        let wanted = deliveries.iter().filter(|delivery| repeats || delivery.transition);
+        let now = clock::now();
+        let mut interest = lock(&self.interest);
+        let wanted = deliveries.iter().filter(|delivery| interest.wants(delivery, now));
         let dropped = self.change(|waiting| wanted.map(|d| waiting.queue.push(d.clone())).sum());
+        drop(interest);
         self.dropped(dropped, "its queue is full");
         self.wake.notify_one();
     }
 
     /// Tells what is queued until told to stop, and then for a while what is left.
-    pub(super) async fn run(self: Arc<Self>, sender: Arc<Sender>, stop: Stop) {
+    pub(super) async fn run(self: Arc<Self>, stop: Stop) {
         tokio::select! {
-            () = self.work(&sender, &stop) => {}
+            () = self.work(&stop) => {}
             () = async { stop.wait().await; tokio::time::sleep(self.timing.flush).await } => {}
         }
         let left = self.change(|waiting| {
@@ -164,7 +168,7 @@ impl Lane {
         self.dropped(left, "it was stopped before they could be told");
     }
 
-    async fn work(&self, sender: &Sender, stop: &Stop) {
+    async fn work(&self, stop: &Stop) {
         let mut backoff = Backoff::default();
         let mut last_error: Option<String> = None;
         // Groups that failed since all others were tried: one that always fails must not hold up the rest.
@@ -179,7 +183,7 @@ impl Lane {
                 continue;
             };
             let group = first.alert.key.name.clone();
-            let Attempt { sent, failed, left, error } = self.send(sender, batch).await;
+            let Attempt { sent, failed, left, error } = self.send(batch).await;
             count(&self.metrics, &self.notifier, "sent", sent);
             count(&self.metrics, &self.notifier, "failed", failed);
             count(&self.metrics, &self.notifier, "retried", left.len());
@@ -191,14 +195,14 @@ impl Lane {
             let Some(error) = error else {
                 backoff.succeeded();
                 if last_error.take().is_some() {
-                    tracing::info!(notifier = %self.notifier, receiver = self.number, "notifier works again");
+                    tracing::info!(notifier = %self.notifier, receiver = self.number(), "notifier works again");
                 }
                 continue;
             };
             failed_groups.insert(group);
             let text = error.chain();
             if last_error.as_ref() != Some(&text) {
-                tracing::warn!(notifier = %self.notifier, receiver = self.number, error = %text, "cannot tell alerts");
+                tracing::warn!(notifier = %self.notifier, receiver = self.number(), error = %text, "cannot tell alerts");
                 last_error = Some(text);
             }
             let random = RandomState::new().hash_one(0);
@@ -218,21 +222,24 @@ impl Lane {
     /// The next batch; empty when nothing waits.
     fn take(&self, failed_groups: &mut BTreeSet<String>) -> Vec<Delivery> {
         let now = clock::now();
-        let webhook = matches!(*lock(&self.receiver), Receiver::Webhook(_));
+        let (groups, most) = {
+            let target = lock(&self.target);
+            (target.groups(), target.most())
+        };
         let (mut batch, mut too_old) = (Vec::new(), 0usize);
         self.change(|waiting| {
-            if webhook {
+            if groups {
                 let mut first = waiting.queue.first(|d| !failed_groups.contains(&d.alert.key.name));
                 if first.is_none() {
                     failed_groups.clear();
                     first = waiting.queue.first(|_| true);
                 }
                 let Some(group) = first.map(|delivery| delivery.alert.key.name.clone()) else { return };
-                batch = waiting.queue.take(MAX_WEBHOOK_POST, |delivery| delivery.alert.key.name == group);
+                batch = waiting.queue.take(most, |delivery| delivery.alert.key.name == group);
             } else {
                 let old = waiting.queue.take(usize::MAX, |delivery| alertmanager::is_too_old(delivery, now));
                 too_old = old.len();
-                batch = waiting.queue.take(MAX_POST, |_| true);
+                batch = waiting.queue.take(most, |_| true);
             }
             waiting.taken = batch.len();
         });
@@ -240,38 +247,41 @@ impl Lane {
         batch
     }
 
-    async fn send(&self, sender: &Sender, batch: Vec<Delivery>) -> Attempt {
-        let receiver = lock(&self.receiver).clone();
-        match receiver {
-            Receiver::Alertmanager(base) => {
-                let (good, bad): (Vec<_>, Vec<_>) = batch.into_iter().partition(alertmanager::is_valid);
-                if let Some(first) = bad.first() {
-                    let rule = &first.alert.key.rule;
-                    tracing::warn!(notifier = %self.notifier, %rule, count = bad.len(), "alerts with invalid label names");
-                }
-                let attempt = if good.is_empty() {
-                    Attempt::default()
-                } else {
-                    alertmanager::send(sender, &base, good, &self.external_url, &self.notifier).await
-                };
-                Attempt { failed: attempt.failed.saturating_add(bad.len()), ..attempt }
+    async fn send(&self, batch: Vec<Delivery>) -> Attempt {
+        let target = lock(&self.target).clone();
+        let tell = |part: Vec<Delivery>| {
+            let target = &target;
+            async move {
+                self.keep_pace(&target.config).await;
+                let told = target.tell(&part).await;
+                (part, told)
             }
-            Receiver::Webhook(secret) => {
-                let posted = match webhook::body(&batch, &self.notifier, &self.external_url) {
-                    Ok(body) => match url(&secret) {
-                        Ok(url) => sender.post(&url, body).await,
-                        Err(error) => Err(error),
-                    },
-                    Err(error) => Err(error),
-                };
-                let Err(error) = posted else { return Attempt { sent: batch.len(), ..Attempt::default() } };
-                let now = clock::now();
-                let is_lost =
-                    |d: &Delivery| error.is_final() || now.since(happened_at(&d.alert)) >= self.timing.max_age;
-                let (lost, left): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_lost);
-                Attempt { failed: lost.len(), left, error: Some(error), ..Attempt::default() }
-            }
+        };
+        if target.groups() {
+            let attempt = send::send(batch, &self.notifier, tell).await;
+            let now = clock::now();
+            let is_lost = |d: &Delivery| now.since(happened_at(d)) >= self.timing.max_age;
+            let (lost, left): (Vec<_>, Vec<_>) = attempt.left.into_iter().partition(is_lost);
+            return Attempt { failed: attempt.failed.saturating_add(lost.len()), left, ..attempt };
         }
+        let (good, bad): (Vec<_>, Vec<_>) = batch.into_iter().partition(alertmanager::is_valid);
+        if let Some(first) = bad.first() {
+            let rule = &first.alert.key.rule;
+            tracing::warn!(notifier = %self.notifier, %rule, count = bad.len(), "alerts with invalid label names");
+        }
+        let attempt = if good.is_empty() { Attempt::default() } else { send::send(good, &self.notifier, tell).await };
+        Attempt { failed: attempt.failed.saturating_add(bad.len()), ..attempt }
+    }
+
+    /// Waits until the receiver may be told the next message.
+    async fn keep_pace(&self, config: &Config) {
+        let Some(rate) = config.rate else { return };
+        let wait = lock(&self.pace).take(rate, Instant::now());
+        tokio::time::sleep(wait).await;
+    }
+
+    fn number(&self) -> usize {
+        self.index.saturating_add(1)
     }
 
     /// Changes what waits, and keeps the figure about it right.
@@ -286,24 +296,16 @@ impl Lane {
     fn dropped(&self, alerts: usize, why: &str) {
         if alerts > 0 {
             count(&self.metrics, &self.notifier, "dropped", alerts);
-            tracing::warn!(notifier = %self.notifier, receiver = self.number, count = alerts, "dropped alerts: {why}");
+            tracing::warn!(notifier = %self.notifier, receiver = self.number(), count = alerts, "dropped alerts: {why}");
         }
     }
 }
 
-/// When that came about which is to be told.
-fn happened_at(alert: &Alert) -> Timestamp {
-    alert.resolved_at.or(alert.fired_at).unwrap_or(alert.active_at)
-}
-
-/// Read at each use, so that a token can be rotated.
-fn url(secret: &Secret) -> Result<Uri, PostError> {
-    let text = match secret {
-        Secret::Inline(text) => text.clone(),
-        Secret::File(path) => files::read_secret(path, MAX_URL_FILE).map_err(PostError::Secret)?,
-    };
-    let uri: Uri = text.trim().parse().map_err(|_| PostError::Url)?;
-    if uri.host().is_some_and(|host| !host.is_empty()) { Ok(uri) } else { Err(PostError::Url) }
+/// When that came about which is to be told; a repetition, when it was last said to hold.
+fn happened_at(delivery: &Delivery) -> Timestamp {
+    let alert: &Alert = &delivery.alert;
+    let changed = alert.resolved_at.or(alert.fired_at).unwrap_or(alert.active_at);
+    if delivery.transition { changed } else { alert.last_sent.unwrap_or(changed) }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

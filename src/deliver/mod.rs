@@ -1,48 +1,51 @@
-//! Tells alerts to the world: Alertmanager, webhooks, the log. One bounded queue for each receiver, emptied by a task
-//! of its own, so that none waits for another. Does not know what an alert is about, nor why it changed.
+//! Tells alerts to the world: Alertmanager, webhooks, Slack, PagerDuty, mail, the log. One bounded queue for each
+//! receiver, emptied by a task of its own, so that none waits for another. Does not know what an alert is about, nor why
+//! it changed.
 
 mod alertmanager;
+mod connect;
+mod context;
+mod email;
+mod error;
 mod fan_out;
+mod humanize;
+mod interest;
 mod lane;
+mod pace;
+mod pagerduty;
 mod post;
 mod queue;
 mod retry;
+mod send;
+mod settings;
+mod slack;
+mod smtp;
+mod tell;
+mod template;
 #[cfg(test)]
 mod tests;
+mod text;
 mod time;
+mod trial;
 mod webhook;
+mod wording;
 
-pub use alertmanager::{MAX_POST, MAX_REFUSALS};
+pub use alertmanager::MAX_POST;
+pub use connect::{MAX_PEM_FILE, Reach, Tls};
+pub use email::MAX_MAIL_ALERTS;
 pub use fan_out::{External, Handle, start};
-pub use lane::{MAX_QUEUE, MAX_URL_FILE};
+pub use interest::{MAX_FOLLOWED, Matchers, Wants};
+pub use lane::MAX_QUEUE;
+pub use lettre::message::Mailbox;
+pub use pace::Rate;
+pub use pagerduty::PAGERDUTY_URL;
 pub use post::MAX_ANSWER;
 pub use retry::{MAX_RETRY_AFTER, Timing};
+pub use send::MAX_REFUSALS;
+pub use settings::{Config, Kind, Login, Mail, Wording};
+pub use slack::MAX_SLACK_POST;
+pub use smtp::MAX_REPLY;
+pub use tell::MAX_SECRET_FILE;
+pub use template::{MAX_TEMPLATE_BYTES, Medium, Template};
+pub use trial::{Trial, send_test};
 pub use webhook::MAX_WEBHOOK_POST;
-
-use crate::model::Secret;
-
-/// Where and how a notifier tells.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
-    /// Alertmanager's API v2, every URL gets everything.
-    Alertmanager {
-        /// Base URLs.
-        urls: Vec<hyper::Uri>,
-    },
-    /// Alertmanager's webhook body, version 4.
-    Webhook {
-        /// The URL; a secret, since it often holds a token.
-        url: Secret,
-    },
-    /// Our own log.
-    Log,
-}
-
-/// One notifier.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    /// Its name.
-    pub name: String,
-    /// How it tells.
-    pub kind: Kind,
-}

@@ -1,6 +1,6 @@
 //! Alertmanager's webhook body, version 4, which thousands of receivers read. Pure.
 
-use super::{post::PostError, time::rfc3339};
+use super::{error::TellError, time::rfc3339};
 use crate::{
     alerts::{Alert, Phase},
     model::Labels,
@@ -12,7 +12,7 @@ use serde::Serialize;
 pub const MAX_WEBHOOK_POST: usize = 100;
 
 /// What Alertmanager writes for the end of an alert that still fires.
-const NO_END: &str = "0001-01-01T00:00:00Z";
+pub(super) const NO_END: &str = "0001-01-01T00:00:00Z";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,7 +44,7 @@ struct ToldAlert<'a> {
 }
 
 /// The body of one post. All of `batch` have the same `alertname`: they are one group.
-pub(super) fn body(batch: &[Delivery], receiver: &str, external_url: &str) -> Result<Vec<u8>, PostError> {
+pub(super) fn body(batch: &[Delivery], receiver: &str, external_url: &str) -> Result<Vec<u8>, TellError> {
     let mut alerts: Vec<&Alert> = batch.iter().map(|delivery| &*delivery.alert).collect();
     alerts.sort_by_key(|alert| {
         let labels = &alert.key.labels;
@@ -64,7 +64,7 @@ pub(super) fn body(batch: &[Delivery], receiver: &str, external_url: &str) -> Re
         truncated_alerts: 0,
         alerts: alerts.into_iter().map(|alert| told(alert, external_url)).collect(),
     };
-    serde_json::to_vec(&message).map_err(PostError::Encode)
+    serde_json::to_vec(&message).map_err(TellError::Encode)
 }
 
 fn told<'a>(alert: &'a Alert, external_url: &'a str) -> ToldAlert<'a> {
@@ -81,7 +81,7 @@ fn told<'a>(alert: &'a Alert, external_url: &'a str) -> ToldAlert<'a> {
 }
 
 /// What is the same in all of them.
-fn common<'a>(mut all: impl Iterator<Item = &'a Labels>) -> Labels {
+pub(super) fn common<'a>(mut all: impl Iterator<Item = &'a Labels>) -> Labels {
     let mut common = all.next().cloned().unwrap_or_default();
     for labels in all {
         common.retain(|name, value| labels.get(name) == Some(value));
@@ -91,7 +91,7 @@ fn common<'a>(mut all: impl Iterator<Item = &'a Labels>) -> Labels {
 
 /// As Alertmanager makes it, so that receivers can tell that an alert from us and one through Alertmanager are the
 /// same. Source: prometheus/common model/signature.go (FNV-1a over names and values, each followed by 0xff).
-fn fingerprint(labels: &Labels) -> u64 {
+pub(super) fn fingerprint(labels: &Labels) -> u64 {
     let parts = labels.iter().flat_map(|(name, value)| [name, value]);
     let bytes = parts.flat_map(|part| part.bytes().chain([0xff]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))

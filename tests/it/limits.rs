@@ -55,6 +55,10 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
         ],
         "parts of a format",
     ),
+    (&["deliver::email::ID_BYTES"], "a part of a format"),
+    (&["deliver::smtp::READ_STEP"], "read at once of what has a limit"),
+    (&["deliver::tell::SHORT_SECRET"], "how short a secret is that is not looked for in answers"),
+    (&["deliver::smtp::SUBMISSIONS", "deliver::humanize::SECONDS_PER_DAY"], "facts"),
     (&["kafka::produced::ROOM"], "how a buffer grows that has a limit"),
     (
         &["rules::host::SERIES_BETWEEN_LOOKS", "rules::query::SERIES_BETWEEN_LOOKS"],

@@ -82,7 +82,6 @@ fn a_key_that_is_not_built_yet_is_refused_not_ignored() {
     for (yaml, path) in [
         ("actions: {a: {type: exec, command: [\"true\"]}}", "actions"),
         ("jmx: [{name: a, url: \"http://localhost\"}]\nrules: [{name: a, actions: [b]}]", "rules[0].actions"),
-        ("notify: [{name: s, type: slack, webhook_url: \"http://localhost\"}]", "notify[0]"),
     ] {
         home.configure(yaml);
         let (code, said) = home.command(&["run", "--config", "agent.yaml"]);

@@ -51,6 +51,15 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
 /// Beginnings of paths of files that never read a clock: `now` is an argument there.
 const PURE: &[&str] = &[
     "alerts/",
+    "deliver/context",
+    "deliver/email",
+    "deliver/humanize",
+    "deliver/interest",
+    "deliver/pagerduty",
+    "deliver/slack",
+    "deliver/template",
+    "deliver/text",
+    "deliver/wording",
     "kafka/held",
     "kafka/hints",
     "kafka/kinds",

@@ -20,6 +20,8 @@ mod kinds;
 #[cfg(test)]
 mod mislead;
 #[cfg(test)]
+mod notifiers;
+#[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod prometheus;

@@ -218,6 +218,7 @@ rules:
 notify:
 - name: log
   type: log
+  match: []
 actions: {}
 ";
 
@@ -347,6 +348,6 @@ fn relative_paths_start_at_the_file() {
     let config = config.expect("good");
     assert_eq!(config.data_dir, folder.path().join("d"));
     assert_eq!(config.rules.rules[0].1.module, Some(Module::File(folder.path().join("../m.wasm"))));
-    assert_eq!(config.notify[0].kind, Kind::Webhook { url: Secret::File(folder.path().join("s")) });
+    assert_eq!(config.notify[0].kind, Kind::Webhook { url: Secret::File(folder.path().join("s")), payload: None });
     assert!(!folder.path().join("d").exists(), "loading creates nothing");
 }

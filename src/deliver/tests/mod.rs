@@ -2,15 +2,18 @@
 
 #![expect(clippy::float_cmp, reason = "counters hold whole numbers")]
 
+mod forms;
+mod hostile;
 mod in_trouble;
 mod in_turn;
+mod mail;
 
 use super::*;
 use crate::{
     alerts::{Alert, AlertKey, Phase},
     clock,
     events::SelfMetrics,
-    model::{Labels, Subject, Timestamp, families},
+    model::{Labels, Secret, Subject, Timestamp, families},
     pipeline::{Delivery, RESOLVED_RETENTION},
     supervise::Tasks,
 };
@@ -71,7 +74,7 @@ fn fires(name: &str) -> Delivery {
     Delivery { ends_at: now.plus(Duration::from_mins(4)), ..firing(name, now.0) }
 }
 
-fn with_label(delivery: &Delivery, name: &str, value: &str) -> Delivery {
+pub(super) fn with_label(delivery: &Delivery, name: &str, value: &str) -> Delivery {
     let mut alert = Alert::clone(&delivery.alert);
     alert.key.labels.insert(name.into(), value.into());
     Delivery { alert: Arc::new(alert), ..delivery.clone() }
@@ -91,6 +94,7 @@ struct Heard {
     path: String,
     content_type: String,
     user_agent: String,
+    authorization: String,
     body: Value,
 }
 
@@ -146,7 +150,18 @@ impl Listener {
     }
 
     fn webhook(&self) -> Kind {
-        Kind::Webhook { url: Secret::Inline(format!("http://{}/hook?token=s3cret", self.address)) }
+        let url = Secret::Inline(format!("http://{}/hook?token=s3cret", self.address));
+        Kind::Webhook { url, payload: None }
+    }
+
+    fn slack(&self) -> Kind {
+        let webhook_url = Secret::Inline(format!("http://{}/services/T0/B0/s3cret", self.address));
+        Kind::Slack { webhook_url, wording: Wording::default() }
+    }
+
+    fn pagerduty(&self) -> Kind {
+        let url = format!("http://{}/v2/enqueue", self.address).parse().unwrap();
+        Kind::PagerDuty { routing_key: Secret::Inline("R0UT1NG".into()), url, wording: Wording::default() }
     }
 
     async fn next(&mut self) -> Heard {
@@ -158,9 +173,10 @@ impl Listener {
 async fn hear(request: Request<Incoming>) -> Heard {
     let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
     let (content_type, user_agent) = (header("content-type"), header("user-agent"));
+    let authorization = header("authorization");
     let path = request.uri().to_string();
     let body = request.into_body().collect().await.unwrap().to_bytes();
-    Heard { path, content_type, user_agent, body: serde_json::from_slice(&body).unwrap() }
+    Heard { path, content_type, user_agent, authorization, body: serde_json::from_slice(&body).unwrap() }
 }
 
 /// A body that gives `frame` again and again, or nothing and no end.
@@ -217,9 +233,13 @@ impl World {
     }
 
     fn start(&self, notifiers: &[(&str, Kind)], timing: Timing) -> (Handle, mpsc::Sender<Vec<Delivery>>) {
+        self.start_all(configs(notifiers), timing)
+    }
+
+    fn start_all(&self, configs: Vec<Config>, timing: Timing) -> (Handle, mpsc::Sender<Vec<Delivery>>) {
         let (sender, receiver) = mpsc::channel(16);
         let external = External { url: "http://warden:9308".into(), timing };
-        let handle = start(&self.tasks, configs(notifiers), external, receiver, Arc::clone(&self.metrics));
+        let handle = start(&self.tasks, configs, external, receiver, Arc::clone(&self.metrics));
         (handle, sender)
     }
 
@@ -253,5 +273,5 @@ impl World {
 }
 
 fn configs(notifiers: &[(&str, Kind)]) -> Vec<Config> {
-    notifiers.iter().map(|(name, kind)| Config { name: (*name).to_owned(), kind: kind.clone() }).collect()
+    notifiers.iter().map(|(name, kind)| Config::new((*name).to_owned(), kind.clone())).collect()
 }

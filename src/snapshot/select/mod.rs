@@ -101,6 +101,15 @@ impl Selector {
         parse::selector(text)
     }
 
+    /// Parses matchers of labels alone, as Alertmanager's routes have them: `a="b", c=~"d"`. Braces around them may be
+    /// there; a selector of everything is one here.
+    ///
+    /// # Errors
+    /// With the place in `text` where it stops being one.
+    pub fn parse_matchers(text: &str) -> Result<Self, SelectError> {
+        parse::bare_matchers(text)
+    }
+
     /// The metric's name, when it is given outright.
     pub fn name(&self) -> Option<&str> {
         self.names.iter().find_map(|test| match test {

@@ -34,6 +34,44 @@ pub(super) fn selector(text: &str) -> Result<Selector, SelectError> {
     Ok(selector)
 }
 
+/// `a="b", c=~"d"`, with or without braces.
+pub(super) fn bare_matchers(text: &str) -> Result<Selector, SelectError> {
+    if text.len() > MAX_SELECTOR_BYTES {
+        return Err(SelectError::TooLong);
+    }
+    let mut cursor = Cursor { text, at: 0 };
+    let mut selector = Selector { names: Vec::new(), labels: Vec::new() };
+    cursor.blanks();
+    let braces = cursor.accept("{");
+    loop {
+        cursor.blanks();
+        if cursor.peek().is_none_or(|c| c == '}' && braces) {
+            break;
+        }
+        let label = cursor.word(is_name_part).ok_or_else(|| cursor.error("expected a label name"))?;
+        let test = test(&mut cursor)?;
+        selector.labels.push(Matcher { label: label.to_owned(), test });
+        if selector.labels.len() > MAX_MATCHERS {
+            return Err(SelectError::TooManyMatchers);
+        }
+        cursor.blanks();
+        if !cursor.accept(",") && cursor.peek().is_some_and(|c| c != '}') {
+            return Err(cursor.error("expected `,`"));
+        }
+    }
+    if braces && !cursor.accept("}") {
+        return Err(cursor.error("expected `}`"));
+    }
+    cursor.blanks();
+    if cursor.peek().is_some() {
+        return Err(cursor.error("unexpected text after the matchers"));
+    }
+    if selector.labels.is_empty() {
+        return Err(cursor.error("expected a matcher such as severity=\"critical\""));
+    }
+    Ok(selector)
+}
+
 /// Everything up to and with the closing brace.
 fn matchers(cursor: &mut Cursor<'_>, selector: &mut Selector, named: bool) -> Result<(), SelectError> {
     loop {

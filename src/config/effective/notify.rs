@@ -1,0 +1,91 @@
+//! `notify:` as it takes effect.
+
+use super::{duration, list, map, path, secret, text};
+use crate::{
+    config::scalar,
+    deliver::{Config, Kind, Login, Rate, Template, Wording},
+};
+use serde_yaml::Value;
+
+type Entries = Vec<(String, Value)>;
+
+/// One notifier.
+pub(super) fn notifier(config: &Config) -> Value {
+    let mut entries: Entries =
+        vec![("name".to_owned(), text(&config.name)), ("type".to_owned(), text(config.kind.text()))];
+    match &config.kind {
+        Kind::Alertmanager { urls } => entries.push(("urls".into(), list(urls, |url| text(&url.to_string())))),
+        Kind::Webhook { url, payload } => {
+            entries.push(secret("url", url));
+            entries.extend(template("payload", payload.as_ref()));
+        }
+        Kind::Slack { webhook_url, wording: words } => {
+            entries.push(secret("webhook_url", webhook_url));
+            wording(&mut entries, words);
+        }
+        Kind::PagerDuty { routing_key, url, wording: words } => {
+            entries.push(secret("routing_key", routing_key));
+            entries.push(("url".into(), text(&url.to_string())));
+            wording(&mut entries, words);
+        }
+        Kind::Email(mail) => {
+            let (host, port) = &mail.smarthost;
+            entries.push(("smarthost".into(), text(&format!("{host}:{port}"))));
+            entries.push(("from".into(), text(&mail.from.to_string())));
+            entries.push(("to".into(), list(&mail.to, |to| text(&to.to_string()))));
+            entries.push(("hello".into(), text(&mail.hello)));
+            if let Some((user, password)) = &mail.login {
+                entries.push(("auth_username".into(), text(user)));
+                entries.push(secret("auth_password", password));
+            }
+            entries.push(("require_tls".into(), mail.require_tls.into()));
+            wording(&mut entries, &mail.wording);
+            entries.extend(template("html", mail.html.as_ref()));
+        }
+        Kind::Log => {}
+    }
+    entries.push(("match".into(), list(&config.wants.matchers, |matchers| text(matchers.text()))));
+    entries.extend(config.wants.repeat.map(|repeat| ("repeat".to_owned(), duration(repeat))));
+    entries.extend(config.rate.map(|rate| ("rate".to_owned(), rate_text(rate))));
+    reach(&mut entries, config);
+    map(entries)
+}
+
+fn rate_text(rate: Rate) -> Value {
+    text(&format!("{} per {}", rate.messages, scalar::duration_text(rate.per)))
+}
+
+fn wording(entries: &mut Entries, wording: &Wording) {
+    entries.extend(template("title", wording.title.as_ref()));
+    entries.extend(template("text", wording.text.as_ref()));
+}
+
+fn template(key: &str, template: Option<&Template>) -> Option<(String, Value)> {
+    template.map(|template| (key.to_owned(), text(template.source())))
+}
+
+fn reach(entries: &mut Entries, config: &Config) {
+    entries.extend(config.reach.proxy.as_ref().map(|proxy| ("proxy_url".to_owned(), text(&proxy.to_string()))));
+    let tls = &config.reach.tls;
+    let mut tls_entries: Entries = Vec::new();
+    tls_entries.extend(tls.ca_file.as_ref().map(|file| ("ca_file".to_owned(), path(file))));
+    if let Some((certificate, key)) = &tls.certificate {
+        tls_entries.push(("cert_file".into(), path(certificate)));
+        tls_entries.push(("key_file".into(), path(key)));
+    }
+    tls_entries.extend(tls.server_name.as_ref().map(|name| ("server_name".to_owned(), text(name))));
+    if !tls_entries.is_empty() {
+        entries.push(("tls_config".into(), map(tls_entries)));
+    }
+    match &config.login {
+        Some(Login::Basic { username, password }) => {
+            let login = map([("username".to_owned(), text(username)), secret("password", password)]);
+            entries.push(("basic_auth".into(), login));
+        }
+        Some(Login::Header { scheme, credentials }) => {
+            let login = map([("type".to_owned(), text(scheme)), secret("credentials", credentials)]);
+            entries.push(("authorization".into(), login));
+        }
+        None => {}
+    }
+}
