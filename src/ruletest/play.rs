@@ -53,6 +53,7 @@ impl Played {
                 snapshot: Arc::clone(snapshot),
                 verdict: verdict.clone(),
                 failures_in_a_row: self.rule.failures_in_a_row(),
+                state: None,
             }));
             self.last = Some(verdict.clone());
         }
