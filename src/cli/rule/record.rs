@@ -9,7 +9,7 @@ use crate::{
     recording::{Reader, hex},
 };
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, BufReader, Write},
     ops::RangeInclusive,
     os::unix::fs::OpenOptionsExt,
@@ -51,12 +51,17 @@ fn record(duration: Duration, out: Option<PathBuf>, config: &Path) -> Result<Str
         .open(&path)
         .map_err(|error| (EXIT_USAGE, format!("cannot write {}: {error}", path.display())))?;
     let ended = write(answers, &mut file);
-    let (snapshots, bytes) = count(&path).map_err(|text| (EXIT_RUNTIME, format!("{}: {text}", path.display())))?;
-    let text = format!("{}: {snapshots} snapshots, {bytes} bytes", path.display());
-    match ended {
-        Ok(()) => Ok(text),
+    let read = count(&path);
+    let told = |(snapshots, bytes): (u64, u64)| format!("{}: {snapshots} snapshots, {bytes} bytes", path.display());
+    match (ended, read) {
+        (Ok(()), Ok(read)) => Ok(told(read)),
+        (Ok(()), Err(text)) => Err((EXIT_RUNTIME, format!("{}: {text}", path.display()))),
         // What came before is good for a replay all the same.
-        Err(error) => Err((EXIT_RUNTIME, format!("{text}\nthe recording ended early: {error}"))),
+        (Err(error), Ok(read)) => Err((EXIT_RUNTIME, format!("{}\nthe recording ended early: {error}", told(read)))),
+        (Err(error), Err(_)) => {
+            fs::remove_file(&path).ok(); // it was made here, and there is nothing in it
+            Err((EXIT_RUNTIME, error))
+        }
     }
 }
 
