@@ -49,7 +49,7 @@ impl Agent {
     fn start() -> Self {
         let (tasks, ended) = Tasks::new();
         let (observe, snapshots) = watch::channel(snapshot(0));
-        let view = AlertsView { alerts: vec![Arc::new(alert())], measurements: vec![], ..AlertsView::default() };
+        let view = AlertsView { alerts: vec![Arc::new(alert())], ..AlertsView::default() };
         let (alerts_sender, alerts) = watch::channel(Arc::new(view));
         let config = rules::Config {
             rules_dir: None,
