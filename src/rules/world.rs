@@ -155,10 +155,10 @@ mod tests {
             &[
                 "imports brokerwarden:rule/snapshots@",
                 "imports wasi:cli/stdin@0.3.0, which is not WASI 0.2",
-                "imports other:package/x, which rules do not have: they import",
                 "imports wasi:http/types@0.2.0, which rules do not have: rules make no requests",
                 "imports wasi:sockets/tcp@0.2.0, wasi:sockets/udp@0.2.0, which rules do not have: rules reach no network; \
                  build with --stub-wasi",
+                "imports other:package/x, which rules do not have: they import",
                 "is a program (exports wasi:cli/run), and rules are libraries",
             ],
         );

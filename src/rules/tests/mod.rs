@@ -3,6 +3,7 @@
 mod answers;
 mod builtins;
 mod hostile;
+mod languages;
 mod offline;
 mod over_time;
 mod reload;
