@@ -1,6 +1,6 @@
 //! What the agent observed, asked for page by page and given as rows. Everything in one evaluation comes from one snapshot.
 
-use crate::{Error, Sample, bindings::brokerwarden::rule::snapshot as host, imports::snapshot as agent};
+use crate::{Context, Error, Sample, bindings::brokerwarden::rule::snapshot as host, imports::snapshot as agent};
 
 pub use host::{Group, LagColumns, LagFilter, LagStatus, Ownership, Pattern, Point, Series, Target, TopicLag};
 
@@ -100,7 +100,8 @@ pub fn partition_lags(filter: &LagFilter) -> Result<LagTable, Error> {
 }
 
 /// What was seen of each group and partition that the filter lets through (`min_lag` goes by the lag now), since a moment,
-/// oldest first, as far back as the agent remembers. At most about `most_points` points: what is beyond is left out, whole
+/// oldest first, as far back as the agent remembers; the older, the further apart. It begins with the first evaluation that
+/// asks: see [`keep_history`]. At most about `most_points` points: what is beyond is left out, whole
 /// series at a time from the end, and [`History::whole`] says so. 100,000 points take some 10 ms.
 ///
 /// # Errors
@@ -149,6 +150,15 @@ pub fn history(filter: &LagFilter, since_ms: u64, most_points: usize) -> Result<
         let longest = points / history.series.len().max(1) + 1;
         limit = u32::try_from((POINTS_PER_CALL / longest).clamp(1, 2_000)).unwrap_or(1);
     }
+}
+
+/// Has the agent go on keeping history. It does so only while rules ask for it, from the first time on: a rule that asks
+/// [`history`] in some evaluations only calls this in the others, or its past begins when it is needed.
+///
+/// # Errors
+/// As [`history`].
+pub fn keep_history(ctx: &Context) -> Result<(), Error> {
+    agent::history(&LagFilter { limit: 1, ..LagFilter::all() }, ctx.now_ms).map(drop)
 }
 
 /// What the agent remembers of groups and partitions.

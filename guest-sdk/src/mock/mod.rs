@@ -68,8 +68,9 @@ pub struct Mock {
     targets: Vec<Target>,
     state: BTreeMap<String, Vec<u8>>,
     active: Vec<ActiveAlert>,
-    /// What was seen at each evaluation, oldest first.
+    /// What was seen at each evaluation since the rule asked for history, oldest first.
     past: Vec<(u64, Vec<Row>)>,
+    asked_for_history: bool,
     /// For each selector that `rates` was asked for: when it was looked at, and what it found.
     looks: BTreeMap<String, Vec<(u64, Vec<Sample>)>>,
     /// Seconds that a zone is ahead of UTC.
@@ -95,6 +96,7 @@ impl Mock {
             state: BTreeMap::new(),
             active: Vec::new(),
             past: Vec::new(),
+            asked_for_history: false,
             looks: BTreeMap::new(),
             zones: BTreeMap::from([("UTC".to_owned(), 0)]),
             log: Vec::new(),
@@ -218,15 +220,19 @@ impl Mock {
 
     /// What the agent keeps of each snapshot.
     fn look(&mut self) {
-        if self.past.last().is_some_and(|(at, _)| *at == self.now_ms) {
-            self.past.pop();
-        }
-        if let Some(kafka) = &self.kafka {
-            self.past.push((self.now_ms, kafka.rows().to_vec()));
+        if self.asked_for_history {
+            self.look_at_kafka();
         }
         let selectors: Vec<String> = self.looks.keys().cloned().collect();
         for selector in selectors {
             self.look_at(&selector);
+        }
+    }
+
+    fn look_at_kafka(&mut self) {
+        self.past.retain(|(at, _)| *at != self.now_ms);
+        if let Some(kafka) = &self.kafka {
+            self.past.push((self.now_ms, kafka.rows().to_vec()));
         }
     }
 

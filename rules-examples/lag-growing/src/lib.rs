@@ -14,7 +14,7 @@ const ALERT: &str = "ConsumerGroupLagGrowing";
 const MEASUREMENT: &str = "consumergroup_drain_seconds";
 
 /// Points of history looked at in one evaluation.
-const MOST_POINTS: usize = 100_000;
+const MOST_POINTS: usize = 200_000;
 /// Patterns that one filter takes.
 const MOST_PATTERNS: usize = 1_000;
 /// Measurements that one evaluation returns.
@@ -61,6 +61,7 @@ impl Rule for LagGrowing {
         let sums = snapshot::topic_lags(&all)?;
         let far_behind: Vec<_> = sums.iter().filter(|sum| sum.known_lag >= config.min_lag).collect();
         if far_behind.is_empty() {
+            snapshot::keep_history(ctx)?;
             return Ok(Outcome::default());
         }
         let groups: BTreeSet<&str> = far_behind.iter().map(|sum| sum.group.as_str()).collect();

@@ -87,3 +87,16 @@ fn groups_that_commit_rarely_are_judged_by_what_they_do_over_the_window() {
         mock.advance_ms(1_000);
     }
 }
+
+/// The agent keeps history only while a rule asks for it.
+#[test]
+fn a_lag_that_was_small_until_now_has_a_past() {
+    let mut mock = Mock::new();
+    let mut drained = |log_end| {
+        mock.set_row(Row::new("orders", "payments", 0).committed(0).log_end(log_end));
+        let said = mock.evaluate::<LagGrowing>(CONFIG).unwrap();
+        mock.advance_ms(15_000);
+        said.measurements.len()
+    };
+    assert_eq!([10, 30, 50, 70, 101].map(&mut drained), [0, 0, 0, 0, 1]);
+}

@@ -45,12 +45,12 @@ impl Trend {
         if moments.len() < FEWEST_MOMENTS || seen < window.milliseconds() / 2 {
             return None;
         }
-        // Groups commit in steps, and topics are written in bursts: means of the first and last quarter say more than
-        // two moments.
-        let quarter = moments.len().div_ceil(4);
+        // Groups commit in steps, and topics are written in bursts: means of the first and last quarter of the time say more
+        // than two moments. Older moments lie further apart.
         let origin = *first;
-        let before = mean(moments.get(..quarter)?, &origin)?;
-        let after = mean(moments.get(moments.len().saturating_sub(quarter)..)?, &origin)?;
+        let (early, late) = (first.at_ms.saturating_add(seen / 4), last.at_ms.saturating_sub(seen / 4));
+        let before = mean(moments.iter().filter(|moment| moment.at_ms <= early), &origin)?;
+        let after = mean(moments.iter().filter(|moment| moment.at_ms >= late), &origin)?;
         let seconds = after.seconds - before.seconds;
         (seconds > 0.0).then(|| Self {
             consumed: (after.committed - before.committed) / seconds,
@@ -90,9 +90,10 @@ fn moments(series: &[Series]) -> Vec<Moment> {
 }
 
 /// Offsets are taken from `origin` on: sums of large ones are not exact.
-fn mean(moments: &[Moment], origin: &Moment) -> Option<Mean> {
+fn mean<'a>(moments: impl Iterator<Item = &'a Moment>, origin: &Moment) -> Option<Mean> {
+    let moments: Vec<_> = moments.collect();
     let count = float(i64::try_from(moments.len()).ok().filter(|count| *count > 0)?);
-    let of = |read: &dyn Fn(&Moment) -> f64| moments.iter().map(read).sum::<f64>() / count;
+    let of = |read: &dyn Fn(&Moment) -> f64| moments.iter().map(|moment| read(moment)).sum::<f64>() / count;
     Some(Mean {
         seconds: of(&|moment| Period::of_milliseconds(moment.at_ms.saturating_sub(origin.at_ms)).seconds()),
         committed: of(&|moment| float(moment.committed.saturating_sub(origin.committed))),

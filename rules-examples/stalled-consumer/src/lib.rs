@@ -9,7 +9,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Points of history looked at in one evaluation.
-const MOST_POINTS: usize = 100_000;
+const MOST_POINTS: usize = 200_000;
 /// Groups asked for by name.
 const MOST_NAMES: usize = 1_000;
 /// Partitions named in a description.
@@ -56,6 +56,7 @@ impl Rule for StalledConsumer {
         let table = snapshot::partition_lags(&filter)?;
         let rows: Vec<_> = table.rows().filter(|row| row.lag.is_some_and(|lag| lag >= config.min_lag)).collect();
         if rows.is_empty() {
+            snapshot::keep_history(ctx)?;
             return Ok(Outcome::default());
         }
         let since = ctx.now_ms.saturating_sub(config.window.milliseconds());

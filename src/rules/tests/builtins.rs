@@ -125,6 +125,7 @@ fn run(bench: &Bench, name: &str, config: &str, snapshots: &[Arc<Snapshot>]) -> 
     let mut memory = Memory::default();
     let mut last = None;
     for snapshot in snapshots {
+        memory.history = memory.history.with(snapshot.at, snapshot.kafka.as_ref().unwrap());
         let job = Job {
             code: Arc::clone(&code),
             settings: Arc::new(settings("r")),
