@@ -79,7 +79,7 @@ impl Book {
     pub fn restored(alerts: Vec<Alert>) -> Self {
         let held = alerts.into_iter().map(|alert| {
             let told = (alert.phase != Phase::Pending).then_some(Told { phase: alert.phase, by_us: true });
-            (alert.key.clone(), Held { alert: Arc::new(alert), spoken: true, told })
+            (alert.key.clone(), Held { alert: Arc::new(alert), spoken: true, told, restored: false })
         });
         Self { alerts: held.collect(), ..Self::default() }
     }

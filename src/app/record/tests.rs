@@ -62,7 +62,8 @@ impl Agent {
         let (_, settled) = watch::channel(Arc::default());
         let (shown, _) = watch::channel(Arc::default());
         let metrics = Arc::new(SelfMetrics::default());
-        let rules = rules::start(&tasks, config, snapshots.clone(), inputs, settled, shown, metrics).unwrap();
+        let rules =
+            rules::start(&tasks, config, snapshots.clone(), (inputs, [].into()), settled, shown, metrics).unwrap();
         let source = Source { snapshots, alerts, rules, configuration: "cluster: c\n".into() };
         Self { tasks, ended, source, observe, _alerts: alerts_sender }
     }
