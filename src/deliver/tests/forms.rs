@@ -161,12 +161,12 @@ async fn credentials_that_are_not_liked_are_read_and_tried_again() {
 async fn a_test_alert_is_told_at_once_and_its_answer_is_said_without_secrets() {
     let world = World::new();
     let pagerduty = Listener::start(&world.listeners, |_, _| Answer::Status(202)).await;
-    let trials = crate::deliver::send_test(&Config::new("pd".into(), pagerduty.pagerduty()), Some("here")).await;
+    let trials = send_test(&Config::new("pd".into(), pagerduty.pagerduty()), Some("here")).await;
     let said: Vec<_> = trials.iter().map(|trial| (trial.receiver.as_str(), trial.result.as_deref())).collect();
     let answer = Ok("202 Accepted: because");
     assert_eq!(said, [("pagerduty", answer), ("pagerduty, resolved again", answer)]);
     let mut refusing = Listener::start(&world.listeners, |_, _| Answer::Status(403)).await;
-    let trials = crate::deliver::send_test(&Config::new("slack".into(), refusing.slack()), None).await;
+    let trials = send_test(&Config::new("slack".into(), refusing.slack()), None).await;
     assert_eq!(trials[0].result.as_ref().unwrap_err(), "the receiver answered 403 Forbidden: because");
     let text = refusing.next().await.body["attachments"][0]["title"].to_string();
     assert!(text.contains("BrokerwardenTest") && text.contains("nothing is wrong"), "{text}");

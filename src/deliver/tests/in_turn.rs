@@ -120,7 +120,7 @@ async fn a_webhook_s_url_is_read_from_its_file_at_each_use() {
     let mut hook = Listener::start(&world.listeners, |_, _| Answer::Status(200)).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("url");
-    let kind = Kind::Webhook { url: Secret::File(file.clone()) };
+    let kind = Kind::Webhook { url: Secret::File(file.clone()), payload: None };
     let (_handle, tell) = world.start(&[("hook", kind)], timing());
     tell.send(vec![fires("A")]).await.unwrap();
     world.settled(|| world.told("hook", "retried") >= 1.0).await;
@@ -203,8 +203,11 @@ async fn the_log_tells_transitions_and_no_secret() {
     let world = World::new();
     let hook = Listener::start(&world.listeners, |_, _| Answer::Status(500)).await;
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let url = |scheme: &str, address| Kind::Webhook { url: Secret::Inline(format!("{scheme}://{address}/s3cret")) };
-    let odd = Kind::Webhook { url: Secret::Inline("s3cret".into()) };
+    let url = |scheme: &str, address| Kind::Webhook {
+        url: Secret::Inline(format!("{scheme}://{address}/s3cret")),
+        payload: None,
+    };
+    let odd = Kind::Webhook { url: Secret::Inline("s3cret".into()), payload: None };
     let notifiers = [
         ("log", Kind::Log),
         ("hook", hook.webhook()),

@@ -127,9 +127,10 @@ fn mail(port: u16) -> Mail {
     }
 }
 
-async fn send(mail: &Mail, text: &str) -> Result<crate::deliver::post::Answer, TellError> {
+async fn send(mail: &Mail, text: &str) -> Result<post::Answer, TellError> {
     let password = mail.login.as_ref().map(|_| "hunter2");
-    let sent = smtp::send(&Connector::new(trusting()), mail, password, &mail.to[0], text.as_bytes());
+    let connector = Connector::new(trusting());
+    let sent = smtp::send(&connector, mail, password, &mail.to[0], text.as_bytes());
     tokio::time::timeout(Duration::from_secs(10), sent).await.expect("no end of it")
 }
 
