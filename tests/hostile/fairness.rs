@@ -9,7 +9,7 @@ use brokerwarden::{
     config::parse_sidecar,
     events::SelfMetrics,
     model::Timestamp,
-    pipeline::{Input, Verdict},
+    pipeline::{Input, Settled, Verdict},
     rules::{self, Config, Limits, Module, Overlay, RuleConfig},
     snapshot::{Group, GroupKind, KafkaView, LagRow, Share, Snapshot},
     supervise::Tasks,
@@ -83,6 +83,7 @@ struct Host {
     tasks: Tasks,
     handle: rules::RulesHandle,
     snapshots: watch::Sender<Arc<Snapshot>>,
+    settle: watch::Sender<Arc<Settled>>,
     heard: mpsc::Receiver<Input>,
     kafka: Arc<KafkaView>,
     number: u64,
@@ -94,9 +95,11 @@ impl Host {
         let kafka = rows();
         let (snapshots, receiver) = watch::channel(snapshot(0, &kafka));
         let (pipeline, heard) = mpsc::channel(1_000);
+        let (settle, settled) = watch::channel(Arc::default());
         let (view, _) = watch::channel(Arc::default());
-        let handle = rules::start(&tasks, config, receiver, pipeline, view, Arc::new(SelfMetrics::default())).unwrap();
-        Self { tasks, handle, snapshots, heard, kafka, number: 0 }
+        let metrics = Arc::new(SelfMetrics::default());
+        let handle = rules::start(&tasks, config, receiver, pipeline, settled, view, metrics).unwrap();
+        Self { tasks, handle, snapshots, settle, heard, kafka, number: 0 }
     }
 
     /// Waits until so many rules more are live.
@@ -104,8 +107,27 @@ impl Host {
         let mut installed = 0;
         while installed < count {
             let heard = tokio::time::timeout(Duration::from_mins(1), self.heard.recv()).await;
-            installed += usize::from(matches!(heard.expect("rules are live"), Some(Input::Installed { .. })));
+            let input = heard.expect("rules are live").unwrap();
+            self.settle(&input);
+            installed += usize::from(matches!(input, Input::Installed { .. }));
         }
+    }
+
+    /// The book has taken that, as it does at once while there is nothing else to do.
+    fn settle(&self, input: &Input) {
+        if let Input::Evaluated(evaluation) = input {
+            let which = (evaluation.generation, evaluation.snapshot.number);
+            self.settle.send_modify(|settled| {
+                Arc::make_mut(settled).taken.insert(evaluation.settings.name.clone(), which);
+            });
+        }
+    }
+
+    /// A snapshot of the time 0, on which rules behave that shall be live.
+    fn behave(&mut self) {
+        self.number += 1;
+        let calm = Snapshot { at: Timestamp(0), ..Snapshot::clone(&snapshot(self.number, &self.kafka)) };
+        self.snapshots.send_replace(Arc::new(calm));
     }
 
     /// One snapshot after the other; all that was heard of them.
@@ -117,6 +139,7 @@ impl Host {
             self.snapshots.send_replace(snapshot(self.number, &self.kafka));
             while let Some(left) = TICK.checked_sub(started.elapsed()) {
                 let Ok(Some(input)) = tokio::time::timeout(left, self.heard.recv()).await else { break };
+                self.settle(&input);
                 if let Input::Evaluated(evaluation) = input {
                     let snapshot = evaluation.snapshot.number;
                     // Of an earlier one: late by that many ticks more.
@@ -168,7 +191,7 @@ async fn cheap_rules_meet_their_ticks_and_heavy_ones_get_their_turns() {
     let _alone = alone();
     let dir = temp_dir("fairness");
     let table = fs::read_to_string("tests/data/guests/table.wat").unwrap();
-    // But for its dry run, which sees snapshot 0.
+    // But for its dry run, which sees the time 0.
     let for_ever = "(if (i64.ne (local.get $now) (i64.const 0)) (then (loop $for_ever (br $for_ever)))) (i32.store (i32.const 1028)";
     let endless = table.replacen("(i32.store (i32.const 1028)", for_ever, 1);
     let [cheap, heavy, endless] =
@@ -209,6 +232,7 @@ async fn cheap_rules_meet_their_ticks_and_heavy_ones_get_their_turns() {
     // What others do on this machine in one of the runs, and not in the other, is not ours.
     for _ in 0..3 {
         let calm = host.ticks(CALM_TICKS).await;
+        host.behave();
         host.handle.reconfigure(config(all.clone()));
         host.installed(HEAVY + 1).await;
         // The first ticks: nobody can know yet who is heavy.

@@ -11,7 +11,7 @@ use brokerwarden::{
     config::parse_sidecar,
     events::SelfMetrics,
     model::Timestamp,
-    pipeline::{Book, Input, Transition, Verdict, tick},
+    pipeline::{Book, Input, Settled, Transition, Verdict, tick},
     rules::{self, Config, Module, RuleConfig},
     snapshot::Snapshot,
     supervise::Tasks,
@@ -138,8 +138,10 @@ async fn a_thousand_versions_speak_one_at_a_time_and_leave_nothing_behind() {
     let (snapshots, receiver) = watch::channel(snapshot(1));
     let (pipeline, mut heard) = mpsc::channel(100);
     let (view, _view) = watch::channel(Arc::default());
+    let (settle, settled) = watch::channel(Arc::<Settled>::default());
     let metrics = Arc::new(SelfMetrics::default());
-    let handle = rules::start(&tasks, config(&files, 0, dir.path()), receiver, pipeline, view, metrics).unwrap();
+    let first = config(&files, 0, dir.path());
+    let handle = rules::start(&tasks, first, receiver, pipeline, settled, view, metrics).unwrap();
     let stop = tasks.stop();
     let load = tokio::spawn(async move {
         let mut number = 1;
@@ -163,6 +165,12 @@ async fn a_thousand_versions_speak_one_at_a_time_and_leave_nothing_behind() {
             handle.rescan();
             match tokio::time::timeout(TICK, heard.recv()).await {
                 Ok(Some(input)) => {
+                    if let Input::Evaluated(evaluation) = &input {
+                        let which = (evaluation.generation, evaluation.snapshot.number);
+                        settle.send_modify(|settled| {
+                            Arc::make_mut(settled).taken.insert(evaluation.settings.name.clone(), which);
+                        });
+                    }
                     if listener.hear(input, turn, &mut spoken) {
                         break;
                     }

@@ -13,6 +13,7 @@ use crate::{
         Limits,
         evaluate::{Job, evaluate},
         load::LoadError,
+        memory::Memory,
         state::State,
     },
     snapshot::{Snapshot, TargetState},
@@ -52,7 +53,7 @@ fn each_attack_ends_with_its_own_reason_and_others_go_on() {
                     config: "{}".into(),
                     limits: Limits::default(),
                     snapshot: Arc::new(snapshot),
-                    state,
+                    memory: Memory { state, ..Memory::default() },
                 };
                 let calm = job(snapshot(1, 1_000), State::default());
                 loader.try_out(&calm).map_err(|error: LoadError| error.to_string()).map(|()| {

@@ -9,7 +9,7 @@ use crate::{
         Limits,
         evaluate::{Finished, Job, evaluate},
         memory::Memory,
-        registry::{Registry, Version},
+        registry::{Lane, Registry, Version},
     },
     snapshot::{KafkaView, LagRow, Snapshot},
 };
@@ -92,13 +92,13 @@ fn a_rule_waits_until_the_pipeline_has_taken_what_it_said() {
     });
     let now = Instant::now();
     registry.observe(Arc::new(committed(1, 30_000, 1)), now);
-    let (job, generation) = registry.next(now).unwrap();
+    let (job, generation) = registry.next(Lane::Any, now).unwrap();
     let finished = evaluate(&job, &[7; 32], &bench.tasks.stop());
     assert_eq!(said(&finished).first(), Some(&0.0));
     registry.told("r", generation, 1);
     registry.done("r", generation, finished, now);
     registry.observe(Arc::new(committed(2, 60_000, 31)), now);
-    assert!(registry.next(now).is_none(), "it was not taken yet");
+    assert!(registry.next(Lane::Any, now).is_none(), "it was not taken yet");
     let taken = |number| {
         Arc::new(Settled {
             taken: [("r".to_owned(), (5, number))].into(),
@@ -106,8 +106,8 @@ fn a_rule_waits_until_the_pipeline_has_taken_what_it_said() {
         })
     };
     registry.settle(taken(0));
-    assert!(registry.next(now).is_none(), "an earlier one was taken");
+    assert!(registry.next(Lane::Any, now).is_none(), "an earlier one was taken");
     registry.settle(taken(1));
-    let (job, _) = registry.next(now).unwrap();
+    let (job, _) = registry.next(Lane::Any, now).unwrap();
     assert_eq!(said(&evaluate(&job, &[7; 32], &bench.tasks.stop())), [1.0, 9.0, 1.0]);
 }

@@ -6,6 +6,7 @@ use crate::{
     rules::{
         Limits,
         evaluate::Finished,
+        rates::Rates,
         registry::{Lane, Registry, Version},
         state::State,
     },
@@ -38,7 +39,15 @@ fn schedule(costs: &[(&'static str, u64)], for_each: usize, snapshots: u64) -> V
             let (name, cost) = costs.iter().find(|(name, _)| *name == job.settings.name).unwrap();
             let cpu = Duration::from_millis(*cost);
             let verdict = Verdict::Unavailable(String::new());
-            let done = Finished { verdict, state: State::default(), cpu, wall: cpu, log_dropped: 0 };
+            let done = Finished {
+                verdict,
+                state: State::default(),
+                rates: Rates::default(),
+                memory_used: 0,
+                cpu,
+                wall: cpu,
+                log_dropped: 0,
+            };
             registry.done(name, generation, done, now);
             *name
         });
@@ -85,7 +94,20 @@ fn one_lane_is_left_to_rules_that_have_been_cheap() {
         // Dear once, and cheap ever after.
         let cpu = Duration::from_millis(if number == 2 { 100 } else { 1 });
         let verdict = Verdict::Unavailable(String::new());
-        registry.done("a", 1, Finished { verdict, state: State::default(), cpu, wall: cpu, log_dropped: 0 }, now);
+        registry.done(
+            "a",
+            1,
+            Finished {
+                verdict,
+                state: State::default(),
+                rates: Rates::default(),
+                memory_used: 0,
+                cpu,
+                wall: cpu,
+                log_dropped: 0,
+            },
+            now,
+        );
     }
     assert_eq!(cheap.iter().position(|cheap| !cheap), Some(2));
     assert_eq!(cheap.iter().filter(|cheap| !**cheap).count(), 18, "{cheap:?}");
