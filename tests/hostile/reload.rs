@@ -2,7 +2,7 @@
 
 use crate::{
     alone,
-    footprint::Footprint,
+    footprint::{Footprint, NOTHING},
     harness::{
         daemon::{Daemon, Home, idle},
         guests::{self, Fault},
@@ -162,7 +162,7 @@ fn files_change_in_every_way_and_alerts_stand() {
         replace(number);
         changes(&agent, "replaced again", &mut live);
     }
-    Footprint::of(agent.id(), &cache).as_before(&held).unwrap();
+    Footprint::of(agent.id(), &cache).as_before(&held, NOTHING).unwrap();
     assert_eq!(began(&agent, "a"), since, "the alert began anew");
 
     // Our own binary is replaced by an upgrade; what runs goes on and can still compile.

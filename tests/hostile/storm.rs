@@ -3,7 +3,7 @@
 
 use crate::{
     alone,
-    footprint::Footprint,
+    footprint::{Footprint, NOTHING},
     harness::{guests, guests::Fault, temp_dir},
 };
 use brokerwarden::{
@@ -185,7 +185,7 @@ async fn a_thousand_versions_speak_one_at_a_time_and_leave_nothing_behind() {
     }
     let now = Footprint::of(std::process::id(), &dir.path().join("compiled"));
     println!("{REPLACEMENTS} replacements, {} evaluations, {:?}: {now}", listener.evaluations, started.elapsed());
-    now.as_before(&warm.unwrap()).unwrap();
+    now.as_before(&warm.unwrap(), NOTHING).unwrap();
     assert!(tasks.shut_down(Duration::from_secs(5)).await.is_empty());
     load.await.unwrap();
 
