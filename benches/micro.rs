@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up has nothing to measure")]
 
+use bare::Bare;
 use brokerwarden::{
     bench::{Found, Gzip, Replay, Rule, offset_key, offset_value},
     model::{Timestamp, families},
@@ -19,6 +20,14 @@ use flate2::read::GzDecoder;
 use regex::Regex;
 use std::{io::Read as _, sync::Arc, time::Duration};
 
+#[expect(dead_code, reason = "tests use the rest")]
+#[path = "../tests/harness/attacks.rs"]
+mod attacks;
+#[path = "micro/bare.rs"]
+mod bare;
+#[expect(dead_code, reason = "tests use the rest")]
+#[path = "../tests/harness/bombs.rs"]
+mod bombs;
 #[expect(dead_code, reason = "tests use the rest")]
 #[path = "../tests/harness/guests.rs"]
 mod guests;
@@ -185,6 +194,35 @@ fn rule_trivial(bencher: Bencher<'_, '_>) {
     let rule = Rule::new(&guests::rule("Always", guests::Fault::None), "{}", snapshot(1)).unwrap();
     assert_eq!(rule.evaluate(), Ok(1));
     bencher.bench_local(|| rule.evaluate());
+}
+
+/// The same call by wasmtime alone.
+#[divan::bench]
+fn rule_trivial_bare(bencher: Bencher<'_, '_>) {
+    let rule = Bare::new(&guests::rule("Always", guests::Fault::None), 0);
+    assert_eq!(rule.evaluate(), 1);
+    bencher.bench_local(|| rule.evaluate());
+}
+
+/// A rule that asks for all rows in columns and adds up their lag.
+fn column_reader() -> Vec<u8> {
+    attacks::component(include_str!("../tests/data/guests/table.wat"), "guest")
+}
+
+/// So many such rules, one after the other: what they cost in each cycle.
+#[divan::bench(args = [1, 100])]
+fn rules_columns(bencher: Bencher<'_, '_>, rules: usize) {
+    let rule = Rule::new(&column_reader(), "{}", snapshot(1)).unwrap();
+    assert_eq!(rule.evaluate(), Ok(1));
+    bencher.bench_local(|| (0..rules).try_for_each(|_| rule.evaluate().map(drop)));
+}
+
+/// The same calls by wasmtime alone, with answers that are there already.
+#[divan::bench(args = [1, 100])]
+fn rules_columns_bare(bencher: Bencher<'_, '_>, rules: usize) {
+    let rule = Bare::new(&column_reader(), view(1).rows.len());
+    assert_eq!(rule.evaluate(), 1);
+    bencher.bench_local(|| (0..rules).for_each(|_| drop(rule.evaluate())));
 }
 
 /// The built-in rule, which asks for the sums of all groups and topics.

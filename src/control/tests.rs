@@ -60,10 +60,17 @@ fn agent(dir: &Path) -> Agent {
     Agent { tasks, _ended: ended, sources, _snapshots: snapshots, _inputs: heard }
 }
 
+/// Runs what waits on a thread of its own.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || sender.send(work()).ok());
+    receiver.await.unwrap()
+}
+
 /// The answer, asked for from a thread of its own, since the client waits.
 async fn asked(dir: &Path, request: Request) -> Result<Vec<Answer>, AskError> {
     let dir = dir.to_owned();
-    tokio::task::spawn_blocking(move || ask(&dir, request)?.collect()).await.unwrap()
+    apart(move || ask(&dir, request)?.collect()).await
 }
 
 fn inspect() -> Request {
@@ -111,7 +118,7 @@ async fn a_socket_left_by_a_killed_agent_is_no_obstacle_and_a_folder_open_to_oth
 /// Sends bytes as they are; what comes back.
 async fn sent(dir: &Path, bytes: Vec<u8>) -> Answer {
     let path = dir.join("control/agent.sock");
-    let answer = tokio::task::spawn_blocking(move || {
+    apart(move || {
         let mut stream = UnixStream::connect(path).unwrap();
         stream.write_all(&bytes).unwrap();
         let mut head = [0; frame::HEAD];
@@ -119,8 +126,8 @@ async fn sent(dir: &Path, bytes: Vec<u8>) -> Answer {
         let mut json = vec![0; frame::length(head, 1 << 20).unwrap()];
         stream.read_exact(&mut json).unwrap();
         frame::decode(&json).unwrap()
-    });
-    answer.await.unwrap()
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

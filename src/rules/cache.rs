@@ -128,18 +128,26 @@ impl Folder {
         Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().into()
     }
 
-    /// Removes the oldest files above the cap.
+    /// Removes the oldest files above the caps.
     fn thin(&self) -> io::Result<()> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             if entry.file_name().to_string_lossy().ends_with(SUFFIX) {
-                files.push((entry.metadata()?.modified().unwrap_or(SystemTime::UNIX_EPOCH), entry.path()));
+                let found = entry.metadata()?;
+                files.push((found.modified().unwrap_or(SystemTime::UNIX_EPOCH), entry.path(), found.len()));
             }
         }
         files.sort();
-        let over = files.len().saturating_sub(limits::MAX_CACHED);
-        files.iter().take(over).try_for_each(|(_, path)| fs::remove_file(path))
+        let (mut count, mut bytes) = (files.len(), files.iter().map(|(_, _, bytes)| bytes).sum::<u64>());
+        for (_, path, size) in files {
+            if count <= limits::MAX_CACHED && bytes <= limits::MAX_CACHED_BYTES {
+                break;
+            }
+            fs::remove_file(path)?;
+            (count, bytes) = (count.saturating_sub(1), bytes.saturating_sub(size));
+        }
+        Ok(())
     }
 }
 
@@ -225,5 +233,12 @@ mod tests {
         cache.put("new", b"code");
         assert!(!path.join("e-0000.cwasm").exists() && !path.join("e-0001.cwasm").exists());
         assert!(path.join("e-0002.cwasm").exists() && cache.get("new").is_some());
+        // A few large ones count as much as many small ones.
+        let large = File::options().write(true).open(path.join("e-0150.cwasm")).unwrap();
+        let when = large.metadata().unwrap().modified().unwrap();
+        large.set_len(limits::MAX_CACHED_BYTES - 1_000).unwrap();
+        large.set_modified(when).unwrap();
+        cache.put("newer", &[0; 2_000]);
+        assert!(!path.join("e-0150.cwasm").exists() && path.join("e-0151.cwasm").exists());
     }
 }

@@ -49,7 +49,8 @@ pub(super) fn for_running(threads: usize) -> wasmtime::Result<Engine> {
         .max_component_instance_size(limits::MAX_INSTANCE_BYTES)
         .max_core_instance_size(limits::MAX_INSTANCE_BYTES)
         .linear_memory_keep_resident(limits::KEPT_MEMORY)
-        .max_unused_warm_slots(limits::WARM_SLOTS)
+        // No more than run at once: what an evaluation with many memories touched would all stay else.
+        .max_unused_warm_slots(count(1).min(limits::WARM_SLOTS))
         .max_memory_size(limits::MAX_MEMORY)
         .table_elements(limits::MAX_TABLE_ELEMENTS);
     let mut pooled = config();

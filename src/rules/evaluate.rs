@@ -279,6 +279,9 @@ fn run<T>(
         log.dropped
     };
     let Meter { memory_refused: refused, memory_used, .. } = store.data().meter;
+    // Making instances and reading what was returned are not interrupted.
+    let result =
+        result.map(|done| done.and_then(|value| store.data().deadline.check().map(|()| value).map_err(Into::into)));
     let result = match result {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(reason(&error, refused, job.limits.memory, &log)),

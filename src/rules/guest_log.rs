@@ -18,6 +18,7 @@ pub(super) enum Level {
 pub(super) struct GuestLog {
     rule: Arc<str>,
     bytes_left: usize,
+    lines_left: u32,
     /// Bytes that were over the limit.
     pub(super) dropped: u64,
     /// What was printed since the last line break.
@@ -31,6 +32,7 @@ impl GuestLog {
         Self {
             rule,
             bytes_left: limits::MAX_LOG_BYTES,
+            lines_left: limits::MAX_LOG_LINES,
             dropped: 0,
             unfinished: Vec::new(),
             last_printed: String::new(),
@@ -39,12 +41,14 @@ impl GuestLog {
 
     /// One message.
     pub(super) fn line(&mut self, level: Level, text: &str) {
-        let kept = clip(text, limits::MAX_LOG_LINE.min(self.bytes_left));
+        let room = if self.lines_left > 0 { limits::MAX_LOG_LINE.min(self.bytes_left) } else { 0 };
+        let kept = clip(text, room);
         self.drop_bytes(text.len().saturating_sub(kept.len()));
         if kept.is_empty() {
             return;
         }
         self.bytes_left = self.bytes_left.saturating_sub(kept.len());
+        self.lines_left = self.lines_left.saturating_sub(1);
         let (rule, text) = (&*self.rule, BoundedText(kept, limits::MAX_LOG_LINE));
         match level {
             Level::Debug => tracing::debug!(target: "rule", rule, "{text}"),
@@ -101,6 +105,15 @@ mod tests {
         }
         assert_eq!(log.bytes_left, 0);
         assert_eq!(log.dropped, u64::try_from(20 * line.len() - limits::MAX_LOG_BYTES).unwrap());
+    }
+
+    /// Each line costs our log far more than its bytes.
+    #[test]
+    fn a_flood_of_short_lines_is_cut_too() {
+        let mut log = GuestLog::new("r".into());
+        log.print(&b"a\n".repeat(5_000));
+        assert_eq!((log.lines_left, log.dropped), (0, 4_000));
+        assert_eq!(log.last_printed(), "a");
     }
 
     #[test]

@@ -294,8 +294,11 @@ mod tests {
         }
     }
 
-    /// What the history has of each row of `view`: time in seconds, commit, end.
-    fn told(history: &History, view: &KafkaView, since: u64) -> Vec<Vec<(u64, Option<i64>, Option<i64>)>> {
+    /// Time in seconds, commit, end.
+    type Told = (u64, Option<i64>, Option<i64>);
+
+    /// What the history has of each row of `view`.
+    fn told(history: &History, view: &KafkaView, since: u64) -> Vec<Vec<Told>> {
         let rows: Vec<_> = view.rows.iter().collect();
         let point = |point: Point| (point.at.0 / 1000, point.committed, point.log_end);
         let series = history.points(view, &rows, Timestamp(since * 1000));

@@ -34,6 +34,8 @@ pub const MAX_COMPILED_BYTES: u64 = 256 << 20;
 pub const MAX_COMPILER_WORDS: u64 = 4 << 10;
 /// Compiled modules kept on disk; the oldest go first.
 pub const MAX_CACHED: usize = 200;
+/// Bytes of compiled modules kept on disk; the oldest go first.
+pub const MAX_CACHED_BYTES: u64 = 1 << 30;
 
 /// Wall time of an evaluation, as a multiple of its CPU time: other programs may keep it waiting.
 pub const WALL_FACTOR: u32 = 10;
@@ -80,6 +82,8 @@ pub const MAX_REGEXES: usize = 16;
 pub const MAX_REGEX_BYTES: usize = 256 << 10;
 /// Bytes logged in one evaluation.
 pub const MAX_LOG_BYTES: usize = 64 << 10;
+/// Lines logged in one evaluation.
+pub const MAX_LOG_LINES: u32 = 1_000;
 /// Bytes of one logged line.
 pub const MAX_LOG_LINE: usize = 4 << 10;
 /// What a key of the state costs besides its bytes.
@@ -148,13 +152,17 @@ pub const FAILURES_BEFORE_PAUSE: u32 = 3;
 pub const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause.
 pub const LONGEST_PAUSE: Duration = Duration::from_mins(5);
-/// Snapshots a rule may miss, because cheaper ones go first, before it goes first itself.
-pub const PATIENCE: u64 = 3;
+/// Snapshots after which CPU time that a rule used counts half when it is decided who goes first.
+pub const CPU_HALF_LIFE: u32 = 4;
+/// CPU time of an evaluation above which a rule is not cheap: it leaves one thread to those that are.
+pub const CHEAP_EVALUATION: Duration = Duration::from_millis(10);
+/// Evaluations over which a dear one is forgotten: each takes one part in so many from what it counts.
+pub const DEAR_EVALUATIONS: u32 = 8;
 /// `rules_dir` is looked at this often; a file counts once it stood still for two looks.
 pub const SCAN_INTERVAL: Duration = Duration::from_millis(500);
 /// A load that failed for a reason of the machine's is tried again after this.
 pub const LOAD_RETRY: Duration = Duration::from_mins(1);
-/// Threads that evaluate.
+/// Threads that evaluate all rules.
 pub const MAX_WORKERS: usize = 8;
 
 /// Counts the memory and table growth of all instances of one evaluation together (wasmtime's own limits are for each

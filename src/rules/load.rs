@@ -191,8 +191,7 @@ impl Loader {
         snapshot: &Arc<Snapshot>,
     ) -> Result<State, LoadError> {
         let refused = |text: String| LoadError::State(text);
-        let (state, from) =
-            before.taken_over_by(version.state_version).map_err(|no_way| refused(no_way.to_string()))?;
+        let (state, from) = before.taken_over_by(version.writes_as).map_err(|no_way| refused(no_way.to_string()))?;
         let Some(previous) = from else { return Ok(state) };
         let memory = Memory { state, ..Memory::default() };
         let migrated =

@@ -5,7 +5,7 @@ use super::{
     evaluate::{self, Finished},
     limits,
     load::LoadError,
-    registry::{Change, Registry, Version},
+    registry::{Change, Lane, Registry, Version},
     state::State,
 };
 use crate::{
@@ -22,7 +22,7 @@ use std::{
 };
 use tokio::sync::{mpsc, watch};
 
-/// Priority of the threads that evaluate, as for `nice`: rules never take time that the agent needs.
+/// Priority of the threads on which code of rules runs, as for `nice`: rules never take time that the agent needs.
 const NICE: i32 = 10;
 /// A waiting thread looks again after this: for the stop signal and for pauses that ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -244,19 +244,26 @@ pub(super) async fn follow(
     shared.bell.notify_all();
 }
 
-/// Starts the threads that evaluate. `alive` is held for as long as one of them runs.
+/// Starts the threads that evaluate: `threads` for all rules, and one for cheap ones only. `alive` is held for as long as
+/// one of them runs.
 pub(super) fn start(tasks: &Tasks, shared: &Arc<Shared>, threads: usize, alive: &Arc<()>) -> std::io::Result<()> {
-    for number in 0..threads {
+    let for_all = (0..threads).map(|number| (format!("rules-{number}"), Lane::Any));
+    for (name, lane) in for_all.chain([("rules-cheap".to_owned(), Lane::Cheap)]) {
         let (shared, alive) = (Arc::clone(shared), Arc::clone(alive));
-        tasks.thread(&format!("rules-{number}"), move |stop| {
-            if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-                tracing::warn!(%error, "cannot lower the priority of a thread that evaluates rules");
-            }
-            on_own_runtime(|| work(&shared, &stop));
+        tasks.thread(&name, move |stop| {
+            lower_priority();
+            on_own_runtime(|| work(&shared, lane, &stop));
             drop(alive);
         })?;
     }
     Ok(())
+}
+
+/// Makes the system prefer all other threads to this one.
+pub(super) fn lower_priority() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::warn!(%error, "cannot lower the priority of a thread that runs rules");
+    }
 }
 
 /// Gives this thread a runtime of its own, for WASI: it would else start one with more threads.
@@ -273,10 +280,10 @@ pub(super) fn on_own_runtime(body: impl FnOnce()) {
     }
 }
 
-fn work(shared: &Shared, stop: &Stop) {
+fn work(shared: &Shared, lane: Lane, stop: &Stop) {
     let mut registry = shared.registry();
     while !stop.stopped() {
-        let Some((job, generation)) = registry.next(Instant::now()) else {
+        let Some((job, generation)) = registry.next(lane, Instant::now()) else {
             registry = shared.bell.wait_timeout(registry, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner).0;
             continue;
         };
@@ -330,7 +337,7 @@ fn count(shared: &Shared, rule: &str, finished: &Finished) {
     }
 }
 
-/// How many threads evaluate on this machine: all cores but one, within the cap.
+/// How many threads evaluate all rules on this machine: all cores but one, within the cap.
 pub(super) fn threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     cores.saturating_sub(1).clamp(1, limits::MAX_WORKERS)

@@ -34,7 +34,7 @@ pub(super) struct Version {
     /// For people.
     pub(super) module: String,
     /// Which version of its state it writes.
-    pub(super) state_version: u32,
+    pub(super) writes_as: u32,
     /// Later versions have higher numbers, whatever rule they are of.
     pub(super) generation: u64,
 }
@@ -53,8 +53,10 @@ pub(super) struct Entry {
     told: Option<(u64, u64)>,
     seen: u64,
     seen_at: Option<Timestamp>,
-    missed: u64,
-    cpu: Duration,
+    /// CPU time that it used lately, as of the snapshot of that number.
+    used: (Duration, u64),
+    /// What an evaluation of it may cost: the dearest one of late.
+    dearest: Duration,
     failures: u32,
     paused_until: Option<Instant>,
     last_error: Option<String>,
@@ -77,6 +79,16 @@ pub(super) struct Registry {
     /// When a rule last asked for it, in time of snapshots.
     history_asked: Option<Timestamp>,
     pub(super) rules_dir_error: Option<String>,
+}
+
+/// Which rules a thread evaluates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// All.
+    Any,
+    /// Only those that have been cheap: an evaluation cannot be put aside for another, so that with nothing but lanes for
+    /// all the cheap ones would wait for the dear ones.
+    Cheap,
 }
 
 /// What changed by an evaluation, for the log.
@@ -103,8 +115,8 @@ impl Entry {
             told: None,
             seen: 0,
             seen_at: None,
-            missed: 0,
-            cpu: Duration::ZERO,
+            used: (Duration::ZERO, 0),
+            dearest: Duration::ZERO,
             failures: 0,
             paused_until: None,
             last_error: None,
@@ -121,6 +133,20 @@ impl Entry {
             && settled
             && self.paused_until.is_none_or(|until| now >= until)
             && waited(self.settings.interval, self.seen_at, snapshot)
+    }
+
+    /// CPU time that it used lately: what it ever used, halved for each [`limits::CPU_HALF_LIFE`] snapshots since.
+    fn used(&self, snapshot: u64) -> Duration {
+        let (used, at) = self.used;
+        let passed = u32::try_from(snapshot.saturating_sub(at)).unwrap_or(u32::MAX);
+        used.mul_f64(0.5f64.powf(f64::from(passed) / f64::from(limits::CPU_HALF_LIFE)))
+    }
+
+    /// Takes what an evaluation on the snapshot of that number cost.
+    fn charge(&mut self, cpu: Duration, snapshot: u64) {
+        self.used = (self.used(snapshot).saturating_add(cpu), snapshot);
+        // Forgotten slowly: who is dear now and then is not cheap in between.
+        self.dearest = cpu.max(self.dearest.saturating_sub(self.dearest / limits::DEAR_EVALUATIONS));
     }
 
     fn pause(&self) -> Option<Duration> {
@@ -215,27 +241,24 @@ impl Registry {
         let Some(before) = before else { return Vec::new() };
         let late = self
             .rules
-            .iter_mut()
+            .iter()
             .filter(|(_, entry)| entry.live.is_some() && (entry.busy || entry.due(&before, true, now)));
-        late.map(|(name, entry)| {
-            entry.missed = entry.missed.saturating_add(1);
-            name.clone()
-        })
-        .collect()
+        late.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Takes the next rule to evaluate: whoever waited too long, else the cheapest. It is busy until [`Self::done`].
-    pub(super) fn next(&mut self, now: Instant) -> Option<(Job, u64)> {
+    /// Takes the next rule to evaluate: the one that used the least CPU time lately. So cheap ones go first, dear ones
+    /// take turns, and whoever waits comes nearer. It is busy until [`Self::done`].
+    pub(super) fn next(&mut self, lane: Lane, now: Instant) -> Option<(Job, u64)> {
         let snapshot = self.latest.clone()?;
         let settled = &self.settled;
         let waiting = self.rules.iter_mut().filter(|(name, entry)| {
-            !entry.busy
+            let fits = lane == Lane::Any || entry.dearest <= limits::CHEAP_EVALUATION;
+            fits && !entry.busy
                 && entry.due(&snapshot, entry.told.is_none() || settled.taken.get(*name) == entry.told.as_ref(), now)
         });
-        let (name, entry) = waiting.min_by_key(|(_, entry)| (entry.missed < limits::PATIENCE, entry.cpu))?;
+        let (name, entry) = waiting.min_by_key(|(_, entry)| entry.used(snapshot.number))?;
         let version = entry.live.clone()?;
         entry.busy = true;
-        entry.missed = 0;
         entry.seen = snapshot.number;
         entry.seen_at = Some(snapshot.at);
         let memory = entry.memory(settled.alerts_of(name), &self.history);
@@ -306,10 +329,10 @@ impl Registry {
         if finished.asked_for_history {
             self.history_asked = self.latest.as_ref().map(|snapshot| snapshot.at);
         }
+        entry.charge(finished.cpu, entry.seen);
         if entry.live.as_ref().is_none_or(|live| live.generation != generation) {
             return Change::None;
         }
-        entry.cpu = finished.cpu;
         entry.evaluation_time = finished.wall;
         entry.failures = failures;
         entry.note(&finished.verdict, (finished.cpu, finished.wall));

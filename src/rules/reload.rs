@@ -327,12 +327,12 @@ impl Reload {
             config: config.as_deref().unwrap_or("{}").into(),
             limits: one.listed.limits.clone(),
             module: one.module_text(),
-            state_version: 0,
+            writes_as: 0,
             generation,
         };
         let snapshot = Arc::clone(&self.snapshots.borrow());
         let mut memory = self.shared.registry().memory_of(name);
-        version.state_version = self.loader.state_version(&version.job(Arc::clone(&snapshot), Memory::default()))?;
+        version.writes_as = self.loader.state_version(&version.job(Arc::clone(&snapshot), Memory::default()))?;
         memory.state = self.loader.take_over(&version, &memory.state, &snapshot)?;
         self.loader.try_out(&version.job(snapshot, memory))?;
         Ok(Prepared::Ready(version))

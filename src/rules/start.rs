@@ -76,7 +76,7 @@ impl RulesHandle {
 
     /// A rule as it stands; `None` = there is no such rule.
     pub fn report(&self, rule: &str) -> Option<RuleReport> {
-        self.shared.registry().rules.get(rule).map(|entry| entry.report())
+        self.shared.registry().rules.get(rule).map(super::registry::Entry::report)
     }
 
     /// What a rule remembers, sorted by key; `None` = there is no such rule.
@@ -137,8 +137,8 @@ pub(super) fn start_with(
 ) -> Result<RulesHandle, StartError> {
     let failed = |error: wasmtime::Error| StartError::Engine(format!("{error:#}"));
     let threads = pool::threads();
-    // One more for the dry runs of the loader.
-    let engine = engine::for_running(threads.saturating_add(1)).map_err(failed)?;
+    // Two more: for cheap rules, and for the dry runs of the loader.
+    let engine = engine::for_running(threads.saturating_add(2)).map_err(failed)?;
     let linker = host::linker(&engine).map_err(failed)?;
     let secret = cache::secret()?;
     let cache = Cache::open(&config.cache_dir, &engine::identity(&engine));
@@ -152,6 +152,7 @@ pub(super) fn start_with(
     let requests = Arc::new(Requests::default());
     let handle = RulesHandle { requests: Arc::clone(&requests), shared: Arc::clone(&shared) };
     tasks.thread("rules-loader", move |stop| {
+        pool::lower_priority();
         let loader = Loader::new(linker, ticking, cache, compile, secret, stop.clone());
         let reload = Reload::new(shared, loader, config, snapshots, stop);
         pool::on_own_runtime(|| reload.run(&requests));

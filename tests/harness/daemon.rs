@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use std::{
     fs,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitStatus},
     time::{Duration, Instant},
 };
@@ -32,6 +32,7 @@ pub(crate) struct Home {
     listen: SocketAddr,
     /// Its environment, besides the search path.
     environment: Vec<(&'static str, String)>,
+    program: PathBuf,
 }
 
 impl Home {
@@ -42,7 +43,8 @@ impl Home {
 
     /// An empty folder, for an agent that will listen on that port.
     pub(crate) fn listening_on(port: u16) -> Self {
-        Self { dir: temp_dir("agent"), listen: local(port), environment: Vec::new() }
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_brokerwarden"));
+        Self { dir: temp_dir("agent"), listen: local(port), environment: Vec::new(), program }
     }
 
     /// For an agent that logs all that it can.
@@ -54,6 +56,15 @@ impl Home {
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.environment.push((name, value.to_owned()));
         self
+    }
+
+    /// For an agent whose binary a test replaces: a copy of it, in this folder.
+    pub(crate) fn with_its_own_binary() -> Self {
+        let mut home = Self::new();
+        let copy = home.path("brokerwarden");
+        fs::copy(&home.program, &copy).unwrap();
+        home.program = copy;
+        home
     }
 
     /// Where the agent will listen.
@@ -78,14 +89,14 @@ impl Home {
     }
 
     /// The same with `data_dir` elsewhere.
-    pub(crate) fn configure_at(&self, data: &Path, yaml: &str) {
+    pub(crate) fn configure_at(&self, data: &std::path::Path, yaml: &str) {
         let data = data.display();
         self.write("agent.yaml", format!("http: {{listen: \"{}\"}}\ndata_dir: {data}\n{yaml}\n", self.listen));
     }
 
     /// Runs a command of the agent to its end in this folder.
     pub(crate) fn command(&self, arguments: &[&str]) -> (Option<i32>, String) {
-        run(agent(self.dir.path()).args(arguments), "")
+        run(self.agent().args(arguments), "")
     }
 
     /// Starts the agent with that YAML and waits until it answers.
@@ -99,7 +110,7 @@ impl Home {
     #[track_caller]
     pub(crate) fn start_as_configured(self) -> Daemon {
         let log = self.path("agent.log");
-        let mut command = agent(self.dir.path());
+        let mut command = self.agent();
         command
             .args(["run", "--config", "agent.yaml"])
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -114,13 +125,13 @@ impl Home {
         });
         daemon
     }
-}
 
-/// The binary, with nothing of our environment but the search path.
-fn agent(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_brokerwarden"));
-    command.current_dir(folder).env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-    command
+    /// The binary, with nothing of our environment but the search path.
+    fn agent(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.current_dir(self.dir.path()).env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command
+    }
 }
 
 /// A running agent; killed when dropped.

@@ -1,6 +1,8 @@
 //! What both test binaries share: the agent as a child process, fakes for what it talks to, and the real things.
 //! Knows the agent only from outside: its command line, its YAML, its HTTP surface.
 
+pub(crate) mod attacks;
+pub(crate) mod bombs;
 pub(crate) mod by_hand;
 pub(crate) mod certificates;
 pub(crate) mod client;

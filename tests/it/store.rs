@@ -69,7 +69,7 @@ fn a_firing_alert_survives_kill_9_at_any_time_and_is_told_once() {
     within(SEEN, "the webhook is told", || holds(told.lock().unwrap().len() == 1, "not told"));
     let since = active_at(&agent);
     // Long enough ago to be surely told.
-    pause(Duration::from_millis(62_000));
+    pause(Duration::from_secs(62));
     for round in 0..20u64 {
         // At any time: while it starts, reads the store, looks at rules, evaluates.
         pause(Duration::from_millis(round * 97 % 1300));

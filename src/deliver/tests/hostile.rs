@@ -99,7 +99,7 @@ async fn a_head_that_never_ends_runs_into_the_deadline() {
     let port = listening(&world.listeners, |mut stream| async move {
         request(&mut stream).await;
         say(&mut stream, "HTTP/1.1 200 OK\r\nX-Slow: ").await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     let begun = Instant::now();
     let error = post(&format!("http://127.0.0.1:{}/", port.await), Reach::default(), SOON).await.unwrap_err();
@@ -140,7 +140,8 @@ async fn of_a_gigabyte_next_to_nothing_is_read() {
         async move {
             request(&mut stream).await;
             say(&mut stream, "HTTP/1.1 500 Oh\r\nContent-Length: 1073741824\r\n\r\n").await;
-            while count.load(Ordering::SeqCst) < 1 << 30 && stream.write_all(&[b'x'; 1 << 16]).await.is_ok() {
+            let much = vec![b'x'; 1 << 16];
+            while count.load(Ordering::SeqCst) < 1 << 30 && stream.write_all(&much).await.is_ok() {
                 count.fetch_add(1 << 16, Ordering::SeqCst);
             }
         }
@@ -225,7 +226,7 @@ async fn tls_is_with_whom_we_trust_or_not_at_all() {
     // Silence where TLS should be.
     let silent = listening(&world.listeners, |stream| async move {
         let _open = stream;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     let error = post(&format!("https://127.0.0.1:{}/", silent.await), trusting(), SOON).await.unwrap_err();
     assert!(matches!(error, TellError::Timeout(_)), "{error}");

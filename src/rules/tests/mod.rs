@@ -1,12 +1,19 @@
 //! Tests of the rule host against guests written in WAT (`tests/data/guests`), which need no toolchain.
 
 mod answers;
+#[path = "../../../tests/harness/attacks.rs"]
+mod attacks;
+#[expect(dead_code, reason = "what needs a compiler of its own is for tests/hostile")]
+#[path = "../../../tests/harness/bombs.rs"]
+mod bombs;
 mod builtins;
 mod hostile;
-mod languages;
+mod matrix;
 mod offline;
 mod over_time;
+mod properties;
 mod reload;
+mod schedule;
 mod takeover;
 
 use super::{

@@ -17,7 +17,7 @@ use crate::{
         limits,
         memory::Memory,
         rates::Rates,
-        registry::{Registry, Version},
+        registry::{Lane, Registry, Version},
         state::State,
     },
     snapshot::{KafkaView, LagRow, Snapshot},
@@ -59,7 +59,7 @@ fn version(bench: &Bench) -> Version {
         config: "{}".into(),
         limits: Limits::default(),
         module: "m".into(),
-        state_version: 0,
+        writes_as: 0,
         generation: 5,
     }
 }
@@ -109,13 +109,13 @@ fn a_rule_waits_until_the_pipeline_has_taken_what_it_said() {
     registry.install(version(&bench));
     let now = Instant::now();
     registry.observe(Arc::new(committed(1, 30_000, 1)), now);
-    let (job, generation) = registry.next(now).unwrap();
+    let (job, generation) = registry.next(Lane::Any, now).unwrap();
     let finished = evaluate(&job, &[7; 32], &bench.tasks.stop());
     assert_eq!(said(&finished).first(), Some(&0.0));
     registry.told("r", generation, 1);
     registry.done("r", generation, finished, now);
     registry.observe(Arc::new(committed(2, 60_000, 31)), now);
-    assert!(registry.next(now).is_none(), "it was not taken yet");
+    assert!(registry.next(Lane::Any, now).is_none(), "it was not taken yet");
     let taken = |number| {
         Arc::new(Settled {
             taken: [("r".to_owned(), (5, number))].into(),
@@ -123,9 +123,9 @@ fn a_rule_waits_until_the_pipeline_has_taken_what_it_said() {
         })
     };
     registry.settle(taken(0));
-    assert!(registry.next(now).is_none(), "an earlier one was taken");
+    assert!(registry.next(Lane::Any, now).is_none(), "an earlier one was taken");
     registry.settle(taken(1));
-    let (job, _) = registry.next(now).unwrap();
+    let (job, _) = registry.next(Lane::Any, now).unwrap();
     assert_eq!(said(&evaluate(&job, &[7; 32], &bench.tasks.stop())), [1.0, 9.0, 1.0]);
 }
 
@@ -166,7 +166,7 @@ fn history_is_kept_while_a_rule_asks_and_forgotten_after() {
     registry.install(version(&Bench::new()));
     let now = Instant::now();
     registry.observe(Arc::new(committed(1, 1_000, 1)), now);
-    let (_, generation) = registry.next(now).unwrap();
+    let (_, generation) = registry.next(Lane::Any, now).unwrap();
     let finished = Finished {
         verdict: Verdict::Unavailable(String::new()),
         state: State::default(),
@@ -182,7 +182,7 @@ fn history_is_kept_while_a_rule_asks_and_forgotten_after() {
     let history = registry.history_before(seen.at).unwrap().with(seen.at, seen.kafka.as_ref().unwrap());
     registry.set_history(Some(history));
     registry.observe(Arc::new(seen), now);
-    assert_eq!(registry.next(now).unwrap().0.memory.history.newest(), Some(Timestamp(6_000)));
+    assert_eq!(registry.next(Lane::Any, now).unwrap().0.memory.history.newest(), Some(Timestamp(6_000)));
     let later = Timestamp(1_001).plus(limits::FORGET_HISTORY_AFTER);
     assert!(registry.history_before(later).is_none());
 }

@@ -13,7 +13,7 @@ use crate::{
         load::{Compile, Loader},
         pool::Shared,
         rates::Rates,
-        registry::{Registry, Version},
+        registry::{Lane, Registry, Version},
         reload::Reload,
         start::{Joint, start_with},
         state::State,
@@ -410,14 +410,14 @@ fn an_older_load_does_not_replace_a_newer_and_a_late_evaluation_changes_nothing(
         config: "{}".into(),
         limits: Limits::default(),
         module: "m".into(),
-        state_version: 0,
+        writes_as: 0,
         generation,
     };
     let (old, new) = (version(&text("counter.wat"), 3), version(&text("empty.wat"), 4));
     let mut registry = Registry::default();
     registry.observe(Arc::new(snapshot(1, 2)), Instant::now());
     assert!(registry.install(old.clone()));
-    let (job, generation) = registry.next(Instant::now()).unwrap();
+    let (job, generation) = registry.next(Lane::Any, Instant::now()).unwrap();
     let finished: Finished = crate::rules::evaluate::evaluate(&job, &[7; 32], &bench.tasks.stop());
     assert_eq!(alert_value(&finished), Some(1.0));
     assert!(registry.install(new) && !registry.install(old));
@@ -436,7 +436,7 @@ fn a_rule_that_keeps_failing_pauses_longer_and_longer() {
         config: "{}".into(),
         limits: Limits::default(),
         module: "m".into(),
-        state_version: 0,
+        writes_as: 0,
         generation: 1,
     });
     let fail = || Finished {
@@ -455,7 +455,7 @@ fn a_rule_that_keeps_failing_pauses_longer_and_longer() {
     for second in 0..200u64 {
         number += 1;
         registry.observe(Arc::new(snapshot(number, number * 1000)), now);
-        if registry.next(now).is_some() {
+        if registry.next(Lane::Any, now).is_some() {
             evaluated.push(second);
             registry.done("a", 1, fail(), now);
         }
@@ -463,46 +463,6 @@ fn a_rule_that_keeps_failing_pauses_longer_and_longer() {
     }
     assert_eq!(evaluated, [0, 1, 2, 7, 17, 37, 77, 157]);
     assert_eq!(registry.failures_with("a", &fail().verdict), 9);
-}
-
-#[test]
-fn cheap_rules_go_first_and_none_waits_for_ever() {
-    let bench = Bench::new();
-    let mut registry = Registry::default();
-    for (generation, name) in [(1, "cheap"), (2, "dear")] {
-        registry.install(Version {
-            code: bench.code(&text("empty.wat")),
-            settings: Arc::new(settings(name)),
-            config: "{}".into(),
-            limits: Limits::default(),
-            module: "m".into(),
-            state_version: 0,
-            generation,
-        });
-    }
-    let now = Instant::now();
-    let mut order = Vec::new();
-    // One evaluation for each snapshot: there is never time for both.
-    for number in 1..=10 {
-        let skipped = registry.observe(Arc::new(snapshot(number, number)), now);
-        assert!(number < 3 || skipped.len() == 1, "{skipped:?}");
-        let (job, generation) = registry.next(now).unwrap();
-        let cpu = if job.settings.name == "dear" { Duration::from_millis(90) } else { Duration::from_millis(1) };
-        let done = Finished {
-            verdict: Verdict::Unavailable(String::new()),
-            state: State::default(),
-            rates: Rates::default(),
-            asked_for_history: false,
-            cpu,
-            wall: cpu,
-            memory_used: 0,
-            log_dropped: 0,
-        };
-        order.push(job.settings.name.clone());
-        registry.done(&job.settings.name, generation, done, now);
-    }
-    assert_eq!(order.iter().filter(|name| *name == "dear").count(), 3, "{order:?}");
-    assert_eq!(order[..2], ["cheap", "dear"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

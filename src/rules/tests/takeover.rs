@@ -7,7 +7,11 @@ use super::{
 };
 use crate::{
     model::RuleState,
-    rules::{Config, Limits, Module, Overlay, RuleConfig, evaluate::evaluate, registry::Registry},
+    rules::{
+        Config, Limits, Module, Overlay, RuleConfig,
+        evaluate::evaluate,
+        registry::{Lane, Registry},
+    },
 };
 use std::{collections::BTreeMap, fs, sync::Arc, time::Instant};
 
@@ -37,7 +41,7 @@ impl Looks {
     fn evaluated(&self, number: u64) -> Option<f64> {
         let now = Instant::now();
         self.shared.registry().observe(Arc::new(snapshot(number, 2 * number)), now);
-        let (job, generation) = self.shared.registry().next(now).unwrap();
+        let (job, generation) = self.shared.registry().next(Lane::Any, now).unwrap();
         let finished = evaluate(&job, &[7; 32], &self.bench.tasks.stop());
         let value = alert_value(&finished);
         self.shared.registry().done("a", generation, finished, now);
