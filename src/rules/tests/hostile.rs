@@ -30,6 +30,7 @@ fn hostile_guests_fail_for_the_right_reason_and_others_go_on() {
     for (guest, reason, part) in [
         ("loop.wat", "time", "100ms of CPU time"),
         ("loop_start.wat", "time", "100ms of CPU time"),
+        ("loop_tail.wat", "time", "100ms of CPU time"),
         ("memory.wat", "memory", "64 MiB"),
         ("recursion.wat", "stack", "call stack exhausted"),
         ("trap.wat", "trap", "unreachable"),
