@@ -6,7 +6,7 @@ use crate::{
     rules::{
         Limits, Offline, OfflineRule,
         evaluate::{evaluate, snapshot_seed},
-        registry::{Registry, Version},
+        registry::{Lane, Registry, Version},
         state::State,
     },
 };
@@ -78,7 +78,7 @@ fn a_live_rule_is_told_with_what_it_remembers_and_of_which_snapshot_that_is() {
     });
     let now = Instant::now();
     registry.observe(Arc::new(snapshot(5, 2_000)), now);
-    let (job, generation) = registry.next(now).unwrap();
+    let (job, generation) = registry.next(Lane::Any, now).unwrap();
     let live = registry.live();
     assert_eq!((live.len(), live[0].seen, live[0].state.len()), (1, 4, 0), "it is being evaluated");
     let finished = evaluate(&job, &[7; 32], &bench.tasks.stop());

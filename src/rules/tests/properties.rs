@@ -17,7 +17,9 @@ use crate::{
         filter::Names,
         guest_log::GuestLog,
         host::Host,
-        limits, outcome,
+        limits,
+        memory::Memory,
+        outcome,
         state::{SetError, State},
     },
     snapshot::{Age, KafkaView, LagRow, Snapshot},
@@ -210,7 +212,7 @@ proptest! {
         limit in 0u32..10,
     ) {
         let host = || Host::new(
-            &"r".into(), &Arc::new(view(&rows)), State::default(), &Limits::default(), [0; 32],
+            &"r".into(), &Arc::new(view(&rows)), Memory::default(), &Limits::default(), [0; 32],
         );
         let filter = || wit::LagFilter { groups: vec![], topics: vec![], min_lag, offset, limit };
         let records = host().partition_lags(filter()).unwrap().unwrap();
