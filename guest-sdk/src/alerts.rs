@@ -27,17 +27,29 @@ const LEFT_OUT: &str = "RuleAlertsLeftOut";
 pub struct Alerts {
     active: Active,
     alerts: Vec<Alert>,
+    /// More than can be told, and not kept.
+    more: usize,
 }
 
 impl Alerts {
     /// None yet. Asks the agent which alerts of this rule are active.
     pub fn new() -> Self {
-        Self { active: Active::new(own_alerts::active().iter().cloned().collect()), alerts: Vec::new() }
+        Self { active: Active::new(own_alerts::active().iter().cloned().collect()), alerts: Vec::new(), more: 0 }
     }
 
     /// This alert holds.
     pub fn raise(&mut self, alert: Alert) {
         self.alerts.push(alert);
+    }
+
+    /// This alert holds, and `explain` adds texts and value to its name and labels: not called when there are more than can be
+    /// told anyway. For rules that may find tens of thousands at once.
+    pub fn raise_with(&mut self, named: Alert, explain: impl FnOnce(Alert) -> Alert) {
+        if self.alerts.len() < MOST_ALERTS || self.is_active(&named) {
+            self.alerts.push(explain(named));
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
     }
 
     /// Whether this alert holds cannot be told: it goes on if it is active.
@@ -54,7 +66,7 @@ impl Alerts {
 
     /// All of them, or as many as the agent takes. Should two be the same, the first counts.
     pub fn into_outcome(self) -> Outcome {
-        let Self { active, alerts } = self;
+        let Self { active, alerts, more } = self;
         let mut seen = BTreeSet::new();
         let mut unfit = 0usize;
         let (mut before, mut new) = (Vec::new(), Vec::new());
@@ -70,7 +82,7 @@ impl Alerts {
                 format!("{unfit} alerts left out: a label, as a group's name, is longer than {LONGEST_LABEL} bytes");
             logging::warn(&text);
         }
-        let all = before.len().saturating_add(new.len());
+        let all = before.len().saturating_add(new.len()).saturating_add(more);
         let mut bytes = 0usize;
         let mut kept: Vec<Alert> = before
             .into_iter()
@@ -217,6 +229,25 @@ mod tests {
         assert_eq!((about.value, &about.subject), (Some(501.0), &crate::Subject::Agent));
         let after = mock.evaluate::<Many>(r#"{"from":500,"to":510}"#).unwrap();
         assert_eq!(after.alerts.len(), 10);
+    }
+
+    #[test]
+    fn texts_are_made_only_for_what_is_told() {
+        let mut mock = Mock::new();
+        let (made, told) = mock.run(|| {
+            let mut alerts = Alerts::new();
+            let mut made = 0;
+            for number in 0..1_500 {
+                let named = Alert::agent().name("Many").label("n", format!("{number:04}"));
+                alerts.raise_with(named, |alert| {
+                    made += 1;
+                    alert.value(1.0)
+                });
+            }
+            (made, alerts.into_outcome().alerts)
+        });
+        assert_eq!((made, told.len()), (1_000, 1_000));
+        assert_eq!(told.iter().find(|alert| alert.name == LEFT_OUT).unwrap().value, Some(501.0));
     }
 
     #[test]

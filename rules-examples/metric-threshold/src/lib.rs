@@ -26,11 +26,10 @@ impl Rule for MetricThreshold {
             alerts.raise(absent(&config));
         }
         for group in &groups {
-            let alert = alert(group, &config);
             if config.op.holds(group.value, config.threshold) {
-                alerts.raise(alert);
+                alerts.raise_with(named(group, &config), |alert| explained(alert, group, &config));
             } else if config.resolve.is_some_and(|resolve| config.op.holds(group.value, resolve)) {
-                alerts.hold(alert);
+                alerts.hold(explained(named(group, &config), group, &config));
             }
         }
         Ok(alerts.into_outcome())
@@ -58,7 +57,7 @@ fn absent(config: &Config) -> Alert {
         )
 }
 
-fn alert(group: &Group, config: &Config) -> Alert {
+fn explained(alert: Alert, group: &Group, config: &Config) -> Alert {
     let value = text::number(group.value, 4);
     let labels = group.labels.iter().map(|(name, value)| format!("{name}={value}"));
     let labels = text::list(labels, 20);
@@ -72,15 +71,14 @@ fn alert(group: &Group, config: &Config) -> Alert {
         Some(template) => filled(template, group, &value),
         None => format!("{what}{of} is {value}, {} {}.", config.op.words(), text::number(config.threshold, 4)),
     };
-    let alert = about(Some(group), config)
-        .name(&config.alert)
-        .annotation("summary", summary)
-        .annotation("description", description)
-        .value(group.value);
+    alert.annotation("summary", summary).annotation("description", description).value(group.value)
+}
+
+fn named(group: &Group, config: &Config) -> Alert {
     let severity = config.severity.as_deref();
     // What the configuration says goes before what the series has.
     let own = group.labels.iter().filter(|(name, _)| !(severity.is_some() && *name == "severity"));
-    let alert = own.fold(alert, |alert, (name, value)| {
+    let alert = own.fold(about(Some(group), config).name(&config.alert), |alert, (name, value)| {
         if RESERVED.contains(&name.as_str()) {
             alert.label(format!("exported_{name}"), value)
         } else {

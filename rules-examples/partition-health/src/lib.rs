@@ -137,21 +137,20 @@ fn say<'a>(problem: Problem, bad: impl Iterator<Item = &'a Sample>, config: &Con
         topics.entry(topic).or_default().push(number);
     }
     for (topic, mut partitions) in topics {
-        // As numbers: 10 comes after 9.
-        partitions.sort_by_key(|number| (number.len(), *number));
-        let count = partitions.len();
-        let noun = if count == 1 { "partition" } else { "partitions" };
-        let what = format!("{count} {noun} of {topic} {}", problem.what(count == 1));
-        let shown = text::list(partitions, SHOWN_PARTITIONS);
         // The agent sees partitions that its broker leads, whoever answers for the topic: they are about this agent.
-        let alert = Alert::agent()
-            .name(problem.alert())
-            .label("topic", topic)
-            .severity(config.severity.as_deref())
-            .annotation("description", format!("{what}: {shown}. {}", problem.advice()))
-            .annotation("summary", what)
-            .count(i64::try_from(count).unwrap_or(i64::MAX));
-        alerts.raise(alert);
+        let named = Alert::agent().name(problem.alert()).label("topic", topic).severity(config.severity.as_deref());
+        alerts.raise_with(named, |alert| {
+            // As numbers: 10 comes after 9.
+            partitions.sort_by_key(|number| (number.len(), *number));
+            let count = partitions.len();
+            let noun = if count == 1 { "partition" } else { "partitions" };
+            let what = format!("{count} {noun} of {topic} {}", problem.what(count == 1));
+            let shown = text::list(partitions, SHOWN_PARTITIONS);
+            alert
+                .annotation("description", format!("{what}: {shown}. {}", problem.advice()))
+                .annotation("summary", what)
+                .count(i64::try_from(count).unwrap_or(i64::MAX))
+        });
     }
 }
 
