@@ -1,6 +1,8 @@
 //! wasmtime alone, doing the calls that a rule and the agent do: what the rule host is measured against. Answers are made
 //! once, checks and limits there are none.
 
+#![expect(dead_code, reason = "what crosses the boundary is taken over whole, and not looked at")]
+
 use super::attacks::version;
 use std::sync::Arc;
 use wasmtime::{

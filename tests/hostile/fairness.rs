@@ -10,14 +10,14 @@ use brokerwarden::{
     events::SelfMetrics,
     model::Timestamp,
     pipeline::{Input, Settled, Verdict},
-    rules::{self, Config, Limits, Module, Overlay, RuleConfig},
+    rules::{self, Config, Joint, Limits, Module, Overlay, RuleConfig},
     snapshot::{Group, GroupKind, KafkaView, LagRow, Share, Snapshot},
     supervise::Tasks,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::PathBuf,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -96,9 +96,10 @@ impl Host {
         let (snapshots, receiver) = watch::channel(snapshot(0, &kafka));
         let (pipeline, heard) = mpsc::channel(1_000);
         let (settle, settled) = watch::channel(Arc::default());
+        let joint = Joint { inputs: pipeline, settled, restored: BTreeMap::new() };
         let (view, _) = watch::channel(Arc::default());
         let metrics = Arc::new(SelfMetrics::default());
-        let handle = rules::start(&tasks, config, receiver, pipeline, settled, view, metrics).unwrap();
+        let handle = rules::start(&tasks, config, receiver, joint, view, metrics).unwrap();
         Self { tasks, handle, snapshots, settle, heard, kafka, number: 0 }
     }
 
@@ -169,12 +170,13 @@ fn heavy(table: &str) -> String {
     heavy
 }
 
-fn listed(module: &PathBuf, units: u32, time: Duration) -> RuleConfig {
+fn listed(module: &Path, units: u32, time: Duration) -> RuleConfig {
     let config = format!("{{}}{}", " ".repeat(usize::try_from(units).unwrap()));
     RuleConfig {
-        module: Some(Module::File(module.clone())),
+        module: Some(Module::File(module.to_owned())),
         overlay: Overlay { config: Some(config), ..Overlay::default() },
         limits: Limits { time, ..Limits::default() },
+        sha256: None,
     }
 }
 
@@ -187,6 +189,7 @@ fn of(heard: &[Heard], prefix: &str) -> (usize, Vec<Duration>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+#[expect(clippy::await_holding_lock, reason = "nobody waits for it on this runtime")]
 async fn cheap_rules_meet_their_ticks_and_heavy_ones_get_their_turns() {
     let _alone = alone();
     let dir = temp_dir("fairness");

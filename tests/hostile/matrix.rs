@@ -26,7 +26,7 @@ use std::{
 
 const SEEN: Duration = Duration::from_mins(2);
 /// How long the attackers go on.
-const ATTACK: Duration = Duration::from_secs(60);
+const ATTACK: Duration = Duration::from_mins(1);
 /// How long the page is read without them, before and after.
 const CALM: Duration = Duration::from_secs(20);
 /// Distance between two reads of the page.
@@ -99,7 +99,8 @@ fn reasons(page: &Page, rule: &str) -> BTreeMap<String, f64> {
 fn refusal(agent: &Daemon, rule: &str) -> String {
     let rules = agent.get("/api/v1/rules").json().to_string();
     let at = rules.find(&format!("\"{rule}\"")).unwrap_or_else(|| panic!("{rule} is not among {rules}"));
-    rules[at.saturating_sub(2_000)..(at + 2_000).min(rules.len())].to_owned()
+    let around = rules.as_bytes()[at.saturating_sub(2_000)..].iter().take(4_000).copied().collect::<Vec<_>>();
+    String::from_utf8_lossy(&around).into_owned()
 }
 
 #[test]

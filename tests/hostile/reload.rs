@@ -1,5 +1,7 @@
 //! Files that change in every way that editors, copying programs and Kubernetes have, while all runs.
 
+#![expect(clippy::float_cmp, reason = "counts: whole numbers")]
+
 use crate::{
     alone,
     footprint::{Footprint, NOTHING},

@@ -12,7 +12,7 @@ use brokerwarden::{
     events::SelfMetrics,
     model::Timestamp,
     pipeline::{Book, Input, Settled, Transition, Verdict, tick},
-    rules::{self, Config, Module, RuleConfig},
+    rules::{self, Config, Joint, Module, RuleConfig},
     snapshot::Snapshot,
     supervise::Tasks,
 };
@@ -119,6 +119,8 @@ impl Listener {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::await_holding_lock, reason = "nobody waits for it on this runtime")]
+#[expect(clippy::disallowed_methods, reason = "the world, and no part of the agent")]
 async fn a_thousand_versions_speak_one_at_a_time_and_leave_nothing_behind() {
     let _alone = alone();
     let dir = temp_dir("storm");
@@ -139,9 +141,10 @@ async fn a_thousand_versions_speak_one_at_a_time_and_leave_nothing_behind() {
     let (pipeline, mut heard) = mpsc::channel(100);
     let (view, _view) = watch::channel(Arc::default());
     let (settle, settled) = watch::channel(Arc::<Settled>::default());
+    let joint = Joint { inputs: pipeline, settled, restored: BTreeMap::new() };
     let metrics = Arc::new(SelfMetrics::default());
     let first = config(&files, 0, dir.path());
-    let handle = rules::start(&tasks, first, receiver, pipeline, settled, view, metrics).unwrap();
+    let handle = rules::start(&tasks, first, receiver, joint, view, metrics).unwrap();
     let stop = tasks.stop();
     let load = tokio::spawn(async move {
         let mut number = 1;

@@ -1,5 +1,7 @@
 //! A restart reads on from the checkpoint, and only where that is still true.
 
+#![expect(clippy::float_cmp, reason = "counts, and offsets: whole numbers")]
+
 use crate::{
     harness::{
         client::Client,

@@ -1,6 +1,8 @@
 //! Notifiers with what they are for: two Alertmanagers, with amtool as the eye, and a mail server that wants TLS and a
 //! password.
 
+#![expect(clippy::float_cmp, reason = "counts, and offsets: whole numbers")]
+
 use crate::{
     harness::{
         certificates::Authority,
