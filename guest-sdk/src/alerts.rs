@@ -26,7 +26,7 @@ const LEFT_OUT: &str = "RuleAlertsLeftOut";
 #[derive(Debug, Default)]
 pub struct Alerts {
     active: Active,
-    alerts: Vec<Alert>,
+    raised: Vec<Alert>,
     /// More than can be told, and not kept.
     more: usize,
 }
@@ -34,19 +34,19 @@ pub struct Alerts {
 impl Alerts {
     /// None yet. Asks the agent which alerts of this rule are active.
     pub fn new() -> Self {
-        Self { active: Active::new(own_alerts::active().iter().cloned().collect()), alerts: Vec::new(), more: 0 }
+        Self { active: Active::new(own_alerts::active().iter().cloned().collect()), raised: Vec::new(), more: 0 }
     }
 
     /// This alert holds.
     pub fn raise(&mut self, alert: Alert) {
-        self.alerts.push(alert);
+        self.raised.push(alert);
     }
 
     /// This alert holds, and `explain` adds texts and value to its name and labels: not called when there are more than can be
     /// told anyway. For rules that may find tens of thousands at once.
     pub fn raise_with(&mut self, named: Alert, explain: impl FnOnce(Alert) -> Alert) {
-        if self.alerts.len() < MOST_ALERTS || self.is_active(&named) {
-            self.alerts.push(explain(named));
+        if self.raised.len() < MOST_ALERTS || self.is_active(&named) {
+            self.raised.push(explain(named));
         } else {
             self.more = self.more.saturating_add(1);
         }
@@ -55,7 +55,7 @@ impl Alerts {
     /// Whether this alert holds cannot be told: it goes on if it is active.
     pub fn hold(&mut self, alert: Alert) {
         if self.is_active(&alert) {
-            self.alerts.push(alert);
+            self.raised.push(alert);
         }
     }
 
@@ -66,11 +66,11 @@ impl Alerts {
 
     /// All of them, or as many as the agent takes. Should two be the same, the first counts.
     pub fn into_outcome(self) -> Outcome {
-        let Self { active, alerts, more } = self;
+        let Self { active, raised, more } = self;
         let mut seen = BTreeSet::new();
         let mut unfit = 0usize;
         let (mut before, mut new) = (Vec::new(), Vec::new());
-        for alert in alerts {
+        for alert in raised {
             if alert.labels.iter().any(|label| label.value.len() > LONGEST_LABEL) {
                 unfit = unfit.saturating_add(1);
             } else if seen.insert(identity(&alert)) {
@@ -163,14 +163,14 @@ impl Active {
         let has = |active: &own_alerts::ActiveAlert| {
             active.name == alert.name && telling(alert).all(|label| active.labels.contains(label))
         };
-        if self.alerts.is_empty() {
+        if self.raised.is_empty() {
             return None;
         }
         let none = Vec::new();
         let lists = telling(alert).map(|l| self.by_label.get(&(l.name.clone(), l.value.clone())).unwrap_or(&none));
         match lists.min_by_key(|list| list.len()) {
-            Some(list) => list.iter().filter_map(|at| self.alerts.get(*at)).find(|active| has(active)),
-            None => self.alerts.iter().find(|active| has(active)),
+            Some(list) => list.iter().filter_map(|at| self.raised.get(*at)).find(|active| has(active)),
+            None => self.raised.iter().find(|active| has(active)),
         }
     }
 }
