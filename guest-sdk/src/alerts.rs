@@ -163,14 +163,14 @@ impl Active {
         let has = |active: &own_alerts::ActiveAlert| {
             active.name == alert.name && telling(alert).all(|label| active.labels.contains(label))
         };
-        if self.raised.is_empty() {
+        if self.alerts.is_empty() {
             return None;
         }
         let none = Vec::new();
         let lists = telling(alert).map(|l| self.by_label.get(&(l.name.clone(), l.value.clone())).unwrap_or(&none));
         match lists.min_by_key(|list| list.len()) {
-            Some(list) => list.iter().filter_map(|at| self.raised.get(*at)).find(|active| has(active)),
-            None => self.raised.iter().find(|active| has(active)),
+            Some(list) => list.iter().filter_map(|at| self.alerts.get(*at)).find(|active| has(active)),
+            None => self.alerts.iter().find(|active| has(active)),
         }
     }
 }
