@@ -64,7 +64,11 @@ fn what_cannot_be_understood_ends_with_64_and_says_where_and_what_was_meant() {
     said_of(&["good.yaml", "--run", "("], 64, "--run: regex parse error");
     said_of(&["good.yaml", "--run", "nothing like it"], 64, "no case has a name that --run \"nothing like it\" finds");
     said_of(&["good.yaml", "--rule", "nowhere.wasm"], 64, "good.yaml: rule: cannot read nowhere.wasm");
-    said_of(&["good.yaml", "--rule", "no-rule.wasm"], 1, "no-rule.wasm: it is a core module, and does not say");
+    said_of(
+        &["good.yaml", "--rule", "no-rule.wasm"],
+        1,
+        "no-rule.wasm: it is a core module, and neither says which world",
+    );
     said_of(&[], 64, "CASES.yaml");
 }
 
