@@ -10,7 +10,7 @@ pub const RECORDS_PER_CALL: u32 = 1_000;
 pub const COLUMN_ROWS_PER_CALL: u32 = 10_000;
 
 /// Points asked for in one call of [`history`], as far as they can be guessed.
-const POINTS_PER_CALL: usize = 20_000;
+const POINTS_PER_CALL: usize = 40_000;
 
 /// Added to the status of a row whose lag in seconds is "at least".
 const AT_LEAST: u8 = 128;
@@ -148,7 +148,7 @@ pub fn history(filter: &LagFilter, since_ms: u64, most_points: usize) -> Result<
             return Ok(history);
         }
         let longest = points / history.series.len().max(1) + 1;
-        limit = u32::try_from((POINTS_PER_CALL / longest).clamp(1, 2_000)).unwrap_or(1);
+        limit = u32::try_from((POINTS_PER_CALL / longest).clamp(1, 10_000)).unwrap_or(1);
     }
 }
 

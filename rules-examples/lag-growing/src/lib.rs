@@ -14,7 +14,7 @@ const ALERT: &str = "ConsumerGroupLagGrowing";
 const MEASUREMENT: &str = "consumergroup_drain_seconds";
 
 /// Points of history looked at in one evaluation.
-const MOST_POINTS: usize = 100_000;
+const MOST_POINTS: usize = 40_000;
 /// Patterns that one filter takes.
 const MOST_PATTERNS: usize = 1_000;
 /// Measurements that one evaluation returns.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Points of history looked at in one evaluation.
-const MOST_POINTS: usize = 100_000;
+const MOST_POINTS: usize = 40_000;
 /// Groups asked for by name.
 const MOST_NAMES: usize = 1_000;
 /// Partitions named in a description.
