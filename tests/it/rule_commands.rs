@@ -42,8 +42,11 @@ fn a_rule_of_the_running_agent_is_shown_with_its_state_and_forgets_it() {
     assert!(code == Some(0) && (said.is_empty() || said.starts_with("n\t\\u{")), "{said}");
     let (code, said) = command(&["state", "nix"]);
     assert!(code == Some(2) && said.contains("the agent has no rule \"nix\""), "{said}");
+    // The page follows within a second.
+    agent.until(SEEN, "the alert", |page| {
+        holds(page.has("brokerwarden_alert", &[("rule", "counter"), ("shadow", "true")]), "no alert")
+    });
     let page = agent.page();
-    assert!(page.has("brokerwarden_alert", &[("rule", "counter"), ("shadow", "true")]));
     assert!(!page.has("brokerwarden_notifications_total", &[("outcome", "sent")]));
 }
 
