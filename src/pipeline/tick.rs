@@ -34,7 +34,7 @@ pub const DOUBT: Duration = Duration::from_mins(1);
 /// A resolved alert is told again for this long.
 pub const RESOLVED_RETENTION: Duration = Duration::from_mins(15);
 
-/// Failures in a row after which the agent raises [`RULE_FAILING`] about a rule.
+/// Failures in a row after which the agent raises [`super::RULE_FAILING`] about a rule.
 pub const FAILURES_UNTIL_ALERT: u32 = 3;
 
 /// What one tick made.
