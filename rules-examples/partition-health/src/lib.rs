@@ -52,15 +52,23 @@ impl Rule for PartitionHealth {
         };
         let mut alerts = Alerts::new();
         if config.leaderless {
-            let led: BTreeSet<(&str, &str)> = leaders.iter().map(partition).collect();
-            let without = replication.iter().filter(|sample| !led.contains(&partition(sample)));
+            let mut without = by_topic(replication.iter());
+            for (topic, led) in by_topic(leaders.iter()) {
+                let led: BTreeSet<&str> = led.into_iter().collect();
+                if let Some(partitions) = without.get_mut(topic) {
+                    partitions.retain(|number| !led.contains(number));
+                }
+            }
+            without.retain(|_, partitions| !partitions.is_empty());
             say(Problem::Leaderless, without, &config, &mut alerts);
         }
         if config.under_replicated {
-            say(Problem::UnderReplicated, replication.iter().filter(|sample| sample.value > 0.0), &config, &mut alerts);
+            let bad = by_topic(replication.iter().filter(|sample| sample.value > 0.0));
+            say(Problem::UnderReplicated, bad, &config, &mut alerts);
         }
         if config.preferred_leader {
-            say(Problem::NotPreferred, leaders.iter().filter(|sample| sample.value < 1.0), &config, &mut alerts);
+            let bad = by_topic(leaders.iter().filter(|sample| sample.value < 1.0));
+            say(Problem::NotPreferred, bad, &config, &mut alerts);
         }
         Ok(alerts.into_outcome())
     }
@@ -126,17 +134,28 @@ impl Problem {
     }
 }
 
-/// Topic and partition of a sample.
-fn partition(sample: &Sample) -> (&str, &str) {
-    (sample.label("topic"), sample.label("partition"))
+/// Partitions by topic. Samples of one topic come one after the other, so that names are looked up once for each.
+fn by_topic<'a>(samples: impl Iterator<Item = &'a Sample>) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let mut topics: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut run: Option<(&str, Vec<&str>)> = None;
+    let mut end = |run: Option<(&'a str, Vec<&'a str>)>| {
+        if let Some((topic, numbers)) = run {
+            topics.entry(topic).or_default().extend(numbers);
+        }
+    };
+    for sample in samples {
+        let (topic, number) = (sample.label("topic"), sample.label("partition"));
+        match &mut run {
+            Some((current, numbers)) if *current == topic => numbers.push(number),
+            _ => end(run.replace((topic, vec![number]))),
+        }
+    }
+    end(run);
+    topics
 }
 
-fn say<'a>(problem: Problem, bad: impl Iterator<Item = &'a Sample>, config: &Config, alerts: &mut Alerts) {
-    let mut topics: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (topic, number) in bad.map(partition).filter(|(topic, _)| config.topics.matches(topic)) {
-        topics.entry(topic).or_default().push(number);
-    }
-    for (topic, mut partitions) in topics {
+fn say(problem: Problem, bad: BTreeMap<&str, Vec<&str>>, config: &Config, alerts: &mut Alerts) {
+    for (topic, mut partitions) in bad.into_iter().filter(|(topic, _)| config.topics.matches(topic)) {
         // The agent sees partitions that its broker leads, whoever answers for the topic: they are about this agent.
         let named = Alert::agent().name(problem.alert()).label("topic", topic).severity(config.severity.as_deref());
         alerts.raise_with(named, |alert| {
