@@ -119,18 +119,21 @@ fn page() -> ObservedPage {
     }
 }
 
-/// The last of some evaluations, one for each snapshot, each with what the one before left.
-fn run(bench: &Bench, name: &str, config: &str, snapshots: &[Arc<Snapshot>]) -> Finished {
+/// The last of some evaluations, one for each snapshot, each with what the one before left; and the CPU time that half of
+/// them kept within. Each may take longer: what else the machine does is in it.
+fn run(bench: &Bench, name: &str, config: &str, snapshots: &[Arc<Snapshot>]) -> (Finished, Duration) {
     let code = bench.loader().code(std::path::Path::new(""), builtin::builtin(name).unwrap()).unwrap().unwrap();
     let mut memory = Memory::default();
     let mut last = None;
+    let mut times = Vec::new();
+    let limits = Limits { time: Limits::default().time * 4, ..Limits::default() };
     for snapshot in snapshots {
         memory.history = memory.history.with(snapshot.at, snapshot.kafka.as_ref().unwrap());
         let job = Job {
             code: Arc::clone(&code),
             settings: Arc::new(settings("r")),
             config: config.into(),
-            limits: Limits::default(),
+            limits: limits.clone(),
             snapshot: Arc::clone(snapshot),
             memory: memory.clone(),
         };
@@ -138,9 +141,11 @@ fn run(bench: &Bench, name: &str, config: &str, snapshots: &[Arc<Snapshot>]) -> 
         let finished = evaluate(&job, &[7; 32], &bench.tasks.stop());
         assert!(!matches!(finished.verdict, Verdict::Failed { .. }), "{name}: {:?}", finished.verdict);
         memory = Memory { state: finished.state.clone(), rates: finished.rates.clone(), ..memory };
+        times.push(finished.cpu);
         last = Some(finished);
     }
-    last.unwrap()
+    times.sort_unstable();
+    (last.unwrap(), times[times.len() / 2])
 }
 
 #[test]
@@ -152,9 +157,10 @@ fn all_are_within_the_default_limits_at_20_000_rows() {
     assert_eq!(CONFIGS.iter().map(|(name, _)| *name).collect::<Vec<_>>(), builtin::names().collect::<Vec<_>>());
     for (name, config) in CONFIGS {
         for (snapshots, alerts) in [(&healthy, false), (&broken, true)] {
-            let finished = run(&bench, name, config, snapshots);
+            let (finished, cpu) = run(&bench, name, config, snapshots);
             let Verdict::Outcome(outcome) = finished.verdict else { panic!("{name}: {:?}", finished.verdict) };
-            println!("{name}: {} alerts, {:?} CPU", outcome.alerts.len(), finished.cpu);
+            println!("{name}: {} alerts, {cpu:?} CPU", outcome.alerts.len());
+            assert!(cpu < Limits::default().time, "{name}: {cpu:?}");
             // Of a missing group and a heap, wherever it is seen.
             let always = matches!(*name, "group-gone" | "jvm-health");
             assert_eq!(outcome.alerts.is_empty(), !(alerts || always), "{name}: {:?}", outcome.alerts);
