@@ -8,7 +8,11 @@ const MOST_ALERTS: usize = 1_000;
 /// Bytes of them at most; the agent takes 1 MiB, and more of one rule is nothing that people read.
 const MOST_BYTES: usize = 768 << 10;
 /// The longest value of a label that the agent takes, in bytes.
-const LONGEST_LABEL: usize = 1_024;
+pub const LONGEST_LABEL: usize = 1_024;
+/// The longest annotation that the agent takes, in bytes.
+const LONGEST_ANNOTATION: usize = 8 << 10;
+/// Labels of an alert, and annotations, that the agent takes.
+const MOST_LABELS: usize = 32;
 /// What a label or annotation costs besides its text, in bytes; and an alert.
 const COST: usize = 16;
 
@@ -27,6 +31,7 @@ const LEFT_OUT: &str = "RuleAlertsLeftOut";
 pub struct Alerts {
     active: Active,
     raised: Vec<Alert>,
+    held: Vec<Alert>,
     /// More than can be told, and not kept.
     more: usize,
 }
@@ -34,7 +39,12 @@ pub struct Alerts {
 impl Alerts {
     /// None yet. Asks the agent which alerts of this rule are active.
     pub fn new() -> Self {
-        Self { active: Active::new(own_alerts::active().iter().cloned().collect()), raised: Vec::new(), more: 0 }
+        Self {
+            active: Active::new(own_alerts::active().iter().cloned().collect()),
+            raised: Vec::new(),
+            held: Vec::new(),
+            more: 0,
+        }
     }
 
     /// This alert holds.
@@ -55,7 +65,7 @@ impl Alerts {
     /// Whether this alert holds cannot be told: it goes on if it is active.
     pub fn hold(&mut self, alert: Alert) {
         if self.is_active(&alert) {
-            self.raised.push(alert);
+            self.held.push(alert);
         }
     }
 
@@ -64,22 +74,25 @@ impl Alerts {
         self.active.find(alert).is_some()
     }
 
-    /// All of them, or as many as the agent takes. Should two be the same, the first counts.
+    /// All of them, or as many as the agent takes. Should two be the same, the first counts, and what was raised before what
+    /// was held.
     pub fn into_outcome(self) -> Outcome {
-        let Self { active, raised, more } = self;
+        let Self { active, raised, held, more } = self;
         let mut seen = BTreeSet::new();
         let mut unfit = 0usize;
         let (mut before, mut new) = (Vec::new(), Vec::new());
-        for alert in raised {
-            if alert.labels.iter().any(|label| label.value.len() > LONGEST_LABEL) {
+        for alert in raised.into_iter().chain(held) {
+            if !fits(&alert) {
                 unfit = unfit.saturating_add(1);
             } else if seen.insert(identity(&alert)) {
                 if active.find(&alert).is_some() { before.push(alert) } else { new.push(alert) }
             }
         }
         if unfit > 0 {
-            let text =
-                format!("{unfit} alerts left out: a label, as a group's name, is longer than {LONGEST_LABEL} bytes");
+            let text = format!(
+                "{unfit} alerts left out: a label, as a group's name, is longer than {LONGEST_LABEL} bytes, a text longer \
+                 than {LONGEST_ANNOTATION}, or there are more than {MOST_LABELS} of one"
+            );
             logging::warn(&text);
         }
         let all = before.len().saturating_add(new.len()).saturating_add(more);
@@ -103,6 +116,14 @@ impl Alerts {
         }
         kept.into()
     }
+}
+
+/// Does the agent take it? For one that it does not take it refuses all.
+fn fits(alert: &Alert) -> bool {
+    alert.labels.len() <= MOST_LABELS
+        && alert.annotations.len() <= MOST_LABELS
+        && alert.labels.iter().all(|label| label.value.len() <= LONGEST_LABEL)
+        && alert.annotations.iter().all(|text| text.value.len() <= LONGEST_ANNOTATION)
 }
 
 fn about_the_others(left_out: usize) -> Alert {

@@ -106,7 +106,7 @@ use bindings::brokerwarden::rule as imports;
 #[cfg(not(target_arch = "wasm32"))]
 use mock::imports;
 
-pub use alerts::Alerts;
+pub use alerts::{Alerts, LONGEST_LABEL};
 pub use bindings::brokerwarden::rule::types::{
     Action, Alert, Context, Error, Failure, Label, Measurement, Outcome, Sample, Subject,
 };

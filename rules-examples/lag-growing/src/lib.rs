@@ -3,7 +3,7 @@
 
 mod trend;
 
-use brokerwarden_rule::{Measurement, prelude::*, text};
+use brokerwarden_rule::{LONGEST_LABEL, Measurement, prelude::*, text};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use trend::Trend;
@@ -84,7 +84,8 @@ impl Rule for LagGrowing {
                 None => alerts.hold(alert(sum, &config).annotation("summary", not_known(sum))),
                 Some(trend) => {
                     let drained = trend.drained_in(sum.known_lag);
-                    if measurements.len() < MOST_MEASUREMENTS {
+                    // The agent refuses all of an evaluation for one label that is too long.
+                    if measurements.len() < MOST_MEASUREMENTS && sum.group.len() <= LONGEST_LABEL {
                         measurements.push(measurement(sum, drained));
                     }
                     if drained.is_none_or(|seconds| seconds > config.drain_within.seconds()) {

@@ -36,7 +36,7 @@ fn judge_topic(rows: &[LagRow<'_>], threshold: f64, limits: &Limits<'_>, alerts:
     let age = |row: &&LagRow<'_>| row.lag_seconds.unwrap_or(0.0);
     if let Some(worst) = late.iter().copied().max_by(|a, b| age(a).total_cmp(&age(b))) {
         alerts.raise(alert(worst, &late, threshold, limits));
-    } else if let Some(unknown) = judged().find(|row| row.lag_seconds.is_none()) {
+    } else if let Some(unknown) = judged().find(|row| row.lag_seconds.is_none() || row.lag_seconds_at_least) {
         let LagRow { group, topic, .. } = unknown;
         let text = format!("{group} was too long behind on {topic}; how long it is now is not known");
         alerts.hold(named(unknown, limits).annotation("summary", text));

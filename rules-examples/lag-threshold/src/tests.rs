@@ -108,3 +108,18 @@ fn configurations_that_make_no_sense_are_refused() {
     );
     assert!(refused(r#"{"overrides": [{"treshold": 2}]}"#).starts_with("config.overrides[0].treshold: unknown field"));
 }
+
+/// After a restart less may be known of how late a group is. "At least 5 s" is no end of "more than 60 s".
+#[test]
+fn a_bound_below_the_threshold_ends_nothing_and_begins_nothing() {
+    let config = r#"{"seconds": 60}"#;
+    let mut mock = Mock::new();
+    mock.set_row(Row::new("orders", "payments", 0).committed(8).log_end(10).lag_seconds_at_least(5.0));
+    assert!(mock.evaluate::<LagThreshold>(config).unwrap().alerts.is_empty());
+    mock.set_row(Row::new("orders", "payments", 0).committed(8).log_end(10).lag_seconds(61.0));
+    assert_eq!(mock.evaluate::<LagThreshold>(config).unwrap().alerts.len(), 1);
+    mock.set_row(Row::new("orders", "payments", 0).committed(8).log_end(10).lag_seconds_at_least(5.0));
+    assert_eq!(mock.evaluate::<LagThreshold>(config).unwrap().alerts.len(), 1);
+    mock.set_row(Row::new("orders", "payments", 0).committed(8).log_end(10).lag_seconds(5.0));
+    assert!(mock.evaluate::<LagThreshold>(config).unwrap().alerts.is_empty());
+}
