@@ -179,6 +179,14 @@ impl<'a> Reader<'a> {
     }
 
     /// A whole number; text that came from `${NAME}` may be one too.
+    pub(crate) fn boolean(&mut self, field: &Field) -> Option<bool> {
+        if let Node::Bool(value) = field.node {
+            return Some(value);
+        }
+        self.refuse(field, "true or false");
+        None
+    }
+
     pub(crate) fn integer(&mut self, field: &Field, range: RangeInclusive<u64>, also: &str) -> Option<u64> {
         let allowed = format!("a whole number from {} to {}{also}", range.start(), range.end());
         let value = match &field.node {

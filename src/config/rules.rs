@@ -86,7 +86,7 @@ fn overlay(reader: &mut Reader<'_>, section: &mut Section) -> Overlay {
     let keep_firing_for = section.take("keep_firing_for").and_then(|field| reader.duration(&field, HOLDS));
     let labels = section.take("labels").and_then(|field| labels::labels(reader, field, &ALERT_RESERVED_LABELS));
     let annotations = section.take("annotations").and_then(|field| labels::labels(reader, field, &[]));
-    let shadow = section.take("shadow").and_then(|field| shadow(reader, &field));
+    let shadow = section.take("shadow").and_then(|field| reader.boolean(&field));
     Overlay { config, interval, pending_for, keep_firing_for, labels, annotations, shadow }
 }
 
@@ -123,14 +123,6 @@ fn reads(reader: &mut Reader<'_>, field: Field) {
         }
     }
     reader.finish(section);
-}
-
-fn shadow(reader: &mut Reader<'_>, field: &Field) -> Option<bool> {
-    if let Node::Bool(value) = field.node {
-        return Some(value);
-    }
-    reader.refuse(field, "true or false");
-    None
 }
 
 fn sha256(reader: &mut Reader<'_>, field: &Field) -> Option<String> {

@@ -145,7 +145,7 @@ async fn tunnel(wire: &mut (impl AsyncRead + AsyncWrite + Unpin), authority: &st
         answer.push(wire.read_u8().await.map_err(ConnectError::ProxyBroke)?);
     }
     let answer = String::from_utf8_lossy(&answer);
-    let status = answer.split(' ').nth(1).unwrap_or_default();
+    let status = answer.split_whitespace().nth(1).unwrap_or_default();
     if status.starts_with('2') && status.len() == 3 {
         return Ok(());
     }

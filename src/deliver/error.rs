@@ -65,7 +65,8 @@ impl TellError {
             Self::Status { status, .. } => {
                 !status.is_server_error() && ![401, 403, 407, 408, 425, 429].contains(&status.as_u16())
             }
-            Self::Refused { code, step, .. } => *code >= 500 && *step != "AUTH",
+            // Before a mailbox is named nothing is about this mail.
+            Self::Refused { code, step, .. } => *code >= 500 && ["RCPT", "DATA", "the text"].contains(step),
             Self::Encode(_) | Self::Mail(_) => true,
             _ => false,
         }

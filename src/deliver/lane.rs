@@ -24,6 +24,7 @@ use std::{
     collections::BTreeSet,
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::{sync::Notify, time::Instant};
 
@@ -174,6 +175,21 @@ impl Lane {
         // Groups that failed since all others were tried: one that always fails must not hold up the rest.
         let mut failed_groups: BTreeSet<String> = BTreeSet::new();
         loop {
+            // Before anything is taken: what is told then is the newest, to whom the configuration names then.
+            if self.waits()
+                && let Err(wait) = self.place()
+            {
+                if stop.stopped() {
+                    tokio::time::sleep(wait).await; // `run` ends it
+                } else {
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.redirected.notified() => {}
+                        () = stop.wait() => {}
+                    }
+                }
+                continue;
+            }
             let batch = self.take(&mut failed_groups);
             let Some(first) = batch.first() else {
                 if stop.stopped() {
@@ -249,10 +265,14 @@ impl Lane {
 
     async fn send(&self, batch: Vec<Delivery>) -> Attempt {
         let target = lock(&self.target).clone();
+        let mut first = true;
         let tell = |part: Vec<Delivery>| {
             let target = &target;
+            let has_place = std::mem::take(&mut first);
             async move {
-                self.keep_pace(&target.config).await;
+                while !has_place && let Err(wait) = self.place() {
+                    tokio::time::sleep(wait).await;
+                }
                 let told = target.tell(&part).await;
                 (part, told)
             }
@@ -273,11 +293,14 @@ impl Lane {
         Attempt { failed: attempt.failed.saturating_add(bad.len()), ..attempt }
     }
 
-    /// Waits until the receiver may be told the next message.
-    async fn keep_pace(&self, config: &Config) {
-        let Some(rate) = config.rate else { return };
-        let wait = lock(&self.pace).take(rate, Instant::now());
-        tokio::time::sleep(wait).await;
+    /// Takes the place of a message among those that the receiver may be told now, or says how long there is none.
+    fn place(&self) -> Result<(), Duration> {
+        let rate = lock(&self.target).config.rate;
+        rate.map_or(Ok(()), |rate| lock(&self.pace).take(rate, Instant::now()))
+    }
+
+    fn waits(&self) -> bool {
+        lock(&self.waiting).len() > 0
     }
 
     fn number(&self) -> usize {

@@ -19,20 +19,22 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Takes the next place, and says how long to wait for it.
-    pub(super) fn take(&mut self, rate: Rate, now: Instant) -> Duration {
+    /// Takes a place, or says how long there is none.
+    pub(super) fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
         while self.sent.len() > rate.messages {
             self.sent.pop_front();
         }
-        let free = match self.sent.front() {
-            Some(first) if self.sent.len() == rate.messages => first.checked_add(rate.per).unwrap_or(now).max(now),
-            _ => now,
-        };
-        if self.sent.len() == rate.messages {
+        if self.sent.len() == rate.messages
+            && let Some(first) = self.sent.front()
+        {
+            let wait = first.checked_add(rate.per).unwrap_or(now).saturating_duration_since(now);
+            if !wait.is_zero() {
+                return Err(wait);
+            }
             self.sent.pop_front();
         }
-        self.sent.push_back(free);
-        free.saturating_duration_since(now)
+        self.sent.push_back(now);
+        Ok(())
     }
 }
 
@@ -48,7 +50,9 @@ mod tests {
         let mut sent = Vec::new();
         for step in 0..30u64 {
             now += Duration::from_millis(700 * (step % 4));
-            now += pace.take(rate, now);
+            while let Err(wait) = pace.take(rate, now) {
+                now += wait;
+            }
             sent.push(now);
         }
         for four in sent.windows(4) {
@@ -62,9 +66,10 @@ mod tests {
         let (start, mut pace) = (Instant::now(), Pace::default());
         let second = Duration::from_secs(1);
         for _ in 0..5 {
-            assert_eq!(pace.take(Rate { messages: 10, per: second }, start), Duration::ZERO);
+            assert_eq!(pace.take(Rate { messages: 10, per: second }, start), Ok(()));
         }
-        assert_eq!(pace.take(Rate { messages: 1, per: second }, start), second);
-        assert_eq!(pace.take(Rate { messages: 10, per: second }, start), Duration::ZERO);
+        assert_eq!(pace.take(Rate { messages: 1, per: second }, start), Err(second));
+        assert_eq!(pace.take(Rate { messages: 1, per: second * 60 }, start), Err(second * 60));
+        assert_eq!(pace.take(Rate { messages: 10, per: second }, start), Ok(()), "no place is taken by waiting");
     }
 }

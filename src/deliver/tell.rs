@@ -111,6 +111,10 @@ impl Target {
             Kind::Email(mail) => {
                 let to: &Mailbox = mail.to.get(self.index).ok_or(TellError::Url)?;
                 let password = mail.login.as_ref().map(|(_, password)| secret(password, secrets)).transpose()?;
+                if let (Some((user, _)), Some(password)) = (&mail.login, &password) {
+                    // As it is sent, and as some servers say it back.
+                    secrets.extend([STANDARD.encode(password), STANDARD.encode(format!("\0{user}\0{password}"))]);
+                }
                 let (message, error) = email::message(mail, to, batch, &context(), clock::now())?;
                 self.template_failed(error);
                 let limit = self.sender.timeout();

@@ -35,6 +35,8 @@ pub(super) fn said(
     context: &Value,
 ) -> (String, Option<String>) {
     let failed = match template.map(|template| template.render(context)) {
+        // No receiver takes a message without a title.
+        Some(Ok(text)) if fallback == TITLE && text.trim().is_empty() => Some("it says nothing".to_owned()),
         Some(Ok(text)) => return (text, None),
         Some(Err(error)) => Some(error),
         None => None,

@@ -6,7 +6,6 @@ use crate::{
         problem::key_path,
         read::{Field, Reader, Section},
         url::url,
-        yaml::Node,
     },
     deliver::{Kind, Mail, Mailbox, Medium, PAGERDUTY_URL, Template, Wording},
     model::Secret,
@@ -67,7 +66,7 @@ pub(super) fn email(reader: &mut Reader<'_>, section: &mut Section) -> Option<Ki
     let hello = section.take("hello").map(|field| reader.parsed(&field, "our host's name", host));
     let hello = hello.unwrap_or_else(|| Some("localhost".to_owned()));
     let login = login(reader, section);
-    let require_tls = section.take("require_tls").map(|field| boolean(reader, &field));
+    let require_tls = section.take("require_tls").map(|field| reader.boolean(&field));
     let require_tls = require_tls.unwrap_or(Some(true));
     let wording = wording(reader, section, Medium::Plain);
     let html = template(reader, section, "html", Medium::Html);
@@ -90,7 +89,7 @@ pub(super) fn email(reader: &mut Reader<'_>, section: &mut Section) -> Option<Ki
 struct Wrong;
 
 fn login(reader: &mut Reader<'_>, section: &mut Section) -> Result<Option<(String, Secret)>, Wrong> {
-    let password_path = [section.has("auth_password"), section.has("auth_password_file")].contains(&true);
+    let password_path = section.has("auth_password") || section.has("auth_password_file");
     let user = section.take("auth_username");
     if user.is_none() && !password_path {
         section.take("auth_password");
@@ -144,14 +143,6 @@ fn template(reader: &mut Reader<'_>, section: &mut Section, key: &'static str, m
             None
         }
     }
-}
-
-fn boolean(reader: &mut Reader<'_>, field: &Field) -> Option<bool> {
-    if let Node::Bool(value) = field.node {
-        return Some(value);
-    }
-    reader.refuse(field, "true or false");
-    None
 }
 
 /// One mailbox and nothing after it. ASCII only: not every mail server takes other addresses.
