@@ -195,7 +195,10 @@ impl Checkpoint {
                         }
                         Err(refusal) => {
                             refused.entry(refusal.text()).or_default().push(partition);
-                            self.wrong.insert(partition);
+                            // What could not be looked at is not false: it stands until there is something newer.
+                            if !matches!(refusal, Refusal::Unchecked | Refusal::Late) {
+                                self.wrong.insert(partition);
+                            }
                             refusal.text()
                         }
                     }

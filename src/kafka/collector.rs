@@ -313,7 +313,10 @@ impl Collector {
             self.vanished = Vanished::default();
             self.view = None;
             self.cluster_number = self.cluster_number.saturating_add(1);
-            self.shared.lock().reset = true;
+            let mut state = self.shared.lock();
+            state.reset = true;
+            // At once: no checkpoint may take one cluster for the other.
+            state.cluster.clone_from(&cluster_id);
         }
         self.cluster_id = cluster_id.or_else(|| self.cluster_id.take());
         let believable = self.config.interval.saturating_mul(EMPTY_BELIEVED_INTERVALS);

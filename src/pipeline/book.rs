@@ -7,7 +7,10 @@ use crate::{
     model::{BrokerId, Labels, Measurement},
     snapshot::Snapshot,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Pending and firing alerts of all rules together; more are not taken.
 pub const MAX_ALERTS: usize = 10_000;
@@ -72,6 +75,8 @@ pub struct Book {
     pub(super) latest: Option<Arc<Snapshot>>,
     /// There are other brokers, and so other agents that may answer for what we answered for.
     pub(super) others: bool,
+    /// Rules that were in the shadow when the agent before us ended; counts of each until it is live again.
+    pub(super) shadowed: BTreeSet<String>,
 }
 
 impl Book {
@@ -89,9 +94,20 @@ impl Book {
         let measured = self.rules.iter().filter(|(_, rule)| !rule.measurements.is_empty());
         AlertsView {
             alerts: self.alerts.values().filter(|held| held.speaks()).map(|held| Arc::clone(&held.alert)).collect(),
-            shadow: self.rules.iter().filter(|(_, rule)| rule.settings.shadow).map(|(name, _)| name.clone()).collect(),
+            shadow: self.shadow(),
             measurements: measured.map(|(name, rule)| (name.clone(), rule.measurements.clone())).collect(),
         }
+    }
+
+    /// Is that rule told to nobody?
+    pub(super) fn is_shadow(&self, rule: &str) -> bool {
+        self.rules.get(rule).map_or_else(|| self.shadowed.contains(rule), |live| live.settings.shadow)
+    }
+
+    /// The rules that are told to nobody.
+    pub(super) fn shadow(&self) -> BTreeSet<String> {
+        let known = self.rules.keys().chain(&self.shadowed);
+        known.filter(|rule| self.is_shadow(rule)).cloned().collect()
     }
 
     /// What each rule may know of its own alerts. That it keeps failing is the agent's to say.

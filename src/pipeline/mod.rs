@@ -100,7 +100,7 @@ pub struct Restored {
     pub states: BTreeMap<String, RuleState>,
     /// Alerts that are not as they are stored, since clocks stood still meanwhile, or not all was told.
     pub touched: BTreeSet<AlertKey>,
-    /// Alerts that cannot be read.
+    /// Alerts, and states of rules, that cannot be read.
     pub unreadable: usize,
 }
 
@@ -110,8 +110,10 @@ pub struct Restored {
 /// When it cannot be read in time.
 pub fn restore(store: &Store, now: Timestamp, limit: Duration) -> Result<Restored, LoadError> {
     let (alerts, meta) = (store.load(Table::Alerts, None, limit)?, store.load(Table::Meta, None, limit)?);
-    let states = saved::restore_states(store.load(Table::RuleState, None, limit)?);
-    Ok(Restored { states, ..saved::restore(alerts, meta, now) })
+    let (states, unreadable) = saved::restore_states(store.load(Table::RuleState, None, limit)?);
+    let restored = saved::restore(alerts, meta, now);
+    let unreadable = restored.unreadable.saturating_add(unreadable);
+    Ok(Restored { states, unreadable, ..restored })
 }
 
 /// What the pipeline is told, in order.

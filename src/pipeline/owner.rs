@@ -1,5 +1,5 @@
-//! The one owner of the alert book: takes what rules said off their channel, ticks, logs, shows and passes on. Waits
-//! for nobody: neither a slow notifier nor a full channel holds up the next tick.
+//! The one owner of the alert book: takes what rules said off their channel, ticks, stores, logs, shows and passes on. Waits
+//! for nobody but, for a moment, the store: neither a slow notifier nor a full channel holds up the next tick.
 
 use super::{AlertsView, Delivery, Durability, Input, Settled, Transition, book::Book, saver::Saver, tick::tick};
 use crate::{
@@ -58,7 +58,10 @@ pub fn start(
     let (book, saver) = match durability {
         Durability::Store(store, restored) => {
             if restored.unreadable > 0 {
-                tracing::error!(count = restored.unreadable, "stored alerts that cannot be read are left out");
+                tracing::error!(
+                    count = restored.unreadable,
+                    "stored alerts and states of rules that cannot be read are left out"
+                );
             }
             (restored.book, Ok(Saver::new(store, restored.states, restored.touched)))
         }

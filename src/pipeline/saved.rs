@@ -11,7 +11,10 @@ use crate::{
     store::{Change, Row, Table},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Keys of [`Table::Meta`].
 const ALIVE: &str = "alive";
@@ -62,6 +65,8 @@ struct SavedIdentity {
     cluster: String,
     broker: Option<i32>,
     others: bool,
+    #[serde(default)]
+    shadow: BTreeSet<String>,
 }
 
 impl From<Phase> for SavedPhase {
@@ -113,20 +118,19 @@ pub(super) fn state_rows(state: &RuleState) -> BTreeMap<String, Arc<[u8]>> {
         rows.extend(of(EARLIER, entries));
     }
     let earlier = state.earlier.as_ref().map(|(version, _)| *version);
-    if state.version.is_some() || earlier.is_some() {
-        let versions = serde_json::json!([state.version, earlier]).to_string().into_bytes();
-        rows.insert(VERSIONS.to_owned(), versions.into());
-    }
+    let versions = serde_json::json!([state.version, earlier]).to_string().into_bytes();
+    rows.insert(VERSIONS.to_owned(), versions.into());
     rows
 }
 
-/// What each rule remembers, from its rows. Those that cannot be understood are left out.
-pub(super) fn restore_states(rows: Vec<Row>) -> BTreeMap<String, RuleState> {
+/// What each rule remembers, from its rows. Where it is not known which version wrote them, another one must not take them
+/// for its own: that rule is left out and begins anew. Also how many of these there are.
+pub(super) fn restore_states(rows: Vec<Row>) -> (BTreeMap<String, RuleState>, usize) {
     #[derive(Default)]
     struct Read {
         present: BTreeMap<String, Arc<[u8]>>,
         earlier: BTreeMap<String, Arc<[u8]>>,
-        versions: (Option<u32>, Option<u32>),
+        versions: Option<(Option<u32>, Option<u32>)>,
     }
     let mut rules: BTreeMap<String, Read> = BTreeMap::new();
     for Row { scope, key, value } in rows {
@@ -136,15 +140,18 @@ pub(super) fn restore_states(rows: Vec<Row>) -> BTreeMap<String, RuleState> {
         } else if let Some(key) = key.strip_prefix(EARLIER) {
             read.earlier.insert(key.to_owned(), value.into());
         } else if key == VERSIONS {
-            read.versions = serde_json::from_slice(&value).unwrap_or_default();
+            read.versions = serde_json::from_slice(&value).ok();
         }
     }
     let state = |read: Read| {
-        let (version, earlier) = read.versions;
+        let (version, earlier) = read.versions?;
         let earlier = earlier.map(|version| (version, Arc::new(read.earlier)));
-        RuleState { version, entries: Arc::new(read.present), earlier }
+        Some(RuleState { version, entries: Arc::new(read.present), earlier })
     };
-    rules.into_iter().map(|(rule, read)| (rule, state(read))).collect()
+    let all = rules.len();
+    let states: BTreeMap<_, _> = rules.into_iter().filter_map(|(rule, read)| Some((rule, state(read)?))).collect();
+    let unreadable = all.saturating_sub(states.len());
+    (states, unreadable)
 }
 
 /// When we were last alive, and who we are.
@@ -153,6 +160,7 @@ pub(super) fn meta_changes(book: &Book, now: Timestamp) -> [Change; 2] {
         cluster: book.cluster.as_ref().to_owned(),
         broker: book.broker.map(|broker| broker.0),
         others: book.others,
+        shadow: book.shadow(),
     };
     let put = |key: &str, value: serde_json::Value| {
         let value = value.to_string().into_bytes();
@@ -205,6 +213,7 @@ pub(super) fn restore(alerts: Vec<Row>, meta: Vec<Row>, now: Timestamp) -> Resto
         restored.book.cluster = identity.cluster.into();
         restored.book.broker = identity.broker.map(BrokerId);
         restored.book.others = identity.others;
+        restored.book.shadowed = identity.shadow;
     }
     let alive = meta.get(ALIVE).and_then(|value| serde_json::from_slice::<u64>(value).ok()).map_or(now, Timestamp);
     let down = now.since(alive);
@@ -244,7 +253,8 @@ pub(super) fn restore(alerts: Vec<Row>, meta: Vec<Row>, now: Timestamp) -> Resto
         let told = saved.told.map(|told| Told { phase: told.phase.into(), by_us: told.by_us });
         let told = match (in_doubt, phase) {
             (true, Phase::Firing) => None,
-            (true, Phase::Resolved) => Some(Told { phase: Phase::Firing, by_us: true }),
+            // One that nobody was told of, as in the shadow, has no end to be told of.
+            (true, Phase::Resolved) if told.is_some() => Some(Told { phase: Phase::Firing, by_us: true }),
             _ => told,
         };
         let held = Held { alert: Arc::new(alert), spoken: saved.spoken, told, restored: true };

@@ -92,8 +92,7 @@ impl Saver {
     /// Waits for [`COMMIT_DEADLINE`], but not while the store fails already.
     pub(super) async fn save(&mut self, book: &Book, touched: BTreeSet<AlertKey>, now: Timestamp) -> bool {
         self.unsaved.alerts.extend(touched);
-        let patience = if self.failing.is_some() { Duration::ZERO } else { COMMIT_DEADLINE };
-        if self.in_flight.is_some() && !self.landed(patience).await {
+        if self.in_flight.is_some() && !self.landed(self.patience()).await {
             return false;
         }
         let alive = self.alive.is_some_and(|at| now >= at && now.since(at) < ALIVE_INTERVAL);
@@ -107,7 +106,12 @@ impl Saver {
         changes.extend(saved::meta_changes(book, now));
         self.alive = Some(now);
         self.in_flight = Some((self.store.commit(changes), std::mem::take(&mut self.unsaved)));
-        self.landed(patience).await
+        // Anew: what was under way may have shown that the store works again.
+        self.landed(self.patience()).await
+    }
+
+    fn patience(&self) -> Duration {
+        if self.failing.is_some() { Duration::ZERO } else { COMMIT_DEADLINE }
     }
 
     /// Waits for what is under way. True: the store has all of it.
@@ -161,15 +165,17 @@ impl Saver {
     }
 }
 
-/// What makes `new` of what is stored of a rule.
+/// What makes `new` of what is stored of a rule. Where it is not known what that is, all of it goes first.
 fn state_changes(rule: &str, stored: Option<&RuleState>, new: Option<&RuleState>) -> Vec<Change> {
     let (table, scope) = (Table::RuleState, rule.to_owned());
-    let Some(new) = new else { return vec![Change::RemoveScope { table, scope }] };
+    let clear = Change::RemoveScope { table, scope: scope.clone() };
+    let Some(new) = new else { return vec![clear] };
+    let clear = stored.is_none().then_some(clear);
     let (stored, new) = (stored.map(saved::state_rows).unwrap_or_default(), saved::state_rows(new));
     let gone = stored.keys().filter(|key| !new.contains_key(*key));
     let remove = gone.map(|key| Change::Remove { table, scope: scope.clone(), key: key.clone() });
     let changed = new.iter().filter(|(key, value)| stored.get(*key) != Some(*value));
     let put = changed
         .map(|(key, value)| Change::Put(table, Row { scope: scope.clone(), key: key.clone(), value: value.to_vec() }));
-    remove.chain(put).collect()
+    clear.into_iter().chain(remove).chain(put).collect()
 }

@@ -149,7 +149,7 @@ impl Tick {
 
     fn remove(&mut self, rule: &str, generation: u64) {
         let installed = self.done.book.rules.get(rule);
-        if installed.is_none_or(|installed| installed.generation > generation) {
+        if rule == OWN_RULE || installed.is_some_and(|installed| installed.generation > generation) {
             return;
         }
         self.done.book.rules.remove(rule);
@@ -241,7 +241,7 @@ impl Tick {
             if held.restored && self.is_open(voice) {
                 continue;
             }
-            let told = held.spoken && !self.is_shadow(&held.alert.key.rule);
+            let told = held.spoken && !self.done.book.is_shadow(&held.alert.key.rule);
             if voice == Voice::Unknown && told && held.alert.phase == Phase::Firing {
                 let ends_at = self.now.plus(HOLD);
                 self.done.deliveries.push(Delivery { alert: Arc::clone(&held.alert), ends_at, transition: false });
@@ -249,11 +249,6 @@ impl Tick {
             let after = (voice != Voice::Elsewhere).then(|| Alert::clone(&held.alert));
             self.put(Some(&held.alert), after);
         }
-    }
-
-    /// Is that rule told to nobody?
-    fn is_shadow(&self, rule: &str) -> bool {
-        self.done.book.rules.get(rule).is_some_and(|installed| installed.settings.shadow)
     }
 
     /// Who speaks about `subject`, by the newest snapshot.
@@ -449,7 +444,7 @@ impl Tick {
         // An end is owed for what was told before the rule went into the shadow.
         let ends =
             after.phase == Phase::Resolved && heard.is_some_and(|told| told.by_us && told.phase == Phase::Firing);
-        let may_tell = spoken && !restored && (ends || !self.is_shadow(&after.key.rule));
+        let may_tell = spoken && !restored && (ends || !self.done.book.is_shadow(&after.key.rule));
         let tells = after.phase != Phase::Pending && may_tell && (!is_known || in_doubt);
         let told = match after.phase {
             Phase::Firing | Phase::Resolved if tells => Some(Told { phase: after.phase, by_us: true }),
@@ -519,10 +514,9 @@ impl Tick {
             alert.phase != Phase::Pending && alert.last_sent.is_none_or(|sent| now.since(sent) >= RESEND_DELAY)
         };
         let mut again = Vec::new();
-        let Book { rules, alerts, .. } = &mut self.done.book;
-        let is_shadow = |rule: &str| rules.get(rule).is_some_and(|installed| installed.settings.shadow);
-        let spoken = |held: &&mut Held| held.speaks() && due(&held.alert) && !is_shadow(&held.alert.key.rule);
-        for held in alerts.values_mut().filter(spoken) {
+        let shadow = self.done.book.shadow();
+        let spoken = |held: &&mut Held| held.speaks() && due(&held.alert) && !shadow.contains(&held.alert.key.rule);
+        for held in self.done.book.alerts.values_mut().filter(spoken) {
             held.alert = Arc::new(Alert { last_sent: Some(now), ..Alert::clone(&held.alert) });
             again.push(Arc::clone(&held.alert));
         }

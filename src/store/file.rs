@@ -47,6 +47,12 @@ pub enum OpenError {
         /// Ours.
         known: usize,
     },
+    /// Another program than this has it open.
+    #[error("{} is open in another program, such as sqlite3: close it", path.display())]
+    Held {
+        /// Where.
+        path: PathBuf,
+    },
     /// It is damaged.
     #[error(
         "{} is damaged ({text}): `brokerwarden store check` says more, `brokerwarden store repair` saves what can be read and \
@@ -174,6 +180,7 @@ pub(super) fn judge(path: &Path, error: &rusqlite::Error) -> OpenError {
     let (path, text) = (path.to_owned(), error.to_string());
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::Foreign { path },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Held { path },
         // A table that lacks what it should have is no work of SQLite's.
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => OpenError::Damaged { path, text },
         _ => OpenError::Unusable { path, text },

@@ -5,6 +5,7 @@ use super::{
     file::{self, FILE, Opened},
     schema, writer,
 };
+use crate::model::hex;
 use rusqlite::Connection;
 use std::{
     fs,
@@ -140,7 +141,7 @@ pub fn export(folder: &Path, out: &mut dyn Write) -> Result<(), ToolError> {
                 (Table::RuleState, Ok(text)) => line.insert("value".to_owned(), text.into()),
                 (_, Ok(text)) => line
                     .insert("value".to_owned(), serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))),
-                (_, Err(bytes)) => line.insert("value_hex".to_owned(), hex(bytes.as_bytes()).into()),
+                (_, Err(bytes)) => line.insert("value_hex".to_owned(), hex::of(bytes.as_bytes()).into()),
             };
             writeln!(out, "{}", serde_json::Value::Object(line))
                 .map_err(|source| ToolError::Write { path: "standard output".into(), source })?;
@@ -189,12 +190,4 @@ fn remove_if_there(path: &Path) -> Result<(), ToolError> {
 
 fn link(from: &Path, to: &Path) -> Result<(), ToolError> {
     fs::hard_link(from, to).map_err(|source| ToolError::Write { path: to.to_owned(), source })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").ok(); // a String takes all
-        text
-    })
 }

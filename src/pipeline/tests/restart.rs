@@ -1,7 +1,7 @@
 //! An agent that ends, and starts again with what it had stored.
 
 use super::*;
-use crate::store::Row;
+use crate::{model::RuleState, store::Row};
 
 impl World {
     /// It was last alive at `alive`, is killed, and starts again at `start`; its rule is live again.
@@ -201,4 +201,49 @@ fn a_store_that_fails_is_an_alert_until_it_does_not() {
     world.sees(21, Seen::Ours);
     world.tick(22, failing(None));
     assert_eq!(world.in_book(), ["BrokerwardenStoreFailing resolved"]);
+}
+
+#[test]
+fn a_rule_that_was_in_the_shadow_tells_nobody_before_it_is_live_again() {
+    let mut world = World::new(0);
+    world.settings.shadow = true;
+    world.generation += 1;
+    world.install(0);
+    world.says(0, Seen::Ours, vec![group_alert("A"), group_alert("B")]);
+    world.says(20, Seen::Ours, vec![group_alert("A")]);
+    let mut world = world.killed(30, 40);
+    for second in [50, 200] {
+        world.sees(second, Seen::Ours);
+        assert!(world.last.deliveries.is_empty(), "{:?}", world.last.deliveries);
+    }
+    assert!(world.book.view().shadow.contains("r"));
+    world.settings.shadow = false;
+    world.generation += 1;
+    world.install(210);
+    world.says(220, Seen::Ours, vec![group_alert("A")]);
+    world.check(&["A firing>firing"], &["A firing until 460"]);
+}
+
+#[test]
+fn alerts_of_a_rule_that_goes_before_it_was_live_again_end() {
+    let mut world = World::new(0);
+    world.says(0, Seen::Ours, vec![group_alert("A")]);
+    let mut world = world.killed(300, 500);
+    world.sees(501, Seen::Ours);
+    world.tick(510, vec![Input::Removed { rule: "r".into(), generation: 99 }]);
+    world.check(&["A firing>resolved"], &["A resolved until 510"]);
+}
+
+#[test]
+fn a_state_of_which_the_version_is_lost_is_nobody_s() {
+    let entries = Arc::new(BTreeMap::from([("k".to_owned(), Arc::from(&b"v"[..]))]));
+    let state = RuleState { version: Some(2), entries: Arc::clone(&entries), earlier: Some((1, entries)) };
+    let rows = |rule: &str| {
+        let rows = saved::state_rows(&state).into_iter();
+        rows.map(|(key, value)| row(rule, &key, &value)).collect::<Vec<_>>()
+    };
+    let mut stored = rows("whole");
+    stored.extend(rows("salvaged").into_iter().filter(|row| row.key != "versions"));
+    let (states, unreadable) = saved::restore_states(stored);
+    assert_eq!((states, unreadable), (BTreeMap::from([("whole".to_owned(), state.clone())]), 1));
 }
