@@ -1,7 +1,11 @@
 //! What the agent answers.
 
 use super::{Answer, KEEP_ALIVE, MAX_PIECE_BYTES, Request, WORK_TIMEOUT, record, server::Out};
-use crate::{model::with_causes, recording::hex, rules::RulesHandle, supervise::Tasks};
+use crate::{
+    model::{hex, with_causes},
+    rules::RulesHandle,
+    supervise::Tasks,
+};
 use std::{io, time::Duration};
 
 /// What can be asked about.
@@ -37,8 +41,11 @@ pub(super) async fn answer(sources: &Sources, request: Request, out: &mut Out) -
         Request::Record { for_ms } => record(sources, Duration::from_millis(for_ms), out).await?,
         Request::ResetState { rule } => {
             match tokio::time::timeout(WORK_TIMEOUT, sources.rules.forget_state(&rule)).await {
-                Ok(true) => Answer::Done,
-                Ok(false) => no_rule(&rule),
+                Ok(Some(true)) => Answer::Done,
+                Ok(Some(false)) => no_rule(&rule),
+                Ok(None) => {
+                    Answer::Refused("too many rules are asked to forget, or the agent stops; try again".to_owned())
+                }
                 Err(_) => Answer::Refused(format!("rule {rule} is being evaluated for too long; try again")),
             }
         }

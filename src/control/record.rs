@@ -91,6 +91,8 @@ fn record(mut source: Recorded, pieces: &mpsc::Sender<Result<Vec<u8>, RecordErro
 }
 
 fn header(source: &Recorded) -> Header {
+    // Rules first: alerts of later may stand beside what they knew, and not the other way round.
+    let rules = source.rules.live().iter().map(recorded).collect();
     let alerts = Arc::clone(&source.alerts.borrow());
     Header {
         format: String::new(),
@@ -98,7 +100,7 @@ fn header(source: &Recorded) -> Header {
         agent: env!("CARGO_PKG_VERSION").into(),
         started_ms: clock::now().0,
         configuration: source.configuration.borrow().to_string(),
-        rules: source.rules.live().iter().map(recorded).collect(),
+        rules,
         alerts: alerts.alerts.iter().map(|alert| RecordedAlert::from(&**alert)).collect(),
     }
 }

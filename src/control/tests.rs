@@ -161,7 +161,7 @@ async fn a_recording_comes_in_pieces_and_ends_when_its_time_is_over() {
     let mut file = Vec::new();
     for answer in asked(dir.path(), Request::Record { for_ms: 1 }).await.unwrap() {
         let Answer::Piece(hex) = answer else { panic!("{answer:?}") };
-        file.extend(crate::recording::hex::bytes(&hex).unwrap());
+        file.extend(crate::model::hex::bytes(&hex).unwrap());
     }
     let mut reader = crate::recording::Reader::new(&file[..]).unwrap();
     assert!(reader.header.started_ms > 0 && reader.next_snapshot().unwrap().is_none());

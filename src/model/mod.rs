@@ -2,6 +2,7 @@
 //! Knows no I/O, no serde and no clock.
 
 pub mod families;
+pub mod hex;
 mod limits;
 mod rule;
 mod secret;

@@ -1,11 +1,8 @@
 //! One snapshot of a recording, told by what changed since the one before. Pure.
 
-use super::{
-    delta::{Column, ColumnDelta, ListDelta},
-    hex,
-};
+use super::delta::{Column, ColumnDelta, ListDelta};
 use crate::{
-    model::{BrokerId, Labels, Timestamp},
+    model::{BrokerId, Labels, Timestamp, hex},
     snapshot::{
         Age, Asked, Broker, Exposition, GROUP_STATES, Group, GroupKind, KafkaView, LagRow, LagStatus, ObservedPage,
         Partition, Share, Snapshot, Sums, TargetState, Topic,

@@ -1,9 +1,8 @@
 //! The first line of a recording: what agent made it, its rules with their state, and its alerts. Pure.
 
-use super::hex;
 use crate::{
     alerts::{Alert, AlertKey, Phase},
-    model::{Labels, Subject, Timestamp},
+    model::{Labels, Subject, Timestamp, hex},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -7,7 +7,6 @@
 mod delta;
 mod frame;
 mod header;
-pub mod hex;
 #[cfg(test)]
 mod tests;
 

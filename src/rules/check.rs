@@ -5,7 +5,7 @@ use super::{
     Limits, RuleConfig, compile, componentize, engine,
     evaluate::{self, Code, Job},
     host, limits,
-    load::{LoadError, hex},
+    load::{self, LoadError},
     memory::Memory,
     world,
 };
@@ -15,7 +15,6 @@ use crate::{
     snapshot::{KafkaView, Share, Snapshot},
     supervise::{Stop, Tasks},
 };
-use sha2::{Digest, Sha256};
 use std::{
     path::Path,
     sync::Arc,
@@ -81,11 +80,8 @@ pub fn check(
     compiler: &Path,
     now: Timestamp,
 ) -> Result<Report, CheckError> {
-    let mut report = Report {
-        sha256: hex(&Sha256::digest(module)),
-        core_module: componentize::is_core_module(module),
-        ..Report::default()
-    };
+    let mut report =
+        Report { sha256: load::sha256(module), core_module: componentize::is_core_module(module), ..Report::default() };
     match componentize::component(module).and_then(|component| world::read(&component)) {
         Ok(world) => {
             report.problems = world::problems(&world);

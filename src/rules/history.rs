@@ -57,6 +57,11 @@ impl History {
     /// The history that has this view as its newest moment.
     #[must_use]
     pub(super) fn with(&self, at: Timestamp, kafka: &KafkaView) -> Self {
+        let least =
+            kafka.rows.len().saturating_mul(limits::HISTORY_ROW_COST.saturating_add(limits::HISTORY_POINT_COST));
+        if least > limits::MAX_HISTORY_BYTES {
+            return Self::default();
+        }
         let mut next = self.clone();
         // A clock that was set back: what lies in the future now is no past.
         next.frames.retain(|frame| frame.at < at);

@@ -125,7 +125,7 @@ impl Host {
     pub(super) fn look_at_rates(&mut self) {
         let moment = self.moment();
         let Self { snapshot, memory, deadline, .. } = self;
-        memory.rates.look(moment, |selector| query::query(snapshot, selector, limits::MAX_ROWS_PER_CALL, deadline));
+        memory.rates.look(moment, |selector| whole(snapshot, selector, limits::MAX_ROWS_PER_CALL, deadline));
     }
 
     fn moment(&self) -> Moment {
@@ -164,6 +164,9 @@ impl Host {
         if self.memory.history.newest() != Some(seen.at) {
             // The first to ask: the past begins now.
             self.memory.history = self.memory.history.with(seen.at, kafka);
+        }
+        if self.memory.history.newest() != Some(seen.at) {
+            return Err(Error::LimitExceeded("there are more groups on partitions than history is kept of".into()));
         }
         let filter = LagFilter {
             group: &|name| wanted.groups.matches(name),
@@ -462,10 +465,16 @@ impl rates::Host for Host {
         self.charge()?;
         let (moment, most) = (self.moment(), self.most_rows());
         let Self { snapshot, memory, deadline, .. } = self;
-        let find = |selector: &str| query::query(snapshot, selector, most, deadline);
+        let find = |selector: &str| whole(snapshot, selector, most, deadline);
         let answer = memory.rates.rate(&selector, window_ms, moment, find);
         self.charged(answer)
     }
+}
+
+/// All that a selector finds. What is found when time is up is not all, and is no look at what counters are.
+fn whole(snapshot: &Snapshot, selector: &str, most: u32, deadline: &Deadline) -> Result<Vec<types::Sample>, Error> {
+    let found = query::query(snapshot, selector, most, deadline)?;
+    deadline.check().map(|()| found).map_err(|late| Error::Unavailable(late.to_string()))
 }
 
 impl own_alerts::Host for Host {

@@ -12,7 +12,7 @@ use super::{
     registry::Version,
     state::State,
 };
-use crate::{pipeline::Verdict, snapshot::Snapshot, supervise::Stop};
+use crate::{model::hex, pipeline::Verdict, snapshot::Snapshot, supervise::Stop};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
@@ -89,6 +89,7 @@ impl LoadError {
             Self::Read { .. }
                 | Self::Compile(CompileError::Machine { .. } | CompileError::Killed(_))
                 | Self::DryRun { .. }
+                | Self::State(_)
         )
     }
 }
@@ -211,11 +212,5 @@ impl Loader {
 
 /// SHA-256 in hex.
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-/// Bytes in hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
+    hex::of(&Sha256::digest(bytes))
 }

@@ -128,11 +128,14 @@ impl Shared {
         if !self.claim(name, stop) {
             return;
         }
-        let was_live = self.registry().rules.get(name).is_some_and(|entry| entry.live.is_some());
-        if was_live && !self.tell(Input::Removed { rule: name.to_owned(), generation }) {
+        // Also of one that never was live: it may have alerts and state from before our start.
+        if !self.tell(Input::Removed { rule: name.to_owned(), generation }) {
             return;
         }
-        self.registry().rules.remove(name);
+        let mut registry = self.registry();
+        registry.rules.remove(name);
+        registry.restored.remove(name);
+        drop(registry);
         self.bell.notify_all();
         self.metrics.forget(&families::RULE_INFO, |labels| labels.get(1).is_some_and(|rule| rule == name));
         for family in [&families::RULE_EVALUATIONS, &families::RULE_FAILURES] {

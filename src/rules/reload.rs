@@ -273,7 +273,12 @@ impl Reload {
                 let take_over = |version: &Version, before: &State| loader.take_over(version, before, &snapshot);
                 match self.shared.install(version, &self.stop, take_over) {
                     Ok(false) => {}
-                    Err(error) => self.refuse(name, one, &error),
+                    Err(error) => {
+                        if error.is_passing() {
+                            seen.retry_at = now.checked_add(limits::LOAD_RETRY);
+                        }
+                        self.refuse(name, one, &error);
+                    }
                     Ok(true) => {
                         self.shared.metrics.count(&families::RULE_RELOADS, &["loaded", name]);
                         tracing::info!(rule = name, module, sha256, generation, "rule is live");

@@ -107,7 +107,7 @@ impl StateValue {
     pub fn of(bytes: &[u8]) -> Self {
         match str::from_utf8(bytes) {
             Ok(text) => Self::Text(text.to_owned()),
-            Err(_) => Self::Hex(super::load::hex(bytes)),
+            Err(_) => Self::Hex(crate::model::hex::of(bytes)),
         }
     }
 }

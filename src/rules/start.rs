@@ -89,9 +89,10 @@ impl RulesHandle {
         }))
     }
 
-    /// Makes a rule forget what it remembers, once it is not being evaluated. False: there is no such rule.
-    pub async fn forget_state(&self, rule: &str) -> bool {
-        self.requests.forget(rule.to_owned()).await.unwrap_or(false)
+    /// Makes a rule forget what it remembers, once it is not being evaluated. False: there is no such rule. `None`: it was
+    /// not asked, since too many wait already or all is being stopped.
+    pub async fn forget_state(&self, rule: &str) -> Option<bool> {
+        self.requests.forget(rule.to_owned()).await.ok()
     }
 
     /// All live rules, sorted by name.

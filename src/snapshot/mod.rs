@@ -99,7 +99,10 @@ impl Snapshot {
     /// about all that it sees together; a JMX page that is down is no reason to keep it.
     fn whole(&self) -> bool {
         self.targets.iter().all(|target| &*target.name != KAFKA_TARGET)
-            || self.kafka.as_ref().is_some_and(|kafka| !kafka.replaying && !kafka.incomplete)
+            || self
+                .kafka
+                .as_ref()
+                .is_some_and(|kafka| !kafka.replaying && !kafka.incomplete && kafka.failed_topics.is_empty())
     }
 
     /// Kafka, as far as an answer about "all groups" can be given.

@@ -5,8 +5,9 @@ use crate::{
     cli::{EXIT_OK, EXIT_RUNTIME, EXIT_USAGE},
     clock,
     control::{self, Answer, AskError, Request},
+    model::hex,
     model::with_causes,
-    recording::{Reader, hex},
+    recording::Reader,
 };
 use std::{
     fs::{self, File, OpenOptions},
