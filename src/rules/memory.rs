@@ -1,7 +1,7 @@
 //! What the host keeps for a rule between its evaluations. A copy goes into each; what comes back counts as each part says.
 
-use super::{history::History, rates::Rates, state::State};
-use crate::alerts::Alert;
+use super::{rates::Rates, state::State};
+use crate::{alerts::Alert, history::History};
 use std::sync::Arc;
 
 /// Of one rule. Cloning is cheap.
@@ -13,6 +13,6 @@ pub(super) struct Memory {
     pub(super) rates: Rates,
     /// Its own pending and firing alerts, sorted. Never changed by an evaluation.
     pub(super) alerts: Arc<[Arc<Alert>]>,
-    /// The past up to the snapshot; empty where no rule asked for it before. Never changed by an evaluation.
+    /// The past up to the snapshot. Never changed by an evaluation.
     pub(super) history: History,
 }
