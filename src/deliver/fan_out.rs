@@ -2,6 +2,7 @@
 //! notifiers' lanes as the configuration says. Never waits for a receiver.
 
 use super::{
+    board::Board,
     interest::Interest,
     lane::{Depth, Lane, count},
     retry::Timing,
@@ -12,7 +13,7 @@ use crate::{
     clock,
     events::SelfMetrics,
     model::BoundedText,
-    pipeline::Delivery,
+    pipeline::{Delivery, NotifiersView},
     supervise::{Stop, Tasks},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -37,6 +38,7 @@ pub struct External {
 #[derive(Debug)]
 pub struct Handle {
     configs: watch::Sender<Vec<Config>>,
+    board: Arc<Board>,
 }
 
 impl Handle {
@@ -44,6 +46,11 @@ impl Handle {
     /// also when its URL or its words are others; one that is gone may tell what is left for [`Timing::flush`].
     pub fn reconfigure(&self, configs: Vec<Config>) {
         self.configs.send_replace(configs);
+    }
+
+    /// What each receiver answered last.
+    pub fn view(&self) -> watch::Receiver<Arc<NotifiersView>> {
+        self.board.view()
     }
 }
 
@@ -57,16 +64,18 @@ pub fn start(
     metrics: Arc<SelfMetrics>,
 ) -> Handle {
     let (sender, changes) = watch::channel(Vec::new());
+    let board = Arc::new(Board::new());
     let mut fan_out = FanOut {
         groups: tasks.group(),
         external: valid(external),
         metrics,
+        board: Arc::clone(&board),
         notifiers: BTreeMap::new(),
         retired: Vec::new(),
     };
     fan_out.configure(configs);
     tasks.task("deliver", fan_out.run(receiver, changes, tasks.stop()));
-    Handle { configs: sender }
+    Handle { configs: sender, board }
 }
 
 /// Alertmanager refuses a whole post for one URL that is none.
@@ -88,6 +97,7 @@ struct FanOut {
     groups: Tasks,
     external: External,
     metrics: Arc<SelfMetrics>,
+    board: Arc<Board>,
     notifiers: BTreeMap<String, Notifier>,
     /// Lanes that were told to end, most of which have.
     retired: Vec<Tasks>,
@@ -142,6 +152,7 @@ impl FanOut {
 
     fn configure(&mut self, configs: Vec<Config>) {
         self.retired.clear();
+        self.board.configured(&configs);
         let mut old = std::mem::take(&mut self.notifiers);
         for config in configs {
             let config = Arc::new(config);
@@ -194,6 +205,7 @@ impl FanOut {
             index,
             Arc::clone(depth),
             Arc::clone(&self.metrics),
+            Arc::clone(&self.board),
             Arc::from(self.external.url.as_str()),
             self.external.timing,
         ));
@@ -215,7 +227,11 @@ impl FanOut {
         for (name, notifier) in &mut self.notifiers {
             if notifier.config.kind == Kind::Log {
                 let wanted = deliveries.iter().filter(|delivery| notifier.interest.wants(delivery, now));
-                count(&self.metrics, name, "sent", wanted.map(|delivery| log(name, delivery)).count());
+                let told = wanted.map(|delivery| log(name, delivery)).count();
+                count(&self.metrics, name, "sent", told);
+                if told > 0 {
+                    self.board.accepted(name, 0, now);
+                }
             }
             for (lane, _) in &notifier.lanes {
                 lane.offer(deliveries);

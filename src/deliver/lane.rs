@@ -3,6 +3,7 @@
 
 use super::{
     alertmanager,
+    board::Board,
     interest::Interest,
     pace::Pace,
     post::Sender,
@@ -98,6 +99,7 @@ pub(super) struct Lane {
     redirected: Notify,
     depth: Arc<Depth>,
     metrics: Arc<SelfMetrics>,
+    board: Arc<Board>,
     timing: Timing,
 }
 
@@ -107,6 +109,7 @@ impl Lane {
         index: usize,
         depth: Arc<Depth>,
         metrics: Arc<SelfMetrics>,
+        board: Arc<Board>,
         external_url: Arc<str>,
         timing: Timing,
     ) -> Self {
@@ -125,6 +128,7 @@ impl Lane {
             redirected: Notify::new(),
             depth,
             metrics,
+            board,
             timing,
         }
     }
@@ -210,6 +214,9 @@ impl Lane {
             self.dropped(dropped, "its queue is full");
             let Some(error) = error else {
                 backoff.succeeded();
+                if sent > 0 {
+                    self.board.accepted(&self.notifier, self.index, clock::now());
+                }
                 if last_error.take().is_some() {
                     tracing::info!(notifier = %self.notifier, receiver = self.number(), "notifier works again");
                 }
@@ -217,6 +224,7 @@ impl Lane {
             };
             failed_groups.insert(group);
             let text = error.chain();
+            self.board.refused(&self.notifier, self.index, clock::now(), &text);
             if last_error.as_ref() != Some(&text) {
                 tracing::warn!(notifier = %self.notifier, receiver = self.number(), error = %text, "cannot tell alerts");
                 last_error = Some(text);

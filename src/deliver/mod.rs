@@ -3,6 +3,7 @@
 //! it changed.
 
 mod alertmanager;
+mod board;
 mod connect;
 mod context;
 mod email;
