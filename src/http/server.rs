@@ -3,8 +3,10 @@
 
 use super::{
     Views,
+    answers::Answers,
     deadlines::{Deadlines, Heads, RESPONSE_TIMEOUT, Timed, WRITE_STALL_TIMEOUT},
-    routes,
+    live::Live,
+    routes::{self, Served},
 };
 use crate::{
     events::SelfMetrics,
@@ -105,14 +107,16 @@ pub(super) fn serve_with(
         let _inside = runtime.enter();
         tokio::net::TcpListener::from_std(listener.socket)?
     };
+    let answers = Answers::start(tasks, views.clone(), Arc::clone(&metrics))?;
     tasks.thread("http", move |stop| {
-        let server = Server { views: Arc::new(views), metrics, limits, stop };
+        let served = Arc::new(Served { views, answers, live: Live::new(stop.clone()) });
+        let server = Server { served, metrics, limits, stop };
         runtime.block_on(server.accept(socket));
     })
 }
 
 struct Server {
-    views: Arc<Views>,
+    served: Arc<Served>,
     metrics: Arc<SelfMetrics>,
     limits: Limits,
     stop: Stop,
@@ -159,7 +163,7 @@ impl Server {
 
     /// Serves one connection until it ends.
     fn connection(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send + 'static {
-        let (views, metrics) = (Arc::clone(&self.views), Arc::clone(&self.metrics));
+        let (served, metrics) = (Arc::clone(&self.served), Arc::clone(&self.metrics));
         let (stop, limits) = (self.stop.clone(), self.limits);
         async move {
             // Only a matter of latency.
@@ -168,8 +172,8 @@ impl Server {
             let stream = TokioIo::new(Timed::new(stream, limits.deadlines, Arc::clone(&heads)));
             let service = service_fn(move |request: hyper::Request<Incoming>| {
                 heads.fetch_add(1, Ordering::Relaxed);
-                let views = Arc::clone(&views);
-                async move { Ok::<_, Infallible>(routes::respond(request, peer.ip(), &views).await) }
+                let (served, heads) = (Arc::clone(&served), Arc::clone(&heads));
+                async move { Ok::<_, Infallible>(routes::respond(request, peer.ip(), &served, &heads).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())

@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["deliver", "demo", "http", "jmx", "kafka", "rules"],
     &["page", "pipeline", "recording"],
     &["store"],
-    &["alerts"],
+    &["alerts", "history"],
     &["snapshot"],
     &["model"],
 ];
@@ -60,6 +60,8 @@ const PURE: &[&str] = &[
     "deliver/template",
     "deliver/text",
     "deliver/wording",
+    "history",
+    "http/api",
     "kafka/held",
     "kafka/hints",
     "kafka/kinds",

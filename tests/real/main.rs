@@ -35,3 +35,5 @@ mod security;
 mod shared;
 #[cfg(test)]
 mod tutorial;
+#[cfg(test)]
+mod web_page;

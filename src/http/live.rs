@@ -1,0 +1,65 @@
+//! Server-sent events: one for each snapshot, with its number, so that a page knows when to ask again.
+
+use super::deadlines::Heads;
+use crate::{snapshot::Snapshot, supervise::Stop};
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+/// Streams of events that are open at the same time; one more is answered 503, and its page asks now and then instead.
+pub const MAX_EVENT_STREAMS: usize = 64;
+
+/// A stream that has nothing to say says so this often: whoever is gone is found out by that.
+pub const EVENT_KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Events as they are sent.
+pub(super) type Events = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
+
+/// What a server's streams share.
+#[derive(Clone, Debug)]
+pub(super) struct Live {
+    places: Arc<Semaphore>,
+    stop: Stop,
+}
+
+struct State {
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    stop: Stop,
+    heads: Heads,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Live {
+    /// Streams end when `stop` says so.
+    pub(super) fn new(stop: Stop) -> Self {
+        Self { places: Arc::new(Semaphore::new(MAX_EVENT_STREAMS)), stop }
+    }
+
+    /// A stream that begins with the present snapshot; `None` = there are too many. `heads` is of its connection: each event
+    /// counts there as an answer of its own, which has to be taken in time like any other.
+    pub(super) fn events(&self, mut snapshots: watch::Receiver<Arc<Snapshot>>, heads: Heads) -> Option<Events> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        snapshots.mark_changed();
+        let state = State { snapshots, stop: self.stop.clone(), heads, _place: place };
+        Some(Box::pin(stream::unfold(state, next)))
+    }
+}
+
+async fn next(mut state: State) -> Option<(Bytes, State)> {
+    let event = tokio::select! {
+        () = state.stop.wait() => return None,
+        changed = state.snapshots.changed() => {
+            changed.ok()?;
+            let number = state.snapshots.borrow_and_update().number;
+            Bytes::from(format!("event: snapshot\nid: {number}\ndata: {{\"number\":{number}}}\n\n"))
+        }
+        () = tokio::time::sleep(EVENT_KEEP_ALIVE) => Bytes::from_static(b": still here\n\n"),
+    };
+    state.heads.fetch_add(1, Ordering::Relaxed);
+    Some((event, state))
+}
