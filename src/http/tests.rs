@@ -22,7 +22,6 @@ pub(super) struct Sources {
     pub(super) rules: watch::Sender<Arc<RulesView>>,
     pub(super) readiness: watch::Sender<Arc<Readiness>>,
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
-    pub(super) history: watch::Sender<Arc<History>>,
     pub(super) notifiers: watch::Sender<Arc<NotifiersView>>,
     pub(super) reload: mpsc::Receiver<ReloadRequest>,
 }
@@ -47,7 +46,7 @@ pub(super) fn views() -> (Sources, Views) {
     let (rules, rules_seen) = watch::channel(Arc::default());
     let (readiness, readiness_seen) = watch::channel(Arc::default());
     let (snapshot, snapshot_seen) = watch::channel(Arc::new(empty));
-    let (history, history_seen) = watch::channel(Arc::default());
+    let (_, history_seen) = watch::channel(Arc::default());
     let (notifiers, notifiers_seen) = watch::channel(Arc::default());
     let (reload_asked, reload) = mpsc::channel(1);
     let views = Views {
@@ -60,7 +59,7 @@ pub(super) fn views() -> (Sources, Views) {
         notifiers: notifiers_seen,
         reload: reload_asked,
     };
-    (Sources { page, alerts, rules, readiness, snapshot, history, notifiers, reload }, views)
+    (Sources { page, alerts, rules, readiness, snapshot, notifiers, reload }, views)
 }
 
 struct Server {

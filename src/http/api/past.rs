@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 /// How far back the trend of a row in a list goes.
 pub const TREND_REACH: Duration = Duration::from_hours(1);
 
-/// Moments of such a trend, at most.
+/// Moments of such a trend, at most, not counting the oldest.
 pub const MAX_TREND_POINTS: u64 = 60;
 
 /// A moment in milliseconds, and a lag; `null` where a part of it was not known.
@@ -37,13 +37,12 @@ pub(super) fn trends<K: Copy + Ord>(
             add(sum, &point);
         }
     }
-    let step = reach.checked_div(MAX_TREND_POINTS).unwrap_or(1).max(1);
+    let oldest = sums.values().filter_map(|sum| sum.keys().next()).min().copied().unwrap_or(newest.0);
+    let step = newest.0.saturating_sub(oldest).div_ceil(MAX_TREND_POINTS).max(1);
     let thin = |sum: BTreeMap<u64, Option<i64>>| {
-        // Of each step its last moment, so that the newest is there.
-        let steps: BTreeMap<u64, _> = sum
-            .into_iter()
-            .map(|(at, lag)| (newest.0.saturating_sub(at).checked_div(step).unwrap_or(0), (at, lag)))
-            .collect();
+        // Of moments that lie closer together the last, so that the newest is there.
+        let place = |at: u64| newest.0.saturating_sub(at).checked_div(step).unwrap_or(0);
+        let steps: BTreeMap<u64, _> = sum.into_iter().map(|(at, lag)| (place(at), (at, lag))).collect();
         steps.into_values().rev().collect()
     };
     sums.into_iter().map(|(key, sum)| (key, thin(sum))).collect()

@@ -3,7 +3,7 @@ use crate::{
     alerts::AlertsView,
     http::{Readiness, assets::HTML_TYPE, tests::views},
     page::Page,
-    pipeline::RulesView,
+    pipeline::{NotifierView, NotifiersView, RulesView},
     snapshot::Snapshot,
     supervise::{Stop, Tasks},
 };
@@ -123,12 +123,15 @@ async fn views_are_shown_as_they_are_now() {
     let mut snapshot = Snapshot::clone(&sources.snapshot.borrow());
     snapshot.cluster = "production".into();
     sources.snapshot.send_replace(Arc::new(snapshot));
+    let told = NotifierView { name: "pager".into(), kind: "webhook", receivers: Vec::new() };
+    sources.notifiers.send_replace(Arc::new(NotifiersView { notifiers: vec![told] }));
     sources.page.send_replace(Arc::new(Page { plain: vec![Bytes::from_static(b"new 1\n")], ..Page::default() }));
     for (path, want) in [
         ("/metrics", "new 1\n"),
         ("/api/v1/alerts", "\"alertname\":\"High\""),
         ("/api/v1/rules", "\"name\":\"lag-of-billing\""),
         ("/api/v1/rules/status", "lag-of-billing"),
+        ("/api/v1/notifiers", "\"pager\""),
         ("/api/v1/overview", "production"),
         ("/api/v1/overview", "\"firing\":1"),
         ("/api/v1/alerts/status", "\"activeAtMs\":1763888400123"),
