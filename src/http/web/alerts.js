@@ -25,6 +25,9 @@ function story(row) {
     h("li", { class: told ? "dim" : undefined }, told ?? ["Last handed to notifiers ", time(row.lastSentMs), ", ", ago(row.lastSentMs)]));
 }
 
+/** Labels that stand in a column of their own already. */
+const said = (row) => Object.keys(row.labels).filter((key) => key === "alertname" || row.labels[key] === row.subject.name || (key === "rule" && row.labels[key] === row.rule));
+
 /** A table of alerts. */
 export function stories(context) {
   return table({
@@ -36,7 +39,7 @@ export function stories(context) {
         h("p", { class: "message" }, foreign(row.annotations.summary ?? row.annotations.description ?? "")),
         row.annotations.summary && row.annotations.description ? h("details", {}, h("summary", {}, "Description"), h("p", { class: "message" }, foreign(row.annotations.description))) : null] },
       { id: "state", label: "State", value: (row) => [row.state, row.shadow], cell: (row) => h("span", { class: "reasons" }, badge(row.shadow ? "dim" : KIND[row.state], row.state), row.shadow ? badge("dim", "shadow") : null) },
-      { id: "subject", label: "About", value: (row) => [row.subject, row.labels], cell: (row) => [subject(context, row.subject), labels(row.labels, ["alertname", "group", "topic"].filter((key) => key === "alertname" || row.labels[key] === row.subject.name))] },
+      { id: "subject", label: "About", value: (row) => [row.subject, row.labels], cell: (row) => [subject(context, row.subject), labels(row.labels, said(row))] },
       { id: "value", label: "Value", numeric: true, cell: (row) => (row.value === null ? h("span", { class: "dim" }, "–") : Number.isInteger(row.value) ? count(row.value) : rounded(row.value)) },
       { id: "story", label: "Story", value: (row) => [row.activeAtMs, row.firedAtMs, row.keepFiringSinceMs, row.resolvedAtMs, row.lastSentMs, row.shadow], cell: story },
       { id: "rule", label: "Rule", cell: (row) => h("a", { href: context.link("rule", { name: row.rule }) }, name(row.rule)) },
@@ -84,7 +87,7 @@ export const alerts = {
         get("notifiers"), get.offered("notifications"),
       ]),
       update([data, notifiers, notifications], parameters, byHand) {
-        put(summary, `${count(data.firing)} firing, ${count(data.pending)} pending, ${count(data.resolved)} resolved of late. Resolved ones are kept for a while.`);
+        put(summary, `${count(data.firing)} firing, ${count(data.pending)} pending, ${count(data.resolved)} resolved of late; those of shadow rules are among them.`);
         rows.update(data.alerts);
         pages.update(data);
         told.update(notifiers.notifiers);

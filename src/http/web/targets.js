@@ -17,7 +17,7 @@ export const targets = {
         { id: "durationSeconds", label: "Took", numeric: true, cell: (row) => (row.durationSeconds === null ? h("span", { class: "dim" }, "unknown") : duration(row.durationSeconds)) },
         { id: "samples", label: "Samples", numeric: true, cell: (row) => (row.samples === null ? h("span", { class: "dim" }, "–") : count(row.samples)) },
         { id: "errors", label: "Failures since the start", cell: (row) => (row.errors.length === 0 ? "none" : h("ul", { class: "labels" }, row.errors.map((one) => h("li", {}, foreign(one.reason), " ", count(one.count))))) },
-        { id: "error", label: "What is wrong", cell: (row) => (row.error === null ? h("span", { class: "dim" }, "nothing") : foreign(row.error, { class: row.up ? "message" : "message bad" })) },
+        { id: "error", label: "Last error or remark", cell: (row) => (row.error === null ? h("span", { class: "dim" }, "none") : foreign(row.error, { class: row.up ? "message" : "message bad" })) },
       ],
     });
     return { title: "Targets", node: rows.node, load: (get) => get("targets"), update: (data) => rows.update(data.targets) };
