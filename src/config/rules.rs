@@ -59,7 +59,7 @@ fn rule(reader: &mut Reader<'_>, field: Field, names: &mut BTreeSet<String>) -> 
     }
     let sha256 = section.take("sha256").and_then(|field| sha256(reader, &field));
     reader.finish(section);
-    Some((name?, RuleConfig { module, overlay, limits, sha256 }))
+    Some((name?, RuleConfig { module, overlay, limits, sha256, actions: BTreeSet::new() }))
 }
 
 /// `builtin:NAME`, or the path of a module.

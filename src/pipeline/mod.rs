@@ -1,6 +1,7 @@
 //! One pure function, [`tick`], turns what rules said into alert state, transitions and deliveries; one task, the
 //! owner, feeds it and passes on what it makes. Does not know how rules are run, nor how anybody is told.
 
+mod action;
 mod book;
 mod own;
 mod owner;
@@ -10,6 +11,10 @@ mod saver;
 mod tests;
 mod tick;
 
+pub use action::{
+    ActionPolicies, ActionPolicy, ActionRate, ActionsView, Deed, DeedEnd, DeedResult, Grants, MAX_DEED_ALERTS,
+    MAX_RESULT_TEXT, Parameter, RefusedAction,
+};
 pub use book::{Book, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_RESOLVED};
 pub use own::{MAX_ERROR_TEXT, OWN_RULE, RULE_FAILING, STORE_FAILING};
 pub use owner::{MAX_BATCH, MAX_LOGGED, MAX_UNDELIVERED, NOT_STORED, TICK_INTERVAL, start};
@@ -48,6 +53,8 @@ pub struct RuleSettings {
     pub annotations: Labels,
     /// Evaluated and shown, and told to nobody.
     pub shadow: bool,
+    /// The actions that it may ask for.
+    pub actions: Grants,
 }
 
 /// How an evaluation ended.
@@ -134,6 +141,10 @@ pub enum Input {
     Known(BTreeSet<String>),
     /// Why what was decided is not stored; `None` = it is.
     Store(Option<String>),
+    /// What may be asked for, from now on.
+    Policies(Arc<ActionPolicies>),
+    /// A deed has ended.
+    Ended(DeedResult),
     /// What a rule remembers changed otherwise than by an evaluation: a new version took over, or a person made it forget.
     Remembers {
         /// The rule.

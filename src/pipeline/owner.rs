@@ -10,7 +10,11 @@ use crate::{
     snapshot::Snapshot,
     supervise::{Stop, Tasks},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, watch},
     time::MissedTickBehavior,
@@ -200,7 +204,13 @@ fn note_taken(taken: &mut BTreeMap<String, (u64, u64)>, inputs: &[Input]) -> boo
                 news = true;
             }
             Input::Removed { rule, .. } => news |= taken.remove(rule).is_some(),
-            Input::Seen(_) | Input::Installed { .. } | Input::Remembers { .. } | Input::Known(_) | Input::Store(_) => {}
+            Input::Seen(_)
+            | Input::Installed { .. }
+            | Input::Remembers { .. }
+            | Input::Known(_)
+            | Input::Store(_)
+            | Input::Policies(_)
+            | Input::Ended(_) => {}
         }
     }
     news
@@ -267,6 +277,7 @@ mod tests {
             labels: Labels::new(),
             annotations: Labels::new(),
             shadow: false,
+            actions: BTreeSet::new(),
         })
     }
 

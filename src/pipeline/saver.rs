@@ -73,7 +73,12 @@ impl Saver {
                     let gone = self.states.keys().filter(|rule| !rules.contains(*rule));
                     self.unsaved.states.extend(gone.map(|rule| (rule.clone(), None)));
                 }
-                Input::Seen(_) | Input::Installed { .. } | Input::Evaluated(_) | Input::Store(_) => {}
+                Input::Seen(_)
+                | Input::Installed { .. }
+                | Input::Evaluated(_)
+                | Input::Store(_)
+                | Input::Policies(_)
+                | Input::Ended(_) => {}
             }
         }
     }

@@ -70,6 +70,7 @@ pub fn tick(book: Book, inputs: Vec<Input>, now: Timestamp) -> Ticked {
             Input::Removed { rule, generation } => tick.remove(&rule, generation),
             Input::Known(rules) => tick.end_others(&rules),
             Input::Store(failing) => tick.store(failing.as_deref()),
+            Input::Policies(_) | Input::Ended(_) => {}
         }
     }
     tick.forget();

@@ -143,7 +143,7 @@ fn run(
     let stop = tasks.stop();
     let job = |snapshot: Snapshot| Job {
         code: Arc::clone(&code),
-        settings: Arc::new(RuleConfig::settings(name, &super::Overlay::default(), &super::Overlay::default())),
+        settings: Arc::new(super::RuleConfig::default().settings(name, &super::Overlay::default())),
         config: config.into(),
         limits: limits.clone(),
         snapshot: Arc::new(snapshot),

@@ -42,7 +42,7 @@ pub use offline::{Loaded, Offline, OfflineError, OfflineRule};
 pub use report::{EvaluationReport, Interfaces, LimitsReport, RuleReport, StateEntry, StateReport, StateValue};
 pub use start::{Joint, LiveRule, RulesHandle, StartError, start};
 
-use crate::pipeline::RuleSettings;
+use crate::pipeline::{Grants, RuleSettings};
 use std::{path::PathBuf, time::Duration};
 
 /// Limits of one evaluation, as agent.yaml gives them.
@@ -97,6 +97,8 @@ pub struct RuleConfig {
     pub limits: Limits,
     /// SHA-256 that its file must have, in hex.
     pub sha256: Option<String>,
+    /// The actions that it may ask for.
+    pub actions: Grants,
 }
 
 /// Settings as written, `None` where nothing was.
@@ -138,7 +140,9 @@ pub struct Config {
 
 impl RuleConfig {
     /// The settings of a rule from its two sources; agent.yaml goes first, key by key (labels and annotations whole).
-    pub fn settings(name: &str, listed: &Overlay, beside: &Overlay) -> RuleSettings {
+    /// What it may is for agent.yaml alone to say.
+    pub fn settings(&self, name: &str, beside: &Overlay) -> RuleSettings {
+        let listed = &self.overlay;
         let or = |a: Option<Duration>, b: Option<Duration>| a.or(b);
         RuleSettings {
             name: name.into(),
@@ -148,6 +152,7 @@ impl RuleConfig {
             labels: listed.labels.clone().or_else(|| beside.labels.clone()).unwrap_or_default(),
             annotations: listed.annotations.clone().or_else(|| beside.annotations.clone()).unwrap_or_default(),
             shadow: listed.shadow.or(beside.shadow).unwrap_or_default(),
+            actions: self.actions.clone(),
         }
     }
 }

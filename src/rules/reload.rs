@@ -328,7 +328,7 @@ impl Reload {
         let config = one.listed.overlay.config.clone().or_else(|| beside.config.clone());
         let mut version = Version {
             code,
-            settings: Arc::new(RuleConfig::settings(name, &one.listed.overlay, &beside)),
+            settings: Arc::new(one.listed.settings(name, &beside)),
             config: config.as_deref().unwrap_or("{}").into(),
             limits: one.listed.limits.clone(),
             module: one.module_text(),
@@ -351,8 +351,7 @@ impl Reload {
 
     /// Notes why a rule was not loaded; one line in the log for each new reason.
     fn refused(&self, name: &str, one: &Desired, error: &LoadError) {
-        let settings: Arc<RuleSettings> =
-            Arc::new(RuleConfig::settings(name, &one.listed.overlay, &Overlay::default()));
+        let settings: Arc<RuleSettings> = Arc::new(one.listed.settings(name, &Overlay::default()));
         let module = one.module_text();
         if self.shared.registry().refuse(&settings, &module, error.to_string()) {
             tracing::warn!(rule = name, module, %error, "rule was not loaded; a live version goes on");

@@ -123,6 +123,7 @@ impl World {
             labels: Labels::new(),
             annotations: Labels::new(),
             shadow: false,
+            actions: Grants::new(),
         };
         let mut world =
             Self { book: Book::default(), settings, generation: 1, last: Ticked::default(), stored: BTreeMap::new() };

@@ -175,7 +175,7 @@ fn in_process(_: &Path, bytes: &[u8]) -> compile::Compiling {
 }
 
 fn settings(name: &str) -> RuleSettings {
-    RuleConfig::settings(name, &Overlay::default(), &Overlay::default())
+    RuleConfig::default().settings(name, &Overlay::default())
 }
 
 /// A snapshot with group `g`: 30 behind on `t`, unknown on `u`.

@@ -101,7 +101,9 @@ impl Looks {
         let mut heard = Vec::new();
         while let Ok(input) = self.heard.try_recv() {
             heard.push(match input {
-                Input::Seen(_) | Input::Store(_) => unreachable!("not said by the rule host"),
+                Input::Seen(_) | Input::Store(_) | Input::Policies(_) | Input::Ended(_) => {
+                    unreachable!("not said by the rule host")
+                }
                 Input::Known(rules) => {
                     self.known.push(rules.into_iter().collect::<Vec<_>>().join(" "));
                     continue;
@@ -234,7 +236,7 @@ fn what_a_rule_remembered_before_our_start_is_there_before_it_is_and_goes_with_i
     let state = RuleState { version: Some(3), entries, earlier: None };
     let mut registry = Registry::restoring(BTreeMap::from([("a".to_owned(), state)]));
     assert_eq!(registry.memory_of("a").state.get("k"), Some(&b"value"[..]));
-    let settings = Arc::new(RuleConfig::settings("a", &Overlay::default(), &Overlay::default()));
+    let settings = Arc::new(RuleConfig::default().settings("a", &Overlay::default()));
     registry.refuse(&settings, "a.wasm", "broken".into());
     assert_eq!(registry.memory_of("a").state.get("k"), Some(&b"value"[..]));
     registry.rules.remove("a");
@@ -511,7 +513,7 @@ async fn the_whole_host_runs_reloads_and_stops() {
                     names.extend(outcome.alerts.into_iter().map(|alert| alert.name));
                 }
                 Input::Known(_) => {}
-                Input::Seen(_) | Input::Store(_) | Input::Remembers { .. } => unreachable!("not said here"),
+                other => unreachable!("not said here: {other:?}"),
                 Input::Removed { .. } => panic!("nothing was removed"),
             }
         }
