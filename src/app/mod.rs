@@ -133,22 +133,18 @@ impl App {
         let (rules_view, rules_receiver) = watch::channel(Arc::default());
         let snapshots_of_pipeline = snapshots_receiver.clone();
         let (settled, settled_receiver) = watch::channel(Arc::default());
-        let views_of_pipeline = (alerts, settled);
+        let (actions, actions_receiver) = watch::channel(Arc::default());
+        let (deeds, _deeds_receiver) = mpsc::channel(DELIVER_CAPACITY);
+        let outlets = pipeline::Outlets { deliver: deliveries, deeds, alerts, actions, settled };
+        let journal = Arc::new(deliver::Journal::open(store.as_ref().ok().cloned(), LOAD_TIMEOUT)?);
         let (durability, states) = durability_of(&store)?;
-        pipeline::start(
-            &tasks,
-            inputs_receiver,
-            snapshots_of_pipeline,
-            deliveries,
-            views_of_pipeline,
-            durability,
-            Arc::clone(&metrics),
-        );
+        pipeline::start(&tasks, inputs_receiver, snapshots_of_pipeline, outlets, durability, Arc::clone(&metrics));
         let deliver = deliver::start(
             &tasks,
             config.notify.clone(),
             deliver::External::default(),
             deliveries_receiver,
+            Arc::clone(&journal),
             Arc::clone(&metrics),
         );
         let rules = rules::start(
@@ -190,6 +186,8 @@ impl App {
         let views = http::Views {
             page,
             alerts: alerts_receiver,
+            actions: actions_receiver,
+            journal,
             rules: rules_receiver,
             readiness: readiness_receiver,
             snapshot: snapshots_receiver,
@@ -310,7 +308,7 @@ fn durability_of(
         Ok(store) => {
             let restored = pipeline::restore(store, crate::clock::now(), LOAD_TIMEOUT)?;
             let states = restored.states.clone();
-            Ok((Durability::Store(store.clone(), restored), states))
+            Ok((Durability::Store(store.clone(), Box::new(restored)), states))
         }
         Err(reason) => Ok((Durability::Memory(reason.clone()), BTreeMap::new())),
     }

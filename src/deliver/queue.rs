@@ -70,15 +70,16 @@ impl Queue {
         self.entries.len()
     }
 
-    /// Adds the newest word about an alert; returns how many were dropped for it.
-    pub(super) fn push(&mut self, delivery: Delivery) -> usize {
+    /// Adds the newest word about an alert; returns what was dropped for it.
+    pub(super) fn push(&mut self, delivery: Delivery) -> Vec<Delivery> {
         if let Some(&at) = self.newest.get(&delivery.alert.key)
             && let Some(queued) = self.entries.get_mut(&at)
         {
             if !delivery.transition && is_same_life(&queued.alert, &delivery.alert) {
                 // The word that waits has not been told yet: it is told with what is true now.
-                *queued = Delivery { transition: queued.transition, ..delivery };
-                return 0;
+                let stored = queued.stored.take();
+                *queued = Delivery { transition: queued.transition, stored, ..delivery };
+                return Vec::new();
             }
             if !queued.transition {
                 self.remove(at);
@@ -93,8 +94,8 @@ impl Queue {
     }
 
     /// Puts what was taken and could not be told before all others, brought up to date by what came meanwhile. Returns
-    /// how many were dropped for it.
-    pub(super) fn put_back(&mut self, taken: Vec<Delivery>) -> usize {
+    /// what was dropped for it.
+    pub(super) fn put_back(&mut self, taken: Vec<Delivery>) -> Vec<Delivery> {
         for mut delivery in taken.into_iter().rev() {
             let newer = self.newest.get(&delivery.alert.key).copied();
             if let Some(newer) = newer {
@@ -106,7 +107,7 @@ impl Queue {
                     .get(&newer)
                     .is_some_and(|newer| !newer.transition && is_same_life(&newer.alert, &delivery.alert));
                 if replaces && let Some(newer) = self.remove(newer) {
-                    delivery = Delivery { transition: true, ..newer };
+                    delivery = Delivery { transition: true, stored: delivery.stored, ..newer };
                 }
             }
             self.first = self.first.saturating_sub(1);
@@ -134,6 +135,12 @@ impl Queue {
         chosen.into_iter().filter_map(|at| self.remove(at)).collect()
     }
 
+    /// Takes all, oldest first.
+    pub(super) fn take_all(&mut self) -> Vec<Delivery> {
+        let capacity = self.capacity;
+        std::mem::replace(self, Self::new(capacity)).entries.into_values().collect()
+    }
+
     /// The first for which `wanted` says so.
     pub(super) fn first(&self, wanted: impl Fn(&Delivery) -> bool) -> Option<&Delivery> {
         self.entries.values().find(|delivery| wanted(delivery))
@@ -155,14 +162,12 @@ impl Queue {
         Some(delivery)
     }
 
-    fn trim(&mut self) -> usize {
-        let mut dropped = 0;
+    fn trim(&mut self) -> Vec<Delivery> {
+        let mut dropped = Vec::new();
         while self.entries.len() > self.capacity {
             let oldest = self.repeats.first().or_else(|| self.entries.keys().next()).copied();
-            if oldest.and_then(|at| self.remove(at)).is_none() {
-                break;
-            }
-            dropped += 1;
+            let Some(gone) = oldest.and_then(|at| self.remove(at)) else { break };
+            dropped.push(gone);
         }
         dropped
     }
@@ -228,7 +233,7 @@ mod tests {
         queue.push(repeat(&firing("A", 1), 2000));
         queue.push(resolved("B", 1, 9));
         queue.push(resolved("C", 1, 9));
-        assert_eq!(queue.put_back(taken), 0);
+        assert_eq!(queue.put_back(taken).len(), 0);
         assert_eq!(all(&mut queue), ["A firing 2000", "C firing 1001", "D firing 1001", "B resolved 9"]);
         assert_eq!(all(&mut queue), ["C resolved 9"]);
     }
@@ -236,14 +241,14 @@ mod tests {
     #[test]
     fn a_full_queue_drops_the_oldest_repeat_and_then_the_oldest() {
         let mut queue = Queue::new(2);
-        assert_eq!(queue.push(firing("A", 1)), 0);
-        assert_eq!(queue.push(repeat(&firing("B", 1), 5)), 0);
-        assert_eq!(queue.push(firing("C", 1)), 1);
-        assert_eq!(queue.push(firing("D", 1)), 1);
+        assert_eq!(queue.push(firing("A", 1)).len(), 0);
+        assert_eq!(queue.push(repeat(&firing("B", 1), 5)).len(), 0);
+        assert_eq!(queue.push(firing("C", 1)).len(), 1);
+        assert_eq!(queue.push(firing("D", 1)).len(), 1);
         assert_eq!(all(&mut queue), ["C firing 1001", "D firing 1001"]);
         let taken = vec![firing("A", 1), firing("B", 1)];
         queue.push(firing("C", 1));
-        assert_eq!(queue.put_back(taken), 1);
+        assert_eq!(queue.put_back(taken).len(), 1);
         assert_eq!(all(&mut queue), ["B firing 1001", "C firing 1001"]);
     }
 

@@ -1,5 +1,9 @@
 //! Rules and alerts as JSON, in the shapes of Prometheus' HTTP API, which Grafana and others read.
 
+mod trail;
+
+pub(super) use trail::{actions, notifications};
+
 use crate::{
     alerts::{Alert, AlertsView, Phase},
     model::{Labels, Timestamp},

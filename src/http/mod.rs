@@ -15,7 +15,13 @@ pub use server::{
     MAX_HEADERS, bind, serve,
 };
 
-use crate::{alerts::AlertsView, page::Page, pipeline::RulesView, snapshot::Snapshot};
+use crate::{
+    alerts::AlertsView,
+    deliver::Journal,
+    page::Page,
+    pipeline::{ActionsView, RulesView},
+    snapshot::Snapshot,
+};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -47,6 +53,10 @@ pub struct Views {
     pub page: watch::Receiver<Arc<Page>>,
     /// Alerts and measurements.
     pub alerts: watch::Receiver<Arc<AlertsView>>,
+    /// Actions.
+    pub actions: watch::Receiver<Arc<ActionsView>>,
+    /// Who was told of what.
+    pub journal: Arc<Journal>,
     /// Rules.
     pub rules: watch::Receiver<Arc<RulesView>>,
     /// Is the agent ready?

@@ -49,6 +49,8 @@ async fn answer(head: &Parts, peer: IpAddr, views: &Views) -> Response<Pieces> {
         | "/-/ready"
         | "/api/v1/alerts"
         | "/api/v1/rules"
+        | "/api/v1/actions"
+        | "/api/v1/notifications"
         | "/api/v1/status/buildinfo"
         | "/"
             if !reads =>
@@ -65,6 +67,8 @@ async fn answer(head: &Parts, peer: IpAddr, views: &Views) -> Response<Pieces> {
             newest(&views.snapshot).interval,
             head.uri.query().unwrap_or_default(),
         )),
+        "/api/v1/actions" => json(Ok(api::actions(&newest(&views.actions)))),
+        "/api/v1/notifications" => json(Ok(api::notifications(&views.journal.recent()))),
         "/api/v1/status/buildinfo" => json(Ok(api::build_info())),
         "/" => page_for_people(views),
         _ => text(StatusCode::NOT_FOUND, "not found\n"),

@@ -49,6 +49,8 @@ pub(super) fn views() -> (Sources, Views) {
     let views = Views {
         page: page_seen,
         alerts: alerts_seen,
+        actions: watch::channel(Arc::default()).1,
+        journal: Arc::new(Journal::open(None, Duration::ZERO).unwrap()),
         rules: rules_seen,
         readiness: readiness_seen,
         snapshot: snapshot_seen,

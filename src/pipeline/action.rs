@@ -128,6 +128,15 @@ pub struct DeedResult {
 /// Bytes of the text of a [`DeedResult`].
 pub const MAX_RESULT_TEXT: usize = 1024;
 
+/// A deed, and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActionStatus {
+    /// What was asked for.
+    pub deed: Arc<Deed>,
+    /// `None`: it waits, or is under way.
+    pub result: Option<DeedResult>,
+}
+
 /// A request that was not taken.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefusedAction {

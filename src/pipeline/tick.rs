@@ -1,8 +1,10 @@
 //! The pure step of the whole: what rules said, and the time, make the next book, its transitions and what is to be
 //! told. Reads no clock, knows no channel, and gives the same answer to the same question.
 
+mod deeds;
+
 use super::{
-    Delivery, Evaluation, Input, RuleSettings, Transition, Verdict,
+    Deed, DeedKey, Delivery, Evaluation, Input, RuleSettings, Stored, Touched, Transition, Verdict,
     book::{Book, Held, Installed, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_RESOLVED, Told, is_active},
     own::{OWN_RULE, is_reserved, rule_failing, store_failing},
 };
@@ -50,8 +52,12 @@ pub struct Ticked {
     pub dropped: BTreeMap<(&'static str, String), u64>,
     /// Does the view of the book differ from the one before?
     pub changed: bool,
-    /// Alerts that are not as they were, but for when they were last told.
-    pub touched: BTreeSet<AlertKey>,
+    /// What is not as it was.
+    pub touched: Touched,
+    /// What is to be done, in order.
+    pub deeds: Vec<Arc<Deed>>,
+    /// Requests that were refused, by rule, action and reason.
+    pub refused: BTreeMap<(String, String, &'static str), u64>,
 }
 
 /// Takes `inputs` in order, then tells again what is due at `now`.
@@ -70,10 +76,12 @@ pub fn tick(book: Book, inputs: Vec<Input>, now: Timestamp) -> Ticked {
             Input::Removed { rule, generation } => tick.remove(&rule, generation),
             Input::Known(rules) => tick.end_others(&rules),
             Input::Store(failing) => tick.store(failing.as_deref()),
-            Input::Policies(_) | Input::Ended(_) => {}
+            Input::Policies(policies) => tick.done.book.deeds.policies = policies,
+            Input::Ended(result) => tick.ended(result),
         }
     }
     tick.forget();
+    tick.forget_deeds();
     tick.tell_again();
     tick.done
 }
@@ -129,7 +137,7 @@ impl Tick {
             if let Some(back) = alerts::rewind(&held.alert, now) {
                 held.alert = Arc::new(back);
                 self.done.changed = true;
-                self.done.touched.insert(key.clone());
+                self.done.touched.alerts.insert(key.clone());
             }
         }
     }
@@ -202,7 +210,7 @@ impl Tick {
         self.done.changed |= forgotten;
         self.see(&snapshot);
         match verdict {
-            Verdict::Outcome(Outcome { alerts, measurements, actions: _ }) => {
+            Verdict::Outcome(Outcome { alerts, measurements, actions }) => {
                 let ours: Vec<_> = measurements.into_iter().filter(|m| snapshot.answers_for(&m.subject)).collect();
                 self.done.changed |= !ours.is_empty();
                 if let Some(installed) = self.done.book.rules.get_mut(&settings.name) {
@@ -210,6 +218,7 @@ impl Tick {
                 }
                 self.apply(&settings, &snapshot, alerts, Speaker::Rule);
                 self.apply(&settings, &snapshot, Vec::new(), Speaker::Agent);
+                self.ask(&settings, &snapshot, actions);
             }
             Verdict::Failed { reason, text } if failures_in_a_row >= FAILURES_UNTIL_ALERT => {
                 let alert = rule_failing(&settings.name, reason, &text);
@@ -245,11 +254,13 @@ impl Tick {
             let told = held.spoken && !self.done.book.is_shadow(&held.alert.key.rule);
             if voice == Voice::Unknown && told && held.alert.phase == Phase::Firing {
                 let ends_at = self.now.plus(HOLD);
-                self.done.deliveries.push(Delivery { alert: Arc::clone(&held.alert), ends_at, transition: false });
+                let alert = Arc::clone(&held.alert);
+                self.done.deliveries.push(Delivery { alert, ends_at, transition: false, stored: None });
             }
             let after = (voice != Voice::Elsewhere).then(|| Alert::clone(&held.alert));
             self.put(Some(&held.alert), after);
         }
+        self.release();
     }
 
     /// Who speaks about `subject`, by the newest snapshot.
@@ -397,7 +408,7 @@ impl Tick {
                 Some(Phase::Pending) => {
                     if let Some(held) = book.alerts.remove(&before) {
                         let moved = Alert { key: key.clone(), ..Alert::clone(&held.alert) };
-                        self.done.touched.extend([before, key.clone()]);
+                        self.done.touched.alerts.extend([before, key.clone()]);
                         book.alerts.insert(key.clone(), Held { alert: Arc::new(moved), ..held });
                         self.done.changed = true;
                     }
@@ -481,7 +492,7 @@ impl Tick {
         if spoken && !restored && (from != Some(alert.phase) || tells) {
             self.done.transitions.push(Transition { alert: Arc::clone(&alert), from, dropped: false });
         }
-        self.done.touched.insert(alert.key.clone());
+        self.done.touched.alerts.insert(alert.key.clone());
         self.done.book.alerts.insert(alert.key.clone(), now);
         if tells {
             self.tell(alert, true);
@@ -490,7 +501,7 @@ impl Tick {
 
     fn take_out(&mut self, held: &Held) {
         self.done.book.alerts.remove(&held.alert.key);
-        self.done.touched.insert(held.alert.key.clone());
+        self.done.touched.alerts.insert(held.alert.key.clone());
         self.done.changed = true;
         if is_active(&held.alert) {
             let count = self.active.of(held.spoken);
@@ -505,7 +516,8 @@ impl Tick {
     fn tell(&mut self, alert: Arc<Alert>, transition: bool) {
         let ends_at =
             alert.resolved_at.unwrap_or_else(|| self.now.plus(RESEND_DELAY.saturating_mul(RESENDS_UNTIL_END)));
-        self.done.deliveries.push(Delivery { alert, ends_at, transition });
+        let stored = transition.then(|| Stored { sequence: self.done.book.place(), told: Arc::default() });
+        self.done.deliveries.push(Delivery { alert, ends_at, transition, stored });
     }
 
     /// By our clock, whether or not any rule spoke: Alertmanager resolves what it hears nothing of.
@@ -533,7 +545,7 @@ impl Tick {
         let kept_for = |held: &Held| held.alert.resolved_at.is_none_or(|at| now.since(at) <= RESOLVED_RETENTION);
         // We told that it fires, and have not been able to tell that it is over.
         let owed = |held: &Held| held.told.is_some_and(|told| told.by_us && told.phase == Phase::Firing);
-        let touched = &mut self.done.touched;
+        let touched = &mut self.done.touched.alerts;
         book.alerts.retain(|key, held| {
             let stays = kept_for(held) || owed(held);
             if !stays {
@@ -553,7 +565,7 @@ impl Tick {
             resolved.sort_unstable();
             for (_, key) in resolved.into_iter().take(excess) {
                 book.alerts.remove(&key);
-                self.done.touched.insert(key);
+                self.done.touched.alerts.insert(key);
             }
             self.done.changed = true;
         }

@@ -2,7 +2,7 @@
 //! way that the agent goes, up to the dry run, but does not stop at the first problem.
 
 use super::{
-    Limits, RuleConfig, compile, componentize, engine,
+    Limits, compile, componentize, engine,
     evaluate::{self, Code, Job},
     host, limits,
     load::{self, LoadError},

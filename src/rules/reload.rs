@@ -2,7 +2,7 @@
 //! a new version, the old one goes on.
 
 use super::{
-    Config, Module, Overlay, RuleConfig,
+    Config, Module, Overlay,
     builtin::builtin,
     evaluate::Code,
     limits,

@@ -1,5 +1,6 @@
 //! The alert book's life as a table: what rules said at which second, and what must come of it.
 
+mod deeds;
 mod identity;
 mod restart;
 mod shadow;
@@ -111,6 +112,10 @@ struct World {
     last: Ticked,
     /// What a store has of the alerts: scope, key, value.
     stored: BTreeMap<(String, String), Vec<u8>>,
+    /// What a store has of what waits and what was done.
+    outbox: BTreeMap<(Table, String, String), Vec<u8>>,
+    /// Nobody takes what is told.
+    deaf: bool,
 }
 
 impl World {
@@ -125,8 +130,15 @@ impl World {
             shadow: false,
             actions: Grants::new(),
         };
-        let mut world =
-            Self { book: Book::default(), settings, generation: 1, last: Ticked::default(), stored: BTreeMap::new() };
+        let mut world = Self {
+            book: Book::default(),
+            settings,
+            generation: 1,
+            last: Ticked::default(),
+            stored: BTreeMap::new(),
+            outbox: BTreeMap::new(),
+            deaf: false,
+        };
         world.install(0);
         world
     }
@@ -145,7 +157,8 @@ impl World {
     /// What is touched is stored; then all is as if all were stored anew, but for when an alert was last told.
     #[track_caller]
     fn store(&mut self) {
-        for key in &self.last.touched {
+        self.store_outbox();
+        for key in &self.last.touched.alerts {
             match saved::alert_change(&self.book, key) {
                 Change::Put(Table::Alerts, row) => self.stored.insert((row.scope, row.key), row.value),
                 Change::Remove { scope, key, .. } => self.stored.remove(&(scope, key)),
@@ -165,6 +178,31 @@ impl World {
         let mut whole: Vec<_> = whole.collect();
         whole.sort();
         assert_eq!(kept, whole);
+    }
+
+    fn store_outbox(&mut self) {
+        let touched = &self.last.touched;
+        let mut changes: Vec<Change> =
+            touched.deeds.iter().flat_map(|sequence| saved::deed_changes(&self.book, *sequence)).collect();
+        changes.extend(touched.keys.iter().map(|key| saved::key_change(&self.book, key)));
+        changes.extend(touched.lapsed.iter().flat_map(|sequence| told_changes(*sequence)));
+        if self.deaf {
+            changes.extend(self.last.deliveries.iter().filter_map(saved::delivery_change));
+        } else {
+            let told = self.last.deliveries.iter().filter_map(|delivery| delivery.stored.as_ref());
+            changes.extend(told.flat_map(|stored| told_changes(stored.sequence)));
+        }
+        for change in changes {
+            match change {
+                Change::Put(table, row) => {
+                    self.outbox.insert((table, row.scope, row.key), row.value);
+                }
+                Change::Remove { table, scope, key } => {
+                    self.outbox.remove(&(table, scope, key));
+                }
+                Change::RemoveScope { table, scope } => self.outbox.retain(|(t, s, _), _| (*t, &*s) != (table, &scope)),
+            }
+        }
     }
 
     fn evaluation(&self, second: u64, seen: Seen, verdict: Verdict, failures: u32) -> Input {

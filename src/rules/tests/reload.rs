@@ -345,6 +345,7 @@ fn a_new_configuration_changes_settings_and_removes_rules_at_once() {
         overlay: Overlay { interval, ..Overlay::default() },
         limits: Limits::default(),
         sha256: None,
+        actions: std::collections::BTreeSet::new(),
     };
     let with = |rules: Vec<(String, RuleConfig)>| Config { rules, ..config(looks.dir.path()) };
     let (one, changed) =
@@ -381,6 +382,7 @@ fn a_rule_refuses_its_configuration() {
             overlay: Overlay { config: Some(config.to_owned()), ..Overlay::default() },
             limits: Limits::default(),
             sha256: None,
+            actions: std::collections::BTreeSet::new(),
         };
         Config { rules: vec![("l".into(), rule)], ..config_of(&looks) }
     };
@@ -513,8 +515,8 @@ async fn the_whole_host_runs_reloads_and_stops() {
                     names.extend(outcome.alerts.into_iter().map(|alert| alert.name));
                 }
                 Input::Known(_) => {}
-                other => unreachable!("not said here: {other:?}"),
                 Input::Removed { .. } => panic!("nothing was removed"),
+                other => unreachable!("not said here: {other:?}"),
             }
         }
         if !replaced && names.contains(&"VersionA".to_owned()) {

@@ -131,6 +131,7 @@ fn a_pinned_module_is_that_file_and_no_other() {
             overlay: Overlay { shadow: Some(true), ..Overlay::default() },
             limits: Limits::default(),
             sha256: Some(sha256),
+            actions: std::collections::BTreeSet::new(),
         };
         Config { rules: vec![("p".into(), rule)], ..config_of(looks) }
     };

@@ -159,6 +159,7 @@ fn case(reader: &mut Reader<'_>, field: Field, above: &Common) -> Option<Case> {
         labels: overlay.labels.unwrap_or_default(),
         annotations: overlay.annotations.unwrap_or_default(),
         shadow: false,
+        actions: std::collections::BTreeSet::new(),
     };
     let config = overlay.config.unwrap_or_else(|| "{}".into());
     let cluster = cluster.into();
