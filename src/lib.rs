@@ -19,6 +19,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+#[cfg(test)]
+mod crash;
 pub mod deliver;
 pub mod demo;
 pub mod events;

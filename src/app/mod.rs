@@ -3,6 +3,8 @@
 
 mod assemble;
 mod reload;
+#[cfg(test)]
+mod tests;
 
 pub use assemble::KAFKA_STALE_INTERVALS;
 

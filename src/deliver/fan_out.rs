@@ -237,6 +237,8 @@ impl FanOut {
     }
 
     fn tell(&mut self, deliveries: &[Delivery]) {
+        #[cfg(test)]
+        crate::crash::point("handed over");
         let now = clock::now();
         let receivers: Vec<_> = self.notifiers.iter().flat_map(|(name, notifier)| notifier.receivers(name)).collect();
         for delivery in deliveries {

@@ -184,6 +184,8 @@ impl Journal {
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(_) => Some("the store is closed".to_owned()),
             };
+            #[cfg(test)]
+            crate::crash::point("acknowledged");
             if !self.stored(error, changes, &logged) {
                 if stopping {
                     return;
@@ -278,4 +280,100 @@ fn began(alert: &Alert) -> Timestamp {
         Phase::Pending => None,
     }
     .unwrap_or(alert.active_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{deliver::tests::firing, pipeline::Stored, supervise::Tasks};
+    use std::sync::Arc;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn stored(name: &str, sequence: u64) -> Delivery {
+        Delivery { stored: Some(Stored { sequence, told: Arc::default() }), ..firing(name, 1) }
+    }
+
+    /// A store in which these places of the outbox are taken.
+    async fn store(tasks: &Tasks, folder: &std::path::Path, places: &[u64]) -> Store {
+        let store = crate::store::start(tasks, folder, Arc::default()).unwrap();
+        let put = |place: &u64| {
+            Change::Put(Table::Outbox, Row { scope: "alert".into(), key: row_key(*place), value: b"{}".to_vec() })
+        };
+        store.commit(places.iter().map(put).collect()).await.unwrap().unwrap();
+        store
+    }
+
+    fn left(store: &Store) -> (Vec<String>, Vec<String>) {
+        let keys = |table| store.load(table, None, LIMIT).unwrap();
+        let told = keys(Table::OutboxTold).into_iter().map(|row| format!("{} {}", row.scope, row.key)).collect();
+        (keys(Table::Outbox).into_iter().map(|row| row.key).collect(), told)
+    }
+
+    #[tokio::test]
+    async fn the_outbox_forgets_an_alert_when_its_last_receiver_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tasks, _ended) = Tasks::new();
+        let store = store(&tasks, folder.path(), &[1, 2, 3, 4]).await;
+        let journal = Arc::new(Journal::open(Some(store.clone()), LIMIT).unwrap());
+        let all = [stored("A", 1), stored("B", 2), stored("C", 3), stored("D", 4)];
+        for (delivery, receivers) in all.iter().zip([2, 2, 1, 0]) {
+            journal.expect(delivery, receivers);
+        }
+        journal.ended(&all[..1], ("ops", 0, "ops/0"), Ending::Sent);
+        journal.ended(&all[1..2], ("ops", 0, "ops/0"), Ending::Failed("400"));
+        journal.unwanted(&all[1], "log/0");
+        journal.ended(&all[2..3], ("ops", 0, "ops/0"), Ending::Dropped("its queue is full"));
+        let writer = Tasks::new().0;
+        let (writing, stop) = (Arc::clone(&journal), writer.stop());
+        writer.task("journal", async move { writing.run(stop).await });
+        assert!(writer.shut_down(LIMIT).await.is_empty());
+        let place = row_key(1);
+        assert_eq!(left(&store), (vec![place.clone()], vec![format!("{place} ops/0")]));
+        let words: Vec<_> =
+            journal.recent().into_iter().map(|one| (one.labels["alertname"].clone(), one.outcome)).collect();
+        assert_eq!(
+            words,
+            [("C", "dropped"), ("B", "failed"), ("A", "sent")].map(|(a, b)| (a.to_owned(), b.to_owned()))
+        );
+        // The history is there after a restart, the place of A until the other has it.
+        let again = Journal::open(Some(store.clone()), LIMIT).unwrap();
+        assert_eq!(again.recent(), journal.recent());
+        tasks.shut_down(LIMIT).await;
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_costs_no_more_than_a_second_word_and_bounded_memory() {
+        let journal = Arc::new(Journal::open(None, LIMIT).unwrap());
+        let failing = Journal { store: Some(Store::failing()), ..Journal::open(None, LIMIT).unwrap() };
+        let all: Vec<_> = (0..u64::try_from(MAX_NOTIFICATIONS).unwrap() + 10).map(|n| stored("A", n)).collect();
+        for journal in [&*journal, &failing] {
+            for delivery in &all {
+                journal.expect(delivery, 1);
+            }
+            journal.ended(&all, ("ops", 0, "ops/0"), Ending::Sent);
+            assert_eq!(journal.recent().len(), MAX_NOTIFICATIONS);
+        }
+        let writer = Tasks::new().0;
+        let failing = Arc::new(failing);
+        let (writing, stop) = (Arc::clone(&failing), writer.stop());
+        writer.task("journal", async move { writing.run(stop).await });
+        assert!(writer.shut_down(LIMIT).await.is_empty(), "it does not wait for the store to come back");
+        let state = failing.lock();
+        assert!(state.failing && state.changes.len() == 2 * all.len(), "{}", state.changes.len());
+        assert!(state.log.values().all(|(_, saved)| !saved), "and would be written later");
+        drop(state);
+        let mut full = State::default();
+        let change = Change::RemoveScope { table: Table::OutboxTold, scope: String::new() };
+        full.give_back(vec![change; MAX_UNSAVED + 5], &[]);
+        assert_eq!(full.changes.len(), MAX_UNSAVED);
+    }
+
+    #[test]
+    fn what_only_repeats_is_not_noted() {
+        let journal = Journal::open(None, LIMIT).unwrap();
+        let repeat = Delivery { transition: false, stored: None, ..firing("A", 1) };
+        journal.ended([&repeat], ("ops", 0, "ops/0"), Ending::Sent);
+        assert!(journal.recent().is_empty());
+    }
 }

@@ -228,7 +228,11 @@ impl Lane {
                 continue;
             };
             let group = first.alert.key.name.clone();
+            #[cfg(test)]
+            crate::crash::point("sending");
             let Attempt { sent, failed, why, left, error } = self.send(batch).await;
+            #[cfg(test)]
+            crate::crash::point("told");
             count(&self.metrics, &self.notifier, "sent", sent.len());
             count(&self.metrics, &self.notifier, "failed", failed.len());
             count(&self.metrics, &self.notifier, "retried", left.len());

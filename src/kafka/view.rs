@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{BrokerId, Timestamp},
-    snapshot::{Asked, Group, KafkaView, LagRow, LagStatus, Partition, Share, Sums, Topic},
+    snapshot::{Asked, Group, KafkaView, LagRow, LagStatus, Partition, Share, Sums, Topic, Whole},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -162,6 +162,7 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
         asked,
         hide_inactive,
         sums: Sums::default(),
+        table: Whole::default(),
     }
 }
 

@@ -175,12 +175,16 @@ impl Owner {
         let now = clock::now();
         let mut ticked = tick(std::mem::take(&mut self.book), inputs, now);
         self.book = ticked.book;
+        #[cfg(test)]
+        crate::crash::point("decided");
         let acted = !ticked.touched.deeds.is_empty() || !ticked.refused.is_empty();
         // Before anybody is told; when that takes too long they are told all the same.
         let durable = match &mut self.saver {
             Ok(saver) => saver.save(&self.book, ticked.touched, &ticked.deliveries, now).await,
             Err(_) => false,
         };
+        #[cfg(test)]
+        crate::crash::point("committed");
         self.note_durable(durable);
         if !durable {
             ticked.deliveries.iter_mut().for_each(mark);

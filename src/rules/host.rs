@@ -18,7 +18,7 @@ use super::{
 use crate::{
     alerts::Phase,
     model::Timestamp,
-    snapshot::{Age, KafkaView, LagFilter, LagRow, LagStatus, Snapshot, TopicLag},
+    snapshot::{Age, KafkaView, LagFilter, LagRow, LagStatus, LagTable, Snapshot, TopicLag},
 };
 use std::{
     collections::HashMap,
@@ -27,11 +27,6 @@ use std::{
 use types::Error;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::WasiCtx;
-
-/// What stands for an absent number in `lag-table`.
-const ABSENT: i64 = i64::MIN;
-/// Added to a status in `lag-table` where the lag in seconds is a lower bound.
-const AT_LEAST: u8 = 128;
 
 /// The rule called our functions too often.
 #[derive(Debug, thiserror::Error)]
@@ -274,69 +269,36 @@ fn at_least(row: &LagRow) -> bool {
     row.age.is_some_and(|age| age.at_least)
 }
 
-/// Position of a status in `lag-status`.
-fn status_code(status: LagStatus) -> u8 {
-    match status {
-        LagStatus::Behind => 0,
-        LagStatus::Lost => 1,
-        LagStatus::Ahead => 2,
-        LagStatus::NoCommit => 3,
-        LagStatus::Unknown => 4,
-    }
-}
-
-/// Names in the order of their first use.
-#[derive(Default)]
-struct Catalogue<'a> {
-    names: Vec<String>,
-    index: HashMap<&'a str, u32>,
-}
-
-impl<'a> Catalogue<'a> {
-    fn id(&mut self, name: &'a str) -> u32 {
-        *self.index.entry(name).or_insert_with(|| {
-            self.names.push(name.to_owned());
-            u32::try_from(self.names.len().saturating_sub(1)).unwrap_or(u32::MAX)
-        })
-    }
-}
-
-fn columns(kafka: &KafkaView, rows: &[&LagRow]) -> snapshot::LagColumns {
-    let absent = |value: Option<i64>| value.unwrap_or(ABSENT);
-    let time = |at: Option<Timestamp>| at.and_then(|at| i64::try_from(at.0).ok());
-    let mut catalogue = Catalogue::default();
-    let mut group = Vec::with_capacity(rows.len());
-    let mut topic = Vec::with_capacity(rows.len());
-    // Rows are sorted, so most have the names of the row before.
-    let mut last: Option<(&LagRow, u32, u32)> = None;
-    for row in rows {
-        let (group_id, topic_id) = match last {
-            Some((before, group_id, topic_id)) if before.group == row.group && before.topic == row.topic => {
-                (group_id, topic_id)
-            }
-            _ => {
-                let name = kafka.group_of(row.group).map(|group| &*group.name).unwrap_or_default();
-                (catalogue.id(name), catalogue.id(&row.topic))
-            }
-        };
-        group.push(group_id);
-        topic.push(topic_id);
-        last = Some((row, group_id, topic_id));
-    }
-    snapshot::LagColumns {
-        names: catalogue.names,
+fn columns(table: LagTable) -> snapshot::LagColumns {
+    let LagTable {
+        names,
         group,
         topic,
-        partition: rows.iter().map(|row| row.partition).collect(),
-        status: rows.iter().map(|row| status_code(row.status) | if at_least(row) { AT_LEAST } else { 0 }).collect(),
-        committed: rows.iter().map(|row| absent(row.committed)).collect(),
-        committed_at_ms: rows.iter().map(|row| absent(time(row.committed_at))).collect(),
-        log_start: rows.iter().map(|row| absent(row.log_start)).collect(),
-        log_end: rows.iter().map(|row| absent(row.log_end)).collect(),
-        last_stable: rows.iter().map(|row| absent(row.last_stable)).collect(),
-        lag: rows.iter().map(|row| absent(row.lag)).collect(),
-        lost: rows.iter().map(|row| row.lost).collect(),
-        lag_seconds: rows.iter().map(|row| row.age.map_or(f64::NAN, Age::seconds)).collect(),
+        partition,
+        status,
+        committed,
+        committed_at_ms,
+        log_start,
+        log_end,
+        last_stable,
+        lag,
+        lost,
+        lag_seconds,
+    } = table;
+    snapshot::LagColumns {
+        names,
+        group,
+        topic,
+        partition,
+        status,
+        committed,
+        committed_at_ms,
+        log_start,
+        log_end,
+        last_stable,
+        lag,
+        lost,
+        lag_seconds,
     }
 }
 
@@ -414,12 +376,16 @@ impl snapshot::Host for Host {
 fn lag_table(host: &Host, filter: snapshot::LagFilter) -> Result<snapshot::LagColumns, Error> {
     let wanted = Wanted::new(filter, host.deadline)?;
     let kafka = host.kafka()?;
+    if wanted.is_all() && kafka.rows.len() <= usize::try_from(host.most_rows()).unwrap_or(usize::MAX) {
+        return Ok(columns(kafka.whole_table().clone()));
+    }
     let filter = LagFilter {
         group: &|name| wanted.groups.matches(name),
         topic: &|name| wanted.topics.matches(name),
         min_lag: wanted.min_lag,
     };
-    Ok(columns(kafka, &wanted.page(kafka.lag_rows(&filter), host.most_rows())?))
+    let page = wanted.page(kafka.lag_rows(&filter), host.most_rows())?;
+    Ok(columns(kafka.lag_table(page.into_iter())))
 }
 
 fn groups(host: &Host, names: Vec<snapshot::Pattern>) -> Result<Vec<snapshot::Group>, Error> {
