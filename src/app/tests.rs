@@ -293,7 +293,7 @@ async fn nothing_is_lost_or_invented_by_a_kill_at_any_place_or_moment() {
         assert!(was_told, "stored and never told: {name} {phase_and_beginning}");
     }
     for (name, words) in told {
-        let alert: usize = name[1..].parse().unwrap();
+        let alert: usize = name.trim_start_matches('A').parse().unwrap();
         for pair in words.chunks(2) {
             let [begins, ends] = pair else { panic!("{name} never ended: {pair:?}") };
             assert_eq!((begins.1.as_str(), ends.1.as_str()), ("firing", "resolved"), "{pair:?}");

@@ -280,10 +280,10 @@ impl Lane {
         let (mut batch, mut too_old) = (Vec::new(), Vec::new());
         self.change(|waiting| {
             if groups {
-                let mut first = waiting.queue.first(|d| !failed_groups.contains(&d.alert.key.name));
+                let mut first = waiting.queue.next_in_turn(|d| !failed_groups.contains(&d.alert.key.name));
                 if first.is_none() {
                     failed_groups.clear();
-                    first = waiting.queue.first(|_| true);
+                    first = waiting.queue.next_in_turn(|_| true);
                 }
                 let Some(group) = first.map(|delivery| delivery.alert.key.name.clone()) else { return };
                 batch = waiting.queue.take(most, |delivery| delivery.alert.key.name == group);

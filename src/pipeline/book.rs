@@ -2,9 +2,10 @@
 //! how it is kept over a restart.
 
 use super::{
-    AlertsView, Delivery, OwnActions, OwnAlerts, RULE_FAILING, RuleSettings,
+    AlertsView, Delivery, OwnActions, OwnAlerts, RuleSettings,
     action::{ActionStatus, ActionsView},
     deeds::DeedBook,
+    own::is_reserved,
 };
 use crate::{
     alerts::{Alert, AlertKey, Phase},
@@ -16,13 +17,15 @@ use std::{
     sync::Arc,
 };
 
-/// Pending and firing alerts of all rules together; more are not taken.
-pub const MAX_ALERTS: usize = 10_000;
+/// Pending and firing alerts of all rules together. A rule may take as many as are still free and no more, so that those
+/// that want much never take the place of those that want little.
+pub const MAX_ALERTS: usize = 20_000;
 
 /// Pending and firing alerts of one rule; more are not taken.
 pub const MAX_ALERTS_PER_RULE: usize = 5_000;
 
-/// Resolved alerts that are kept to be told again; those resolved longest ago are forgotten first.
+/// Resolved alerts that are kept to be told again; of the rules that have the most, those resolved longest ago are forgotten
+/// first.
 pub const MAX_RESOLVED: usize = 10_000;
 
 /// Actions of its own that a rule is told of: those that wait, then those that ended last.
@@ -126,7 +129,7 @@ impl Book {
     /// What each rule may know of its own alerts. That it keeps failing is the agent's to say.
     pub fn own_alerts(&self) -> OwnAlerts {
         let mut by_rule: BTreeMap<String, Vec<Arc<Alert>>> = BTreeMap::new();
-        for held in self.alerts.values().filter(|held| is_active(&held.alert) && held.alert.key.name != RULE_FAILING) {
+        for held in self.alerts.values().filter(|held| is_active(&held.alert) && !is_reserved(&held.alert.key.name)) {
             by_rule.entry(held.alert.key.rule.clone()).or_default().push(Arc::clone(&held.alert));
         }
         by_rule.into_iter().map(|(rule, alerts)| (rule, alerts.into())).collect()

@@ -19,7 +19,7 @@ pub use action::{
 };
 pub use book::{Book, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_OWN_ACTIONS, MAX_RESOLVED};
 pub use deeds::{DeedKey, MAX_DEEDS, MAX_ENDED, MAX_ENDED_PER_RULE, MAX_KEYS, MAX_REFUSED, UNKNOWN_POLICY};
-pub use own::{MAX_ERROR_TEXT, OWN_RULE, RULE_FAILING, STORE_FAILING};
+pub use own::{ALERTS_DROPPED, MAX_ERROR_TEXT, OWN_RULE, RULE_FAILING, STORE_FAILING};
 pub use owner::{MAX_BATCH, MAX_LOGGED, MAX_UNDELIVERED, NOT_STORED, Outlets, TICK_INTERVAL, start};
 pub use saved::{row_key, told_change, told_changes};
 pub use saver::{ALIVE_INTERVAL, COMMIT_DEADLINE};

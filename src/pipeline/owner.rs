@@ -9,7 +9,7 @@ use crate::{
     alerts::{Alert, Phase},
     clock,
     events::SelfMetrics,
-    model::{BoundedText, Labels, families},
+    model::{BoundedText, Labels, fair, families},
     snapshot::Snapshot,
     supervise::{Stop, Tasks},
 };
@@ -25,8 +25,8 @@ pub const TICK_INTERVAL: Duration = Duration::from_secs(1);
 /// Inputs taken in one tick.
 pub const MAX_BATCH: usize = 256;
 
-/// Deliveries kept while the notifiers' side does not take them; beyond, the oldest that only repeat go first, then
-/// the oldest.
+/// Deliveries kept while the notifiers' side does not take them; beyond, of the rules that have the most, the oldest
+/// that only repeat go first, then the oldest.
 pub const MAX_UNDELIVERED: usize = 20_000;
 
 /// Transitions logged one by one in one tick; more are only counted there.
@@ -288,17 +288,29 @@ fn mark(delivery: &mut Delivery) {
     delivery.alert = Arc::new(alert);
 }
 
-/// Takes out what is over `max`: the oldest that only repeat, then the oldest.
+/// Takes out what is over `max`, of the rules that have the most: the oldest that only repeat, then the oldest.
 fn squeeze(backlog: &mut Vec<Delivery>, max: usize) -> Vec<Delivery> {
-    let mut excess = backlog.len().saturating_sub(max);
-    let mut out: Vec<_> = backlog
-        .extract_if(.., |delivery| {
-            let goes = excess > 0 && !delivery.transition;
-            excess = excess.saturating_sub(usize::from(goes));
-            goes
-        })
-        .collect();
-    out.extend(backlog.drain(..backlog.len().saturating_sub(max)));
+    if backlog.len() <= max {
+        return Vec::new();
+    }
+    let mut excess: BTreeMap<String, usize> = BTreeMap::new();
+    for delivery in backlog.iter() {
+        let count = excess.entry(delivery.alert.key.rule.clone()).or_default();
+        *count = count.saturating_add(1);
+    }
+    let each = fair::share(excess.values().copied(), max);
+    for count in excess.values_mut() {
+        *count = count.saturating_sub(each);
+    }
+    let mut out = Vec::new();
+    for only_repeats in [true, false] {
+        out.extend(backlog.extract_if(.., |delivery| {
+            let left = excess.get_mut(&delivery.alert.key.rule).filter(|left| **left > 0);
+            let Some(left) = left.filter(|_| !(only_repeats && delivery.transition)) else { return false };
+            *left = left.saturating_sub(1);
+            true
+        }));
+    }
     out
 }
 

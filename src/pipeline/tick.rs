@@ -6,11 +6,11 @@ mod deeds;
 use super::{
     Deed, DeedKey, Delivery, Evaluation, Input, RuleSettings, Stored, Touched, Transition, Verdict,
     book::{Book, Held, Installed, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_RESOLVED, Told, is_active},
-    own::{OWN_RULE, is_reserved, rule_failing, store_failing},
+    own::{OWN_RULE, alerts_dropped, is_reserved, rule_failing, store_failing},
 };
 use crate::{
     alerts::{self, Alert, AlertKey, Durations, Phase, Raised},
-    model::{Labels, Outcome, RaisedAlert, Subject, Timestamp},
+    model::{Labels, Outcome, RaisedAlert, Subject, Timestamp, fair},
     snapshot::{KAFKA_TARGET, Snapshot},
 };
 use std::{
@@ -216,8 +216,11 @@ impl Tick {
                 if let Some(installed) = self.done.book.rules.get_mut(&settings.name) {
                     installed.measurements = ours;
                 }
+                let lost = self.over_limit(&settings.name);
                 self.apply(&settings, &snapshot, alerts, Speaker::Rule);
-                self.apply(&settings, &snapshot, Vec::new(), Speaker::Agent);
+                let lost = self.over_limit(&settings.name).saturating_sub(lost);
+                let about = (lost > 0).then(|| alerts_dropped(&settings.name, lost));
+                self.apply(&settings, &snapshot, about.into_iter().collect(), Speaker::Agent);
                 self.ask(&settings, &snapshot, actions);
             }
             Verdict::Failed { reason, text } if failures_in_a_row >= FAILURES_UNTIL_ALERT => {
@@ -334,7 +337,8 @@ impl Tick {
                     self.drop_one("rule_limit", &settings.name);
                     continue;
                 }
-                if *self.active.of(voice == Voice::Ours) >= MAX_ALERTS {
+                // Not more than is left to others: so there is always a place for a rule that has few.
+                if *of_rule >= MAX_ALERTS.saturating_sub(*self.active.of(voice == Voice::Ours)) {
                     self.drop_one("limit", &settings.name);
                     continue;
                 }
@@ -418,6 +422,12 @@ impl Tick {
             }
         }
         key
+    }
+
+    /// Alerts of a rule that had no place.
+    fn over_limit(&self, rule: &str) -> u64 {
+        let of = |reason| self.done.dropped.get(&(reason, rule.to_owned())).copied().unwrap_or(0);
+        of("limit").saturating_add(of("rule_limit"))
     }
 
     fn drop_one(&mut self, reason: &'static str, rule: &str) {
@@ -557,13 +567,20 @@ impl Tick {
         let active = self.active.spoken.saturating_add(self.active.silent);
         let excess = book.alerts.len().saturating_sub(active).saturating_sub(MAX_RESOLVED);
         if excess > 0 {
-            let mut resolved: Vec<_> = book
-                .alerts
-                .values()
-                .filter_map(|held| Some((held.alert.resolved_at?, held.alert.key.clone())))
-                .collect();
-            resolved.sort_unstable();
-            for (_, key) in resolved.into_iter().take(excess) {
+            let mut of_rule: BTreeMap<&str, Vec<(Timestamp, &AlertKey)>> = BTreeMap::new();
+            for held in book.alerts.values() {
+                if let Some(at) = held.alert.resolved_at {
+                    of_rule.entry(&held.alert.key.rule).or_default().push((at, &held.alert.key));
+                }
+            }
+            let each = fair::share(of_rule.values().map(Vec::len), MAX_RESOLVED);
+            let mut gone = Vec::new();
+            for resolved in of_rule.values_mut() {
+                resolved.sort_unstable();
+                let excess = resolved.len().saturating_sub(each);
+                gone.extend(resolved.iter().take(excess).map(|(_, key)| AlertKey::clone(key)));
+            }
+            for key in gone {
                 book.alerts.remove(&key);
                 self.done.touched.alerts.insert(key);
             }

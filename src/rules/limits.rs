@@ -30,6 +30,8 @@ pub const MAX_COMPILING: usize = 2;
 pub const COMPILE_PATIENCE: Duration = Duration::from_millis(500);
 /// Bytes of machine code of one module.
 pub const MAX_COMPILED_BYTES: u64 = 256 << 20;
+/// Bytes of machine code of all rules, with what their modules hold as data: it stays in memory.
+pub const MAX_LIVE_CODE: u64 = 256 << 20;
 /// Bytes kept of what that child says when it fails.
 pub const MAX_COMPILER_WORDS: u64 = 4 << 10;
 /// Compiled modules kept on disk; the oldest go first.
@@ -39,6 +41,8 @@ pub const MAX_CACHED_BYTES: u64 = 1 << 30;
 
 /// Wall time of an evaluation, as a multiple of its CPU time: other programs may keep it waiting.
 pub const WALL_FACTOR: u32 = 10;
+/// How much more time a rule gets in `rule test` and `rule replay`, which must come out the same each time.
+pub const OFFLINE_TIMES: u32 = 10;
 /// The epoch ticks this often; a deadline is noticed this much late.
 pub const EPOCH_TICK: Duration = Duration::from_millis(5);
 /// The most memory that agent.yaml can give one evaluation, in bytes.

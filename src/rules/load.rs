@@ -57,6 +57,12 @@ pub(super) enum LoadError {
     /// The module did not compile, or is no rule.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// All rules together would have too much code.
+    #[error(
+        "its machine code, {0} bytes, has no place beside that of the other rules: {most} bytes in all",
+        most = limits::MAX_LIVE_CODE
+    )]
+    NoPlace(u64),
     /// The rule refuses its configuration.
     #[error("config: {0}")]
     Config(String),
@@ -90,6 +96,7 @@ impl LoadError {
                 | Self::Compile(CompileError::Machine { .. } | CompileError::Killed(_))
                 | Self::DryRun { .. }
                 | Self::State(_)
+                | Self::NoPlace(_)
         )
     }
 }
@@ -112,7 +119,8 @@ pub(super) struct Loader {
     compile: Compile,
     secret: [u8; 32],
     stop: Stop,
-    loaded: HashMap<String, Weak<Code>>,
+    /// With the bytes of its machine code.
+    loaded: HashMap<String, (Weak<Code>, u64)>,
     /// By the hash of the module.
     begun: HashMap<String, Begun>,
 }
@@ -133,29 +141,42 @@ impl Loader {
     /// for its turn: ask again. It is given up where nobody asks between two calls of [`Self::give_up_unwanted`].
     pub(super) fn code(&mut self, compiler: &Path, bytes: &[u8]) -> Result<Option<Arc<Code>>, LoadError> {
         let sha256 = sha256(bytes);
-        self.loaded.retain(|_, code| code.strong_count() > 0);
-        if let Some(code) = self.loaded.get(&sha256).and_then(Weak::upgrade) {
+        self.loaded.retain(|_, (code, _)| code.strong_count() > 0);
+        if let Some(code) = self.loaded.get(&sha256).and_then(|(code, _)| code.upgrade()) {
             return Ok(Some(code));
         }
-        let kept =
-            self.cache.get(&sha256).and_then(|code| match Code::load(&self.linker, &self.ticking, &code, &sha256) {
-                Ok(code) => Some(code),
-                Err(error) => {
-                    tracing::warn!(%error, sha256, "a kept compiled rule is of no use; compiling it again");
-                    None
+        let kept = match self.cache.get(&sha256) {
+            Some(code) => {
+                let size = self.place_for(&code)?;
+                match Code::load(&self.linker, &self.ticking, &code, &sha256) {
+                    Ok(code) => Some((code, size)),
+                    Err(error) => {
+                        tracing::warn!(%error, sha256, "a kept compiled rule is of no use; compiling it again");
+                        None
+                    }
                 }
-            });
-        let code = if let Some(code) = kept {
-            code
+            }
+            None => None,
+        };
+        let (code, size) = if let Some(kept) = kept {
+            kept
         } else {
             let Some(machine_code) = self.compiled(compiler, bytes, &sha256)? else { return Ok(None) };
+            let size = self.place_for(&machine_code)?;
             let code = Code::load(&self.linker, &self.ticking, &machine_code, &sha256).map_err(CompileError::from)?;
             self.cache.put(&sha256, &machine_code);
-            code
+            (code, size)
         };
         let code = Arc::new(code);
-        self.loaded.insert(sha256, Arc::downgrade(&code));
+        self.loaded.insert(sha256, (Arc::downgrade(&code), size));
         Ok(Some(code))
+    }
+
+    /// How large it is, if there is a place for it beside what is loaded.
+    fn place_for(&self, machine_code: &[u8]) -> Result<u64, LoadError> {
+        let size = u64::try_from(machine_code.len()).unwrap_or(u64::MAX);
+        let taken = self.loaded.values().map(|(_, size)| *size).fold(0, u64::saturating_add);
+        if taken.saturating_add(size) > limits::MAX_LIVE_CODE { Err(LoadError::NoPlace(size)) } else { Ok(size) }
     }
 
     /// Machine code, once it is there. A module that takes long to compile holds up nobody but itself.

@@ -110,7 +110,8 @@ fn what_was_not_granted_or_does_not_look_as_it_must_is_refused() {
             action.params.insert(name.into(), value.into());
         }
     };
-    let cases: [(&dyn Fn(&mut RequestedAction), &str); 5] = [
+    type Change<'a> = &'a dyn Fn(&mut RequestedAction);
+    let cases: [(Change<'_>, &str); 5] = [
         (&param("more", "x"), "it has no parameter `more`"),
         (&|action| drop(action.params.remove("n")), "the parameter `n` is missing"),
         (&param("n", "1; rm"), "n: `1; rm` does not match its pattern"),
@@ -189,7 +190,7 @@ fn what_waits_is_done_after_a_restart_once_it_is_known_to_be_ours_and_what_was_d
         NOTHING,
         "their time is not over"
     );
-    let own = world.book.own_actions()["r"].clone();
+    let own = world.book.own_actions().remove("r").unwrap();
     let ends: Vec<_> = own.iter().map(|one| (one.deed.key.as_str(), one.result.as_ref().map(|r| r.end))).collect();
     assert_eq!(ends, [("a", None), ("b", Some(DeedEnd::Failed))]);
     // Killed again, and another agent answers for it by then.
@@ -221,7 +222,7 @@ fn what_no_rate_looks_back_to_is_forgotten_and_a_clock_set_back_blocks_nothing_f
 #[test]
 fn there_is_an_end_to_what_waits_and_to_the_trail() {
     let mut world = World::with_action((1, 600), (u32::MAX, 3600));
-    let many = (0..MAX_DEEDS + 1).map(|n| group_action(&n.to_string())).collect();
+    let many = (0..=MAX_DEEDS).map(|n| group_action(&n.to_string())).collect();
     assert_eq!(world.asks(1, Seen::Ours, many).last().unwrap(), "ticket full 1");
     assert_eq!(world.book.deeds.waiting.len(), MAX_DEEDS);
     for sequence in 0..u64::try_from(MAX_DEEDS).unwrap() {
