@@ -46,7 +46,7 @@ macro_rules! families {
 }
 
 families! {
-    ACTIONS_REFUSED Counter "brokerwarden_actions_refused_total" ["rule", "action", "reason"] "Requests of rules for actions that were refused, by reason; action is empty where agent.yaml has none of that name.";
+    ACTIONS_REFUSED Counter "brokerwarden_actions_refused_total" ["action", "reason", "rule"] "Requests of rules for actions that were refused, by reason; action is empty where agent.yaml has none of that name.";
     ALERT Gauge "brokerwarden_alert" ["alertname", "rule", "state"] "1 for each pending or firing alert, with the alert's own labels.";
     ALERTS_DROPPED Counter "brokerwarden_alerts_dropped_total" ["reason", "rule"] "Alerts that a rule raised and that were not taken, by reason.";
     BUILD_INFO Gauge "brokerwarden_build_info" ["version"] "1, with the version of this agent.";

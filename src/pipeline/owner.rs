@@ -248,7 +248,7 @@ impl Owner {
 
     fn count_refused(&self, rule: &str, action: &str, reason: &str, count: u64) {
         #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "counts of one tick")]
-        self.metrics.add(&families::ACTIONS_REFUSED, &[rule, action, reason], count as f64);
+        self.metrics.add(&families::ACTIONS_REFUSED, &[action, reason, rule], count as f64);
     }
 
     fn count_dropped(&self, reason: &str, rule: &str, count: u64) {

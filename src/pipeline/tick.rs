@@ -306,7 +306,9 @@ impl Tick {
         // The snapshot's time, not ours: `for` is about what was observed, and ours jitters with the load.
         let at = snapshot.at.min(self.now);
         let mut active_of_rule = Active { spoken: 0, silent: 0 };
-        for (_, held) in self.done.book.of_rule(&settings.name).filter(|(_, held)| is_active(&held.alert)) {
+        // What the agent says of it takes no place of the rule's.
+        let its_own = |(key, held): &(&AlertKey, &Held)| is_active(&held.alert) && !is_reserved(&key.name);
+        for (_, held) in self.done.book.of_rule(&settings.name).filter(its_own) {
             let count = active_of_rule.of(held.spoken);
             *count = count.saturating_add(1);
         }

@@ -63,6 +63,8 @@ impl World {
 
 const NOTHING: [&str; 0] = [];
 
+type Change<'a> = &'a dyn Fn(&mut RequestedAction);
+
 #[test]
 fn a_deed_is_done_once_per_key_and_its_time() {
     let mut world = World::with_action((1, 600), (100, 3600));
@@ -110,7 +112,6 @@ fn what_was_not_granted_or_does_not_look_as_it_must_is_refused() {
             action.params.insert(name.into(), value.into());
         }
     };
-    type Change<'a> = &'a dyn Fn(&mut RequestedAction);
     let cases: [(Change<'_>, &str); 5] = [
         (&param("more", "x"), "it has no parameter `more`"),
         (&|action| drop(action.params.remove("n")), "the parameter `n` is missing"),
