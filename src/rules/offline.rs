@@ -87,7 +87,7 @@ impl OfflineRule {
     /// A rule that has not been evaluated yet. `config` is JSON. It gets [`limits::OFFLINE_TIMES`] as much time as it has in an
     /// agent: what else this machine does must not decide what comes out.
     pub fn new(code: &Loaded, settings: Arc<RuleSettings>, config: &str, mut limits: Limits) -> Self {
-        limits.time = limits.time.saturating_mul(super::limits::OFFLINE_TIMES);
+        limits.time = limits.time.saturating_mul(limits::OFFLINE_TIMES);
         Self {
             code: Arc::clone(&code.0),
             settings,
