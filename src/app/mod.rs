@@ -67,6 +67,13 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
+impl StartError {
+    /// Is the configuration to blame, or a file that it names, and not this machine?
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Kafka(kafka::StartError::Client(error)) if error.is_configuration())
+    }
+}
+
 /// What people may look at beside HTTP: the demo's table.
 #[derive(Clone)]
 pub struct Looks {

@@ -55,6 +55,23 @@ fn all_problems_are_reported_at_once_with_their_paths() {
 }
 
 #[test]
+fn a_file_of_a_kafka_property_that_cannot_be_read_is_a_problem_of_the_configuration() {
+    let home = Home::new();
+    for (properties, words) in [
+        ("sasl.password_file: nowhere.txt", &["nowhere.txt", "kafka.properties.sasl.password", "No such file"][..]),
+        (
+            "security.protocol: SSL, ssl.ca.location: /nowhere/ca.pem",
+            &["/nowhere/ca.pem", "kafka.properties.ssl.ca.location", "No such file"],
+        ),
+    ] {
+        home.configure(&format!("kafka: {{bootstrap_servers: \"127.0.0.1:1\", properties: {{{properties}}}}}"));
+        let (code, said) = home.command(&["run", "--config", "agent.yaml"]);
+        assert_eq!(code, USAGE, "{said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+}
+
+#[test]
 fn a_built_in_rule_that_does_not_exist_is_a_problem_of_the_configuration() {
     let home = Home::new();
     home.configure(&format!("{}\nrules: [{{name: r, module: \"builtin:lag-treshold\"}}]", idle()));
