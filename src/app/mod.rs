@@ -261,6 +261,7 @@ impl App {
                 }
                 Some(request) = self.reloads.recv() => {
                     let result = tokio::select! { () = &mut shutdown => break true, result = self.reload() => result };
+                    let result = result.map(|reloaded| self.outcome(&reloaded));
                     request.reply.send(result).ok(); // whoever asked may have gone
                 }
             }

@@ -192,7 +192,7 @@ fn properties_that_librdkafka_does_not_take_are_all_named() {
     assert_eq!(
         bad("kafka: {properties: {securty.protocol: SSL, socket.timeout.ms: 1, sasl.pasword_file: a, nonsense: 1, \
              security.protocol: hunter2}}"),
-        "kafka.properties[\"nonsense\"]: unknown property; allowed: those of librdkafka's CONFIGURATION.md\n\
+        "kafka.properties.nonsense: unknown property; allowed: those of librdkafka's CONFIGURATION.md\n\
          kafka.properties[\"sasl.pasword_file\"]: unknown property; did you mean `sasl.password_file`?\n\
          kafka.properties[\"security.protocol\"]: librdkafka does not take this value; allowed: PLAINTEXT, SSL, \
          SASL_PLAINTEXT, SASL_SSL\n\
