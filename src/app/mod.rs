@@ -67,6 +67,13 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
+impl StartError {
+    /// Is the configuration to blame, or a file that it names, and not this machine?
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Kafka(kafka::StartError::Client(error)) if error.is_configuration())
+    }
+}
+
 /// What people may look at beside HTTP: the demo's table.
 #[derive(Clone)]
 pub struct Looks {
@@ -254,6 +261,7 @@ impl App {
                 }
                 Some(request) = self.reloads.recv() => {
                     let result = tokio::select! { () = &mut shutdown => break true, result = self.reload() => result };
+                    let result = result.map(|reloaded| self.outcome(&reloaded));
                     request.reply.send(result).ok(); // whoever asked may have gone
                 }
             }

@@ -3,7 +3,7 @@
 use super::{
     labels::{self, JMX_RESERVED_LABELS},
     problem::key_path,
-    read::{Field, Reader, Section},
+    read::{Field, Reader, Section, suggestion},
     scalar,
     url::{is_http_url, url},
     yaml::Node,
@@ -204,15 +204,32 @@ fn properties(reader: &mut Reader<'_>, mut field: Field) -> BTreeMap<String, Sec
         }
     }
     // What is missing because it was refused above is no second problem.
-    if properties.len() == count {
-        for (name, problem) in kafka::property_problems(&properties) {
-            reader.problem(&key_path(&path, &name), problem);
+    let together = if properties.len() == count { kafka::property_problems(&properties) } else { Vec::new() };
+    for (name, secret) in properties.iter().filter(|(name, _)| together.iter().all(|(known, _)| known != *name)) {
+        if let Some(refusal) = kafka::refusal_of(name, secret) {
+            refuse_property(reader, &path, name, secret, &refusal);
         }
+    }
+    for (name, problem) in together {
+        reader.problem(&key_path(&path, &name), problem);
     }
     if let Some(path) = reader.variable(CA_VARIABLE).filter(|_| trusts_the_system(&properties)) {
         properties.insert(CA_FILE.to_owned(), Secret::Inline(path));
     }
     properties
+}
+
+/// Says why librdkafka does not take a property, at the path where it is written.
+fn refuse_property(reader: &mut Reader<'_>, path: &str, name: &str, secret: &Secret, refusal: &kafka::Refusal) {
+    let end = if matches!(secret, Secret::File(_)) { "_file" } else { "" };
+    let path = key_path(path, &format!("{name}{end}"));
+    if let kafka::Refusal::Value(text) = refusal {
+        return reader.problem(&path, text);
+    }
+    match suggestion(name, &kafka::property_names()) {
+        Some(near) => reader.problem(&path, format_args!("unknown property; did you mean `{near}{end}`?")),
+        None => reader.problem(&path, "unknown property; allowed: those of librdkafka's CONFIGURATION.md"),
+    }
 }
 
 /// Brokers have certificates, and nothing says whose are good.

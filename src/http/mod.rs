@@ -22,7 +22,7 @@ use crate::{
     pipeline::{ActionsView, RulesView},
     snapshot::Snapshot,
 };
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, pin::Pin, sync::Arc};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// The server's configuration.
@@ -39,11 +39,13 @@ pub struct Readiness {
     pub reasons: Vec<String>,
 }
 
+/// What is to be said of a configuration that was taken, once that is known: what became of its rules, in words for people.
+pub type Outcome = Pin<Box<dyn Future<Output = String> + Send>>;
+
 /// A wish to load the configuration again.
-#[derive(Debug)]
 pub struct ReloadRequest {
     /// Takes the outcome; the error says what is wrong with the new configuration, in words for people.
-    pub reply: oneshot::Sender<Result<(), String>>,
+    pub reply: oneshot::Sender<Result<Outcome, String>>,
 }
 
 /// All that is served. Each channel holds the newest value only; none is waited for.

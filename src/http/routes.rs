@@ -116,11 +116,12 @@ async fn reload(peer: IpAddr, views: &Views, limit: Duration) -> Response<Pieces
     let (reply, outcome) = oneshot::channel();
     let asked = async {
         views.reload.send(ReloadRequest { reply }).await.map_err(|_| "the agent is stopping".to_owned())?;
-        outcome.await.map_err(|_| "the agent is stopping".to_owned())?
+        let taken = outcome.await.map_err(|_| "the agent is stopping".to_owned())??;
+        Ok(taken.await)
     };
     let outcome = tokio::time::timeout(limit, asked).await;
     match outcome.unwrap_or_else(|_| Err(format!("no answer within {limit:?}"))) {
-        Ok(()) => text(StatusCode::OK, "configuration reloaded; how its rules fare is told at /api/v1/rules\n"),
+        Ok(told) => text(StatusCode::OK, format!("configuration reloaded; {}\n", clip(&told, MAX_RELOAD_ERROR))),
         Err(error) => {
             let error = clip(&error, MAX_RELOAD_ERROR);
             text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {error}\n"))

@@ -46,11 +46,30 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}")]
+#[error("cannot listen on {address} ({})", advice(source))]
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
     source: io::Error,
+}
+
+impl BindError {
+    /// Does something listen there, or on an address that overlaps?
+    pub fn is_in_use(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
+/// What to do about an address that cannot be had.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "stop what listens there, which `ss -ltnp` names, or choose another address or port"
+        }
+        io::ErrorKind::AddrNotAvailable => "choose an address of this host, or 0.0.0.0 for all of them",
+        io::ErrorKind::PermissionDenied => "choose a port above 1023, or give the agent CAP_NET_BIND_SERVICE",
+        _ => "choose another address",
+    }
 }
 
 /// A bound address, on which connections wait until [`serve`] takes them.

@@ -15,7 +15,9 @@ use rdkafka::{
     consumer::{BaseConsumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
 };
+use rustix::fs::Access;
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -24,6 +26,10 @@ use std::{
 pub const MAX_ERROR_TEXT: usize = 500;
 /// The largest file that may hold a secret, in bytes.
 pub const MAX_SECRET_FILE: u64 = 64 * 1024;
+/// Properties with the path of a file (of CAs and lists of revoked certificates: or of a folder) that librdkafka reads when
+/// a handle is made.
+pub const LOCATIONS: [&str; 5] =
+    ["ssl.ca.location", "ssl.certificate.location", "ssl.crl.location", "ssl.key.location", "ssl.keystore.location"];
 /// What librdkafka said longer ago than this does not explain a failure of now.
 const ERROR_MEMORY: Duration = Duration::from_secs(30);
 /// Bytes of fetched records that may wait for our reader.
@@ -36,6 +42,11 @@ const FIRST_RECONNECT: Duration = Duration::from_millis(100);
 const LONGEST_RECONNECT: Duration = Duration::from_secs(1);
 
 impl ClientError {
+    /// Can it be mended in agent.yaml, or in a file that it names?
+    pub fn is_configuration(&self) -> bool {
+        !matches!(self, Self::NoQueue)
+    }
+
     /// The error and its cause, in one line for people.
     pub fn with_cause(&self) -> String {
         let cause = std::error::Error::source(self).map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -154,10 +165,12 @@ pub fn serve_events(handle: &Handle) {
 #[non_exhaustive]
 pub enum ClientError {
     /// A property's file cannot be read.
-    #[error("cannot read the file for kafka.properties.{property}")]
-    Secret {
+    #[error("cannot read {}, the file for kafka.properties.{property}", path.display())]
+    File {
         /// The property.
         property: String,
+        /// The file.
+        path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
@@ -286,8 +299,11 @@ pub fn property(config: &Config, name: &str) -> Result<Option<String>, ClientErr
 fn value(property: &str, secret: &Secret) -> Result<String, ClientError> {
     match secret {
         Secret::Inline(value) => Ok(value.clone()),
-        Secret::File(path) => files::read_secret(path, MAX_SECRET_FILE)
-            .map_err(|source| ClientError::Secret { property: property.to_owned(), source }),
+        Secret::File(path) => files::read_secret(path, MAX_SECRET_FILE).map_err(|source| ClientError::File {
+            property: property.to_owned(),
+            path: path.clone(),
+            source,
+        }),
     }
 }
 
@@ -304,6 +320,14 @@ fn create(
             continue;
         }
         let value = value(property, secret)?;
+        if LOCATIONS.contains(&property.as_str()) && value != "probe" {
+            // librdkafka says less of it.
+            rustix::fs::access(&value, Access::READ_OK).map_err(|error| ClientError::File {
+                property: property.clone(),
+                path: PathBuf::from(&value),
+                source: error.into(),
+            })?;
+        }
         client.set(property, &value);
         values.push(value);
     }
@@ -363,7 +387,8 @@ mod tests {
             assert!(said.contains("set sasl.mechanism"), "{said}");
         }
         let said = refused(&[("security.protocol", text("SSL")), ("ssl.ca.location", text("/nowhere/ca.pem"))]);
-        assert!(said.contains("ssl.ca.location"), "{said}");
+        assert!(said.contains("cannot read /nowhere/ca.pem, the file for kafka.properties.ssl.ca.location"), "{said}");
+        assert!(said.contains("No such file"), "{said}");
     }
 
     #[test]

@@ -235,8 +235,12 @@ impl Collector {
             |group: &&GroupCommits| group.offsets_partition.is_none_or(|partition| caught_up.contains(&partition));
         self.ask_before_our_time(&cluster, groups.iter().filter(is_current), &offsets, started);
         phases.ended("offsets");
-        // An error of the reader matters while there is something that it has not read.
+        // An error of the reader matters while there is something that it has not read; a refusal, for as long as it stands.
         let reader_has_all = !led.is_empty() && replaying.is_none() && ours_left_out.is_empty();
+        let refused = error.as_ref().filter(|error| reader_has_all && error.reason == reader::REFUSED).cloned();
+        if refused.is_some() {
+            self.try_reading(&caught_up);
+        }
         let error = error.filter(|_| !reader_has_all);
         let all_listed = asked.as_ref().is_none_or(|asked| asked.all_listed);
         let by_topic = asked.is_none();
@@ -264,7 +268,7 @@ impl Collector {
             produced: &self.produced,
         }));
         phases.ended("view");
-        if let Some(error) = error {
+        if let Some(error) = error.or(refused) {
             self.metrics.count(&families::TARGET_ERRORS, &[error.reason, KAFKA_TARGET]);
             return Ok(Cycle::Partial(Some(view), error.text));
         }

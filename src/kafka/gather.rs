@@ -252,6 +252,16 @@ impl Collector {
         }
     }
 
+    /// Has the reader look once more for the end of a partition. Librdkafka says once that we may not read, and where nothing
+    /// is written, nothing when we may again.
+    pub(super) fn try_reading(&self, caught_up: &BTreeSet<u32>) {
+        let mut state = self.shared.lock();
+        let position = |partition: &u32| state.offsets.position(*partition).map(|position| (*partition, position));
+        if let Some((partition, position)) = caught_up.iter().find_map(position) {
+            state.recheck.entry(partition).or_insert(position);
+        }
+    }
+
     pub(super) fn self_report(
         &self,
         cluster: &Cluster,

@@ -4,7 +4,7 @@
 
 use super::{
     Config,
-    client::{self, ClientError, Handle, MAX_SECRET_FILE, Pace},
+    client::{self, ClientError, Handle, LOCATIONS, MAX_SECRET_FILE, Pace},
     hints, oauth,
     tls::{self, MAX_CA_FILE, Trust},
     tokens::Keeper,
@@ -29,10 +29,6 @@ use std::{
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long what was found out about a certificate counts.
 pub const DIAGNOSIS_MEMORY: Duration = Duration::from_secs(30);
-
-/// Properties with the path of a file that librdkafka reads when a handle is made.
-const LOCATIONS: [&str; 5] =
-    ["ssl.ca.location", "ssl.certificate.location", "ssl.crl.location", "ssl.key.location", "ssl.keystore.location"];
 
 /// See the module.
 pub struct Handles {

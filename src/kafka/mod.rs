@@ -1,6 +1,7 @@
 //! Collects from Kafka through the local broker: groups from `__consumer_offsets` (or from their coordinators, where that
 //! may not be read), offsets by batched ListOffsets.
 
+mod accepted;
 mod admin;
 #[doc(hidden)]
 pub mod bench;
@@ -36,6 +37,7 @@ mod tokens;
 mod vanished;
 mod view;
 
+pub use accepted::{Refusal, property_names, refusal_of};
 pub use admin::{KEEP_INTERVALS, LIST_INTERVAL, MAX_IN_FLIGHT, SILENT_AFTER};
 pub use bounds::{HELD_UP, READER_STALE_INTERVALS, READER_STALE_LEAST, START_INTERVAL};
 pub use checkpoint::{CHECKPOINT_INTERVAL, MAX_SLICE_BYTES, UNKNOWN_RETENTION};

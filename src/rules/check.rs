@@ -178,7 +178,7 @@ fn run(
 const SECRET: [u8; 32] = [0; 32];
 
 /// What the agent may see right after its start, and on a cluster without consumers.
-fn snapshots(now: Timestamp) -> [(&'static str, Snapshot); 2] {
+pub(super) fn snapshots(now: Timestamp) -> [(&'static str, Snapshot); 2] {
     let snapshot = |kafka: Option<KafkaView>| Snapshot {
         number: 1,
         at: now,

@@ -164,6 +164,10 @@ pub const CHEAP_EVALUATION: Duration = Duration::from_millis(10);
 pub const DEAR_EVALUATIONS: u32 = 8;
 /// `rules_dir` is looked at this often; a file counts once it stood still for two looks.
 pub const SCAN_INTERVAL: Duration = Duration::from_millis(500);
+/// Versions that wait for their trial on the thread for those that may take long; others ask again.
+pub const TRIALS_WAITING: usize = 16;
+/// Files of `rules_dir` that are no rules by their names, and are told; others are counted.
+pub const MAX_TOLD_FILES: usize = 5;
 /// A load that failed for a reason of the machine's is tried again after this.
 pub const LOAD_RETRY: Duration = Duration::from_mins(1);
 /// Threads that evaluate all rules.

@@ -1,18 +1,14 @@
-//! From a module's bytes to a rule that may go live: hash, compiled code (kept or made), world, configuration, a dry run.
-//! Knows no folder and no schedule.
+//! From a module's bytes to code: hash, compiled code (kept or made), world. Knows no folder and no schedule.
 
 use super::{
     cache::Cache,
     compile::{CompileError, Compiling},
     engine::Ticking,
-    evaluate::{self, Code, Job},
+    evaluate::Code,
     host::Host,
     limits,
-    memory::Memory,
-    registry::Version,
-    state::State,
 };
-use crate::{model::hex, pipeline::Verdict, snapshot::Snapshot, supervise::Stop};
+use crate::{model::hex, supervise::Stop};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
@@ -117,7 +113,6 @@ pub(super) struct Loader {
     ticking: Arc<Ticking>,
     cache: Cache,
     compile: Compile,
-    secret: [u8; 32],
     stop: Stop,
     /// With the bytes of its machine code.
     loaded: HashMap<String, (Weak<Code>, u64)>,
@@ -126,15 +121,8 @@ pub(super) struct Loader {
 }
 
 impl Loader {
-    pub(super) fn new(
-        linker: Linker<Host>,
-        ticking: Arc<Ticking>,
-        cache: Cache,
-        compile: Compile,
-        secret: [u8; 32],
-        stop: Stop,
-    ) -> Self {
-        Self { linker, ticking, cache, compile, secret, stop, loaded: HashMap::new(), begun: HashMap::new() }
+    pub(super) fn new(linker: Linker<Host>, ticking: Arc<Ticking>, cache: Cache, compile: Compile, stop: Stop) -> Self {
+        Self { linker, ticking, cache, compile, stop, loaded: HashMap::new(), begun: HashMap::new() }
     }
 
     /// The code of a module. The same bytes give the same code, compiled once. `None` = it is being compiled, or waits
@@ -198,36 +186,6 @@ impl Loader {
     /// Ends the compilation of what nobody asked for since the last call: its file was changed or removed.
     pub(super) fn give_up_unwanted(&mut self) {
         self.begun.retain(|_, begun| std::mem::take(&mut begun.wanted));
-    }
-
-    /// Which version of its state the rule writes.
-    pub(super) fn state_version(&self, job: &Job) -> Result<u32, LoadError> {
-        evaluate::state_version(job, &self.secret, &self.stop).map_err(LoadError::State)
-    }
-
-    /// What a version remembers that takes over from the one before: a copy, migrated where it has to be.
-    pub(super) fn take_over(
-        &self,
-        version: &Version,
-        before: &State,
-        snapshot: &Arc<Snapshot>,
-    ) -> Result<State, LoadError> {
-        let refused = |text: String| LoadError::State(text);
-        let (state, from) = before.taken_over_by(version.writes_as).map_err(|no_way| refused(no_way.to_string()))?;
-        let Some(previous) = from else { return Ok(state) };
-        let memory = Memory { state, ..Memory::default() };
-        let migrated =
-            evaluate::migrate(&version.job(Arc::clone(snapshot), memory), previous, &self.secret, &self.stop);
-        migrated.map_err(|text| refused(format!("it does not migrate what version {previous} wrote: {text}")))
-    }
-
-    /// Would the rule work as it is configured, on what is observed now? What it says is thrown away.
-    pub(super) fn try_out(&self, job: &Job) -> Result<(), LoadError> {
-        evaluate::check_config(job, &self.secret, &self.stop).map_err(LoadError::Config)?;
-        match evaluate::evaluate(job, &self.secret, &self.stop).verdict {
-            Verdict::Outcome(_) | Verdict::Unavailable(_) => Ok(()),
-            Verdict::Failed { reason, text } => Err(LoadError::DryRun { reason, text }),
-        }
     }
 }
 

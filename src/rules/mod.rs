@@ -33,14 +33,18 @@ mod start;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
+mod trial;
+mod verify;
 mod wasi;
 mod world;
 
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, child_main};
 pub use interfaces::interfaces;
 pub use offline::{Loaded, Offline, OfflineError, OfflineRule};
+pub use reload::Listed;
 pub use report::{EvaluationReport, Interfaces, LimitsReport, RuleReport, StateEntry, StateReport, StateValue};
 pub use start::{Joint, LiveRule, RulesHandle, StartError, start};
+pub use verify::{Fault, faults};
 
 use crate::pipeline::{Grants, RuleSettings};
 use std::{path::PathBuf, time::Duration};

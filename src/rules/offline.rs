@@ -177,7 +177,7 @@ impl Offline {
         let (ticking, alive) = (Arc::default(), engine::token());
         engine::tick(&tasks, &engine, Arc::clone(&ticking), Arc::downgrade(&alive))?;
         let cache = cache.map_or_else(Cache::none, |folder| Cache::open(folder, &engine::identity(&engine)));
-        let loader = Loader::new(linker, ticking, cache, compile, SECRET, tasks.stop());
+        let loader = Loader::new(linker, ticking, cache, compile, tasks.stop());
         Ok(Self { loader, compiler, runtime, stop: tasks.stop(), alive, _ended: ended })
     }
 

@@ -11,6 +11,7 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
     (&["cli::EXIT_CHECK_FAILED", "cli::EXIT_OK", "cli::EXIT_RUNTIME", "cli::EXIT_USAGE"], "exit codes, in README.md"),
     (
         &[
+            "app::reload::PORT_LOOK",
             "cli::demo::REDRAW",
             "control::record::LOOK",
             "kafka::admin::LOOK",

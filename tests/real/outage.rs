@@ -68,3 +68,28 @@ fn a_broker_that_comes_late_and_goes_and_comes_back() {
     client.commit("g", "t", &[(0, 9)]);
     agent.until(SEEN, "a commit after it", |page| page.expect("kafka_consumergroup_lag", &labels, 1.0));
 }
+
+/// With the intervals that the agent has where agent.yaml says nothing of them.
+#[test]
+fn with_the_shipped_intervals_the_agent_is_back_in_time_too() {
+    let cluster = Cluster::prepare(Version::KRaft);
+    cluster.start();
+    let client = cluster.client();
+    client.create_topic("t", 1);
+    client.produce("t", 0, 10);
+    client.commit("g", "t", &[(0, 4)]);
+    let yaml = format!("kafka: {{bootstrap_servers: \"{}\"}}", cluster.bootstrap());
+    let agent = Home::new().start(&yaml);
+    let labels = [("consumergroup", "g"), ("partition", "0"), ("topic", "t")];
+    agent.ready(SEEN);
+    agent.until(SEEN, "the lag", |page| page.expect("kafka_consumergroup_lag", &labels, 6.0));
+    cluster.kill();
+    agent.until(SEEN * 2, "no lag of a dead broker", |page| {
+        holds(!page.has("kafka_consumergroup_lag", &labels), "still there")
+    });
+    agent.not_ready(SEEN, &["kafka"]);
+    cluster.start();
+    let back = Instant::now();
+    within(BACK, "the lag is back", || agent.page().expect("kafka_consumergroup_lag", &labels, 6.0));
+    agent.ready(BACK.saturating_sub(back.elapsed()));
+}

@@ -188,6 +188,20 @@ fn properties_of_ours_are_refused() {
 }
 
 #[test]
+fn properties_that_librdkafka_does_not_take_are_all_named() {
+    assert_eq!(
+        bad("kafka: {properties: {securty.protocol: SSL, socket.timeout.ms: 1, sasl.pasword_file: a, nonsense: 1, \
+             security.protocol: hunter2}}"),
+        "kafka.properties.nonsense: unknown property; allowed: those of librdkafka's CONFIGURATION.md\n\
+         kafka.properties[\"sasl.pasword_file\"]: unknown property; did you mean `sasl.password_file`?\n\
+         kafka.properties[\"security.protocol\"]: librdkafka does not take this value; allowed: PLAINTEXT, SSL, \
+         SASL_PLAINTEXT, SASL_SSL\n\
+         kafka.properties[\"securty.protocol\"]: unknown property; did you mean `security.protocol`?\n\
+         kafka.properties[\"socket.timeout.ms\"]: allowed: 10 to 300000"
+    );
+}
+
+#[test]
 fn properties_that_do_not_go_together_are_refused() {
     let oauth = "security.protocol: SASL_SSL, sasl.mechanism: OAUTHBEARER";
     assert_eq!(

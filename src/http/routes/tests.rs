@@ -131,9 +131,13 @@ async fn only_this_host_may_ask_for_a_reload() {
     assert!(sources.reload.try_recv().is_err(), "nothing was asked of the app");
     for peer in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
         let ask = respond(request("PUT", "/-/reload", &[]), peer.parse().unwrap(), &views);
-        let reply = async { sources.reload.recv().await.unwrap().reply.send(Ok(())).unwrap() };
+        let reply = async {
+            let told: crate::http::Outcome = Box::pin(async { "of its rules are refused: a".to_owned() });
+            sources.reload.recv().await.unwrap().reply.send(Ok(told)).ok().unwrap();
+        };
         let (response, ()) = tokio::join!(ask, reply);
         assert_eq!(response.status(), 200, "{peer}");
+        assert_eq!(body(response).await, "configuration reloaded; of its rules are refused: a\n");
     }
 }
 

@@ -15,6 +15,8 @@ mod properties;
 mod reload;
 mod schedule;
 mod takeover;
+mod trial;
+mod verify;
 
 use super::{
     Config, Limits, Overlay, RuleConfig, bindings,
@@ -129,7 +131,7 @@ impl Bench {
     }
 
     fn loader(&self) -> Loader {
-        Loader::new(self.linker.clone(), Arc::clone(&self.ticking), no_cache(), in_process, [7; 32], self.tasks.stop())
+        Loader::new(self.linker.clone(), Arc::clone(&self.ticking), no_cache(), in_process, self.tasks.stop())
     }
 
     fn code(&self, text: &str) -> Arc<Code> {
