@@ -5,6 +5,7 @@ use super::{
     cluster::{Cluster, OFFSETS_TOPIC},
     collector::{Collector, as_f64},
     ends::{TopicPartition, Which},
+    freshness::Moment,
     gather::is_ours,
     offsets::GroupCommits,
     view,
@@ -135,13 +136,15 @@ impl Collector {
         (offsets, at): (&HashMap<(Which, TopicPartition), i64>, Timestamp),
     ) -> BTreeSet<u32> {
         let (topic, now): (Arc<str>, _) = (OFFSETS_TOPIC.into(), Instant::now());
+        let moment = Moment { now, at };
         let limit = self.config.interval.saturating_mul(READER_STALE_INTERVALS).max(READER_STALE_LEAST);
         self.freshness.keep(caught_up);
         let mut state = self.shared.lock();
         let (mut stale, mut held) = (BTreeSet::new(), BTreeSet::new());
         for partition in caught_up.difference(&self.too_long) {
             let mark = offsets.get(&(Which::End, (Arc::clone(&topic), *partition))).copied();
-            let short = self.freshness.see(*partition, state.offsets.position(*partition).unwrap_or(0), mark, now);
+            let position = state.offsets.position(*partition).unwrap_or(0);
+            let short = self.freshness.see(*partition, position, mark, moment, limit);
             if let Some(end) = self.freshness.recheck(*partition, now) {
                 state.recheck.insert(*partition, end);
             }
