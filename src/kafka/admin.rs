@@ -392,8 +392,9 @@ impl Poller<'_> {
 
 /// Is a group at home in a partition that is held up? Its records tell, or, while it has none, its name.
 fn is_held(group: &str, order: &Order, reader: &reader::Shared) -> bool {
-    let by_name = || u32::try_from(partition_for(group, order.leaders.len())).ok();
-    let home = reader.lock().offsets.partition_of(group).or_else(by_name);
+    let partitions = order.leaders.len();
+    let by_name = || u32::try_from(partition_for(group, partitions)).ok();
+    let home = reader.lock().offsets.partition_of(group, partitions).or_else(by_name);
     home.is_some_and(|partition| order.held.contains(&partition))
 }
 

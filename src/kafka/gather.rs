@@ -94,7 +94,8 @@ impl Collector {
         // What was read of a partition is kept while it has no leader, and says nothing meanwhile.
         let has_leader = |partition: &u32| cluster.leader(OFFSETS_TOPIC, *partition).is_some();
         let led: BTreeSet<u32> = followed.iter().copied().filter(has_leader).collect();
-        let mut gathered = Gathered { long, ..self.commits(&followed, &led) };
+        let partitions = cluster.topics.get(OFFSETS_TOPIC).map_or(0, BTreeMap::len);
+        let mut gathered = Gathered { long, ..self.commits(partitions, &followed, &led) };
         self.ask_held(cluster, beside, &mut gathered);
         let mut error = missing.or(gathered.error.take());
         let states = self.polls.lock().states.clone();
@@ -231,7 +232,7 @@ impl Collector {
 
     /// Tells the reader what to follow, and copies out what it has read. Of the partitions that have a leader: those
     /// that were read to their end, and those that hold too much.
-    fn commits(&self, followed: &BTreeSet<u32>, led: &BTreeSet<u32>) -> Gathered {
+    fn commits(&self, partitions: usize, followed: &BTreeSet<u32>, led: &BTreeSet<u32>) -> Gathered {
         let mut state = self.shared.lock();
         if state.follow != *followed {
             state.follow.clone_from(followed);
@@ -241,8 +242,11 @@ impl Collector {
             // What was read is another cluster's, until the reader has thrown it away.
             return Gathered::default();
         }
-        let groups =
-            state.offsets.groups(|group| self.config.groups.wants(group), |topic| self.config.topics.wants(topic));
+        let groups = state.offsets.groups(
+            |group| self.config.groups.wants(group),
+            |topic| self.config.topics.wants(topic),
+            partitions,
+        );
         Gathered {
             groups,
             caught_up: led.iter().copied().filter(|partition| state.offsets.caught_up(*partition)).collect(),

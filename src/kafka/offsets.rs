@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{BrokerId, Timestamp},
-    snapshot::GroupKind,
+    snapshot::{GroupKind, partition_for},
 };
 use partition::OffsetsPartition;
 use saved::Unsaved;
@@ -125,10 +125,12 @@ impl Offsets {
         self.partitions.get(&partition).is_some_and(|partition| partition.caught_up)
     }
 
-    /// The partition that a group has records in.
-    pub fn partition_of(&self, group: &str) -> Option<u32> {
-        let mut partitions = self.partitions.iter();
-        partitions.find(|(_, partition)| partition.groups.contains_key(group)).map(|(number, _)| *number)
+    /// The partition that a group has records in, where the topic has so many. If there are several, the one that its name
+    /// names: since the topic was given more partitions the others have nothing new.
+    pub fn partition_of(&self, group: &str, partitions: usize) -> Option<u32> {
+        let has = |partition: &&OffsetsPartition| partition.groups.contains_key(group);
+        let home = home(group, partitions).filter(|home| self.partitions.get(home).as_ref().is_some_and(has));
+        home.or_else(|| self.partitions.iter().find(|(_, partition)| has(partition)).map(|(number, _)| *number))
     }
 
     /// Has a partition more records than that? Known only of those that were read without reaching the end: offsets say
@@ -198,8 +200,13 @@ impl Offsets {
     }
 
     /// Copies out the groups that are wanted, from partitions that were read to their end, sorted by name. Only
-    /// commits on wanted topics are in them.
-    pub fn groups(&self, group: impl Fn(&str) -> bool, topic: impl Fn(&str) -> bool) -> Vec<GroupCommits> {
+    /// commits on wanted topics are in them. The topic has so many `partitions`, of which we may follow a few.
+    pub fn groups(
+        &self,
+        group: impl Fn(&str) -> bool,
+        topic: impl Fn(&str) -> bool,
+        partitions: usize,
+    ) -> Vec<GroupCommits> {
         let wanted: HashSet<&Arc<str>> = self.topics.iter().filter(|name| topic(name)).collect();
         let mut groups = Vec::new();
         for (number, partition) in self.partitions.iter().filter(|(_, partition)| partition.caught_up) {
@@ -226,10 +233,21 @@ impl Offsets {
             }
         }
         groups.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        // A group has its records in one partition; were it in two, the younger assignment is not known: first wins.
-        groups.dedup_by(|later, first| later.name == first.name);
+        // A group has its records in one partition, until the topic is given more: then those of its old one stay there.
+        groups.dedup_by(|later, first| {
+            let twice = later.name == first.name;
+            if twice && later.offsets_partition == home(&later.name, partitions) {
+                std::mem::swap(later, first);
+            }
+            twice
+        });
         groups
     }
+}
+
+/// Where Kafka keeps a group.
+fn home(group: &str, partitions: usize) -> Option<u32> {
+    u32::try_from(partition_for(group, partitions)).ok()
 }
 
 #[cfg(test)]

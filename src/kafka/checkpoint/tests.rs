@@ -118,14 +118,17 @@ impl Kept {
             let end = End { position, epoch, at: Timestamp(at) };
             self.checkpoint.restore(vec![Saved { partition: 3, end, groups }], &mut offsets);
             assert_eq!(offsets.epoch(3), epoch);
-            assert!(offsets.groups(|_| true, |_| true).is_empty(), "nothing is told before the end is reached again");
+            assert!(
+                offsets.groups(|_| true, |_| true, 50).is_empty(),
+                "nothing is told before the end is reached again"
+            );
         }
         offsets.reached_end(3, Timestamp(6));
-        (offsets.position(3), offsets.groups(|_| true, |_| true))
+        (offsets.position(3), offsets.groups(|_| true, |_| true, 50))
     }
 
     fn read(&self) -> Vec<GroupCommits> {
-        self.shared.lock().offsets.groups(|_| true, |_| true)
+        self.shared.lock().offsets.groups(|_| true, |_| true, 50)
     }
 }
 
