@@ -76,7 +76,7 @@ impl Found {
         let partitions = self.cluster.topics.get(OFFSETS_TOPIC).map_or(0, BTreeMap::len);
         let groups = replay.0.groups(|_| true, |_| true, partitions);
         drop(view::needed(&self.cluster, Some(BrokerId(1)), &groups, |_| true));
-        view::build(view::Findings {
+        let findings = view::Findings {
             at,
             cluster_id: None,
             beside: Some(BrokerId(1)),
@@ -90,6 +90,7 @@ impl Found {
             wants_topic: &|_| true,
             offsets: &self.offsets,
             produced: &self.produced,
-        })
+        };
+        view::build(findings).0
     }
 }

@@ -208,3 +208,14 @@ pub(super) fn why_asked(asked: &BTreeSet<u32>) -> Option<String> {
         )
     })
 }
+
+/// What is to be said of partitions that groups have not committed on, where there are too many of them.
+pub(super) fn why_no_rows(left_out: usize) -> Option<String> {
+    (left_out > 0).then(|| {
+        format!(
+            "{left_out} partitions that a group has not committed on, though on others of that topic, are left out: with them \
+             there would be more than {} (counted for each group)",
+            view::MAX_ROWS
+        )
+    })
+}

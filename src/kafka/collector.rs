@@ -246,7 +246,7 @@ impl Collector {
                 self.metrics.forget(family, |_| true);
             }
         }
-        let view = Arc::new(view::build(view::Findings {
+        let (view, no_rows) = view::build(view::Findings {
             at,
             cluster_id: self.cluster_id.clone(),
             beside,
@@ -262,7 +262,8 @@ impl Collector {
             wants_topic: &|topic| self.config.topics.wants(topic),
             offsets: &offsets,
             produced: &self.produced,
-        }));
+        });
+        let view = Arc::new(view);
         phases.ended("view");
         if let Some(error) = error {
             self.metrics.count(&families::TARGET_ERRORS, &[error.reason, KAFKA_TARGET]);
@@ -278,6 +279,7 @@ impl Collector {
         let no_groups = by_topic && view.offsets_partitions.is_empty();
         let no_groups = no_groups.then(|| format!("no groups yet: {OFFSETS_TOPIC} does not exist"));
         let note = self.handles.trouble().or(note).or_else(|| bounds::why_asked(&held.asked));
+        let note = note.or_else(|| bounds::why_no_rows(no_rows));
         Ok(Cycle::Whole(view, note.or_else(|| self.vanished_note()).or(no_groups)))
     }
 

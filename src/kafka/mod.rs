@@ -45,12 +45,13 @@ pub use ends::CHUNK;
 pub use freshness::RECHECK_AFTER;
 pub use handles::{DIAGNOSIS_MEMORY, LOOK_INTERVAL};
 pub use oauth::LONGEST_LIFE;
-pub use offsets::{MAX_ENTRIES, MAX_UNSAVED};
+pub use offsets::{MAX_ENTRIES, MAX_UNSAVED, NAME_BYTES};
 pub use polled::DESCRIBE_INTERVAL;
 pub use properties::problems as property_problems;
 pub use source::{TOPIC_RETRY, TOPIC_TRY};
 pub use tls::MAX_CA_FILE;
 pub use tokens::{FETCH_TIMEOUT, FIRST_RETRY, LEAST_DISTANCE, LONGEST_RETRY, MAX_ANSWER};
+pub use view::MAX_ROWS;
 
 use crate::model::Secret;
 use regex::Regex;

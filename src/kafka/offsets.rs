@@ -23,6 +23,13 @@ use std::{
 
 /// Groups, members and commits that are kept of all partitions together. Beyond, no new ones are taken.
 pub const MAX_ENTRIES: usize = 5_000_000;
+/// A name counts as one entry more for each so many bytes.
+pub const NAME_BYTES: usize = 256;
+
+/// As how many entries something of that name counts.
+pub fn weight(name: &str) -> usize {
+    name.len().checked_div(NAME_BYTES).unwrap_or(0).saturating_add(1)
+}
 
 /// Why a record was passed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

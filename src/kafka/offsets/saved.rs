@@ -6,6 +6,7 @@
 use super::{
     KeptCommit, Offsets,
     partition::{Classic, GroupRecords},
+    weight,
 };
 use crate::{
     kafka::{
@@ -156,7 +157,7 @@ impl Offsets {
 
     /// Takes in what was saved of a partition that is followed and of which nothing was read. False: it does not fit.
     pub fn restore(&mut self, partition: u32, end: End, groups: Vec<(String, SavedGroup)>) -> bool {
-        let entries = groups.iter().map(|(_, group)| group.entries()).fold(0, usize::saturating_add);
+        let entries = groups.iter().map(|(name, group)| group.entries(name)).fold(0, usize::saturating_add);
         if self.entries.saturating_add(entries) > self.limit {
             return false;
         }
@@ -241,9 +242,11 @@ impl<T> Saved<T> {
 }
 
 impl SavedGroup {
-    fn entries(&self) -> usize {
-        let members = self.modern.as_ref().map_or(0, |modern| modern.members.len());
-        self.commits.values().map(Vec::len).fold(members.saturating_add(1), usize::saturating_add)
+    /// With its name.
+    fn entries(&self, name: &str) -> usize {
+        let members = self.modern.iter().flat_map(|modern| &modern.members).map(|(member, _)| weight(member));
+        let commits = self.commits.iter().map(|(topic, commits)| commits.len().saturating_mul(weight(topic)));
+        members.chain(commits).fold(weight(name), usize::saturating_add)
     }
 }
 

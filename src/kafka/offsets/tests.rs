@@ -268,6 +268,38 @@ fn beyond_the_limit_nothing_new_is_taken_and_the_partition_says_so() {
     assert_eq!(log.0.entries, 0);
 }
 
+/// Names are up to 32 KiB.
+#[test]
+fn a_long_name_takes_more_room() {
+    let long = |letter: &str| letter.repeat(1024);
+    let mut log = Log::new();
+    log.0.limit = 10;
+    log.put(&key(1, &[&long("g"), "t"], Some(0)), Some(&commit(1, 1)));
+    assert_eq!(log.0.entries, 6, "a group of five, and a commit");
+    log.put(&key(3, &["modern"], None), Some(&epoch(1)));
+    log.put(&key(5, &["modern", &long("m")], None), Some(&[0, 0]));
+    assert_eq!((log.0.entries, log.0.overflowed(0)), (12, false), "the last one may be over");
+    assert_eq!(log.0.apply(0, log.1, &key(3, &["another"], None), Some(&epoch(1))), Err(Skipped::Limit));
+    log.1 += 1;
+    log.put(&key(5, &["modern", &long("m")], None), None);
+    log.put(&key(1, &["modern", &long("t")], Some(7)), Some(&commit(1, 1)));
+    assert_eq!(log.0.entries, 12, "so does a topic's");
+    let saved: Vec<_> =
+        ["modern".to_owned(), long("g")].map(|name| (name.clone(), log.0.to_save(0, &name).unwrap())).into();
+    let end = End { position: 9, epoch: None, at: Timestamp(1) };
+    for (limit, fits) in [(11, false), (12, true)] {
+        let mut restored = Offsets { limit, ..Offsets::saving() };
+        restored.follow(&BTreeSet::from([0]));
+        let saved = saved.iter().map(|(name, group)| (name.clone(), serde_json::to_value(group).unwrap()));
+        let saved = saved.map(|(name, group)| (name, serde_json::from_value(group).unwrap())).collect();
+        assert_eq!((restored.restore(0, end, saved), restored.entries), (fits, if fits { 12 } else { 0 }));
+    }
+    log.put(&key(1, &[&long("g"), "t"], Some(0)), None);
+    log.put(&key(1, &["modern", &long("t")], Some(7)), None);
+    log.put(&key(3, &["modern"], None), None);
+    assert_eq!(log.0.entries, 0);
+}
+
 #[test]
 fn records_are_counted_until_the_end_is_reached() {
     let mut log = Log::new();
