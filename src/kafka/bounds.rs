@@ -8,6 +8,7 @@ use super::{
     freshness::Moment,
     gather::is_ours,
     offsets::GroupCommits,
+    replays::Progress,
     view,
 };
 use crate::{
@@ -27,7 +28,7 @@ pub const START_INTERVAL: Duration = Duration::from_secs(30);
 /// (and at least [`READER_STALE_LEAST`]) counts as not observed: its groups are left out.
 pub const READER_STALE_INTERVALS: u32 = 3;
 /// For so long one of our partitions of `__consumer_offsets` may be held up (by an open transaction, or a broker that does
-/// not answer Fetch) before its groups are asked for one by one.
+/// not answer Fetch, be it from the start) before its groups are asked for one by one.
 pub const HELD_UP: Duration = Duration::from_secs(10);
 /// Long enough for the reader to be helped over transaction markers at the end.
 pub const READER_STALE_LEAST: Duration = Duration::from_secs(15);
@@ -35,6 +36,11 @@ pub const READER_STALE_LEAST: Duration = Duration::from_secs(15);
 pub const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Collector {
+    /// For so long what was read may be short of what is there.
+    pub(super) fn longest_pause(&self) -> Duration {
+        self.config.interval.saturating_mul(READER_STALE_INTERVALS).max(READER_STALE_LEAST)
+    }
+
     pub(super) fn offsets(
         &mut self,
         cluster: &Cluster,
@@ -126,36 +132,51 @@ impl Collector {
     }
 
     /// Partitions that were read to their end once, and have grown past the reader since. Those of ours that are held up
-    /// already, hold more than is kept, or are too long to be read, have their groups asked for one by one. The ends of logs
-    /// are not older than `at`.
+    /// already, hold more than is kept, or are too long to be read, have their groups asked for one by one. `led` are those
+    /// that are read and have a leader; the ends of logs are not older than `at`.
     pub(super) fn stale(
         &mut self,
         cluster: &Cluster,
         beside: Option<BrokerId>,
-        (caught_up, full): (&BTreeSet<u32>, &BTreeSet<u32>),
+        (led, full): (&BTreeSet<u32>, &BTreeSet<u32>),
         (offsets, at): (&HashMap<(Which, TopicPartition), i64>, Timestamp),
     ) -> BTreeSet<u32> {
         let (topic, now): (Arc<str>, _) = (OFFSETS_TOPIC.into(), Instant::now());
         let moment = Moment { now, at };
-        let limit = self.config.interval.saturating_mul(READER_STALE_INTERVALS).max(READER_STALE_LEAST);
-        self.freshness.keep(caught_up);
+        let limit = self.longest_pause();
         let mut state = self.shared.lock();
+        let reads = led.difference(&self.too_long).copied();
+        let (caught_up, replaying): (BTreeSet<u32>, BTreeSet<u32>) =
+            reads.partition(|partition| state.offsets.caught_up(*partition));
+        self.freshness.keep(&caught_up);
+        self.replays.keep(&replaying);
+        let mark = |partition: u32| offsets.get(&(Which::End, (Arc::clone(&topic), partition))).copied();
         let (mut stale, mut held) = (BTreeSet::new(), BTreeSet::new());
-        for partition in caught_up.difference(&self.too_long) {
-            let mark = offsets.get(&(Which::End, (Arc::clone(&topic), *partition))).copied();
-            let position = state.offsets.position(*partition).unwrap_or(0);
-            let short = self.freshness.see(*partition, position, mark, moment, limit);
-            if let Some(end) = self.freshness.recheck(*partition, now) {
-                state.recheck.insert(*partition, end);
+        for partition in caught_up {
+            let position = state.offsets.position(partition).unwrap_or(0);
+            let short = self.freshness.see(partition, position, mark(partition), moment, limit);
+            if let Some(end) = self.freshness.recheck(partition, now) {
+                state.recheck.insert(partition, end);
             }
-            if self.freshness.has_all(*partition) {
-                state.offsets.still_ends(*partition, at);
+            if let Some(until) = self.freshness.has_until(partition) {
+                state.offsets.read_until(partition, until);
             }
             if short > limit {
-                stale.insert(*partition);
+                stale.insert(partition);
             }
-            if short >= HELD_UP || full.contains(partition) {
-                held.insert(*partition);
+            if short >= HELD_UP || full.contains(&partition) {
+                held.insert(partition);
+            }
+        }
+        for partition in replaying {
+            match self.replays.see(partition, state.offsets.position(partition), mark(partition), moment) {
+                Progress::Reading => {}
+                // From the next cycle on: what this one has copied out is older.
+                Progress::Read(until) => state.offsets.read_until(partition, until),
+                Progress::Still(time) if time >= HELD_UP => {
+                    held.insert(partition);
+                }
+                Progress::Still(_) => {}
             }
         }
         drop(state);

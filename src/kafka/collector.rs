@@ -17,6 +17,7 @@ use super::{
     polls::Polls,
     produced::Produced,
     reader::{self, Shared},
+    replays::Replays,
     seeds::Seeds,
     source::{Chooser, Source},
     stable::LastStable,
@@ -41,6 +42,9 @@ use tokio::sync::watch;
 
 /// Distance between cycles until the first whole one.
 pub const STARTUP_INTERVAL: Duration = Duration::from_millis(500);
+/// For so long after the start cycles follow each other like that. A replay that takes longer is not to cost brokers ten times
+/// as much.
+pub const HURRY: Duration = Duration::from_secs(10);
 /// Distance between the end of a failed cycle and the next one.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -84,6 +88,7 @@ pub(super) struct Collector {
     pub(super) chooser: Chooser,
     pub(super) polls: Arc<Polls>,
     pub(super) freshness: Freshness,
+    pub(super) replays: Replays,
     /// Partitions of the offsets topic that are too long to be read.
     pub(super) too_long: BTreeSet<u32>,
     /// Those whose groups are asked for one by one.
@@ -106,6 +111,7 @@ impl Collector {
     /// Cycles until told to stop.
     pub(super) fn run(mut self, stop: &Stop) {
         let mut failures = 0u64;
+        let mut replaying_since = None;
         while !stop.stopped() {
             let started = Instant::now();
             let result = self.cycle(stop);
@@ -119,8 +125,12 @@ impl Collector {
                     let replaying = matches!(cycle, Cycle::Replaying(..));
                     self.report_cycle(cycle, started.elapsed());
                     if replaying {
-                        self.await_replay(stop);
+                        let since = *replaying_since.get_or_insert(started);
+                        let least = STARTUP_INTERVAL.min(self.config.interval);
+                        let usual = self.config.interval.saturating_sub(started.elapsed()).max(least);
+                        self.await_replay(if since.elapsed() < HURRY { least } else { usual }, stop);
                     } else {
+                        replaying_since = None;
                         self.prepare_last_stable();
                         stop.sleep(self.config.interval.saturating_sub(started.elapsed()));
                     }
@@ -135,8 +145,7 @@ impl Collector {
     }
 
     /// At start a view follows the end of the replay at once.
-    fn await_replay(&self, stop: &Stop) {
-        let limit = STARTUP_INTERVAL.min(self.config.interval);
+    fn await_replay(&self, limit: Duration, stop: &Stop) {
         if self.chooser.source() == Source::Admin {
             stop.sleep(limit);
             return;
@@ -219,7 +228,7 @@ impl Collector {
         }
         self.self_report(&cluster, beside, &led, &caught_up, &offsets);
         self.observe_ends(&groups, &offsets, at);
-        let stale = self.stale(&cluster, beside, (&caught_up, &full), (&offsets, at));
+        let stale = self.stale(&cluster, beside, (&led, &full), (&offsets, at));
         let mut unseen: BTreeSet<u32> = stale.into_iter().chain(full.iter().copied()).chain(long).collect();
         unseen.retain(|partition| !held.asked.contains(partition));
         let left_out: BTreeSet<u32> = unseen.union(&held.partly).copied().collect();
@@ -438,6 +447,7 @@ pub fn start(
         chooser,
         polls,
         freshness: Freshness::default(),
+        replays: Replays::default(),
         too_long: BTreeSet::new(),
         held: BTreeSet::new(),
         produced: Produced::default(),

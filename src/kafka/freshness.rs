@@ -35,13 +35,15 @@ struct Seen {
     rechecked: Option<Instant>,
     /// When it was last seen.
     last: Moment,
+    /// What was written before then was read.
+    until: Option<Timestamp>,
 }
 
 /// The reader is short of what is there.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
-    /// High watermark that the reader has still to get to; `None`: no leader gave one.
-    mark: Option<i64>,
+    /// High watermark that the reader has still to get to, and not later than when it was told; `None`: no leader gave one.
+    mark: Option<(i64, Timestamp)>,
     since: Instant,
     /// For how long before that nobody looked.
     unseen: Duration,
@@ -64,22 +66,23 @@ impl Freshness {
         moment: Moment,
         longest: Duration,
     ) -> Duration {
-        let new = Seen { waiting: None, rechecked: None, last: moment };
+        let new = Seen { waiting: None, rechecked: None, last: moment, until: None };
         let seen = self.partitions.entry(partition).or_insert(new);
         let gap = Some(moment.since(seen.last)).filter(|gap| *gap > longest).unwrap_or_default();
         let last = std::mem::replace(&mut seen.last, moment);
-        if seen.waiting.and_then(|waiting| waiting.mark).is_some_and(|mark| position >= mark) {
-            seen.waiting = None;
+        if let Some((_, told)) = seen.waiting.and_then(|waiting| waiting.mark).filter(|(mark, _)| position >= *mark) {
+            (seen.waiting, seen.until) = (None, Some(told));
         }
         if high_watermark.is_some_and(|mark| position >= mark) {
-            seen.waiting = None;
+            (seen.waiting, seen.until) = (None, Some(moment.at));
             return Duration::ZERO;
         }
+        let mark = high_watermark.map(|mark| (mark, moment.at));
         let waiting = match seen.waiting {
-            None => Waiting { mark: high_watermark, since: moment.now, unseen: gap },
+            None => Waiting { mark, since: moment.now, unseen: gap },
             // A mark that comes late is what is waited for from now on, but the waiting has begun before.
             Some(before) => Waiting {
-                mark: before.mark.or(high_watermark),
+                mark: before.mark.or(mark),
                 // What the clock counted while nobody looked is in `since`.
                 unseen: before
                     .unseen
@@ -91,9 +94,10 @@ impl Freshness {
         moment.now.saturating_duration_since(waiting.since).saturating_add(waiting.unseen)
     }
 
-    /// Had the reader all that was known to be there when it was last looked?
-    pub fn has_all(&self, partition: u32) -> bool {
-        self.partitions.get(&partition).is_some_and(|seen| seen.waiting.is_none())
+    /// All of a partition that was written before then was read when it was last looked, if anything is known of that: the
+    /// reader has passed an end that was told at that time or later.
+    pub fn has_until(&self, partition: u32) -> Option<Timestamp> {
+        self.partitions.get(&partition).and_then(|seen| seen.until)
     }
 
     /// The high watermark that the reader should have covered, if it is time to look why it has not.
@@ -106,7 +110,7 @@ impl Freshness {
             return None;
         }
         seen.rechecked = Some(now);
-        waiting.mark
+        waiting.mark.map(|(mark, _)| mark)
     }
 
     /// Forgets partitions that are not followed any more.
@@ -127,6 +131,10 @@ mod tests {
         Moment { now: start + Duration::from_secs(second), at: Timestamp(1_000_000 + 1000 * by_wall) }
     }
 
+    fn has_all(freshness: &Freshness) -> bool {
+        freshness.partitions[&0].waiting.is_none()
+    }
+
     /// One partition, seen at the seconds of a script.
     #[track_caller]
     fn check(script: &[(u64, i64, Option<i64>, u64)]) {
@@ -134,7 +142,7 @@ mod tests {
         for (second, position, mark, short_for) in script.iter().copied() {
             let short = freshness.see(0, position, mark, moment(start, second, second), LONGEST);
             assert_eq!(short, SECOND * u32::try_from(short_for).unwrap(), "at second {second}");
-            assert!(short.is_zero() || !freshness.has_all(0), "at second {second}");
+            assert!(short.is_zero() || !has_all(&freshness), "at second {second}");
         }
     }
 
@@ -155,7 +163,7 @@ mod tests {
         let (mut freshness, now) = (Freshness::default(), Instant::now());
         let mut see = |position, mark| {
             freshness.see(0, position, mark, moment(now, 0, 0), LONGEST);
-            freshness.has_all(0)
+            has_all(&freshness)
         };
         assert!(!see(10, None) && see(10, Some(10)) && !see(10, Some(12)) && see(12, Some(12)));
     }
@@ -201,5 +209,20 @@ mod tests {
         assert_eq!(asleep(2, 601, 10, 12), (601, false));
         assert_eq!(asleep(3, 1202, 10, 12), (1202, false), "asleep again");
         assert_eq!(asleep(4, 1203, 12, 12), (0, false));
+    }
+
+    #[test]
+    fn what_was_written_before_an_end_was_told_is_read_once_that_is_passed() {
+        let (mut freshness, start) = (Freshness::default(), Instant::now());
+        let mut until = |second, position, mark| {
+            freshness.see(0, position, mark, moment(start, second, second), LONGEST);
+            freshness.has_until(0).map(|until| (until.0 - 1_000_000) / 1000)
+        };
+        assert_eq!(until(0, 9, Some(10)), None);
+        assert_eq!(until(1, 9, None), None);
+        assert_eq!(until(2, 10, Some(12)), Some(0));
+        assert_eq!(until(3, 11, Some(14)), Some(0));
+        assert_eq!(until(4, 13, Some(16)), Some(2), "it never has all, and still gets on");
+        assert_eq!(until(5, 16, Some(16)), Some(5));
     }
 }

@@ -111,7 +111,9 @@ impl Collector {
         }
         // What another agent answers for keeps nobody waiting.
         let ours = || led.iter().filter(|partition| is_ours(cluster, beside, **partition));
-        let unread = ours().filter(|partition| !gathered.caught_up.contains(*partition)).count();
+        let known =
+            |partition: &&u32| gathered.caught_up.contains(*partition) || gathered.held.asked.contains(*partition);
+        let unread = ours().filter(|partition| !known(partition)).count();
         let replaying = (unread > 0).then(|| {
             format!("reading {OFFSETS_TOPIC}: {unread} of {} partitions not read to their end yet", ours().count())
         });

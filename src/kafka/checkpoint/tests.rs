@@ -143,7 +143,7 @@ fn what_is_read_back_is_what_was_read() {
     kept.writes();
     assert_eq!(kept.restored(), (Some(2), kept.read()));
     // Nothing happens for a while: it is as young as the last look at the log's end.
-    kept.shared.lock().offsets.still_ends(3, Timestamp(77));
+    kept.shared.lock().offsets.read_until(3, Timestamp(77));
     kept.writes();
     assert!(kept.rows(Table::OffsetsPositions, "c")[0].1.contains(r#""at":77,"#));
     kept.commits(&[("g", Some(9)), ("h", None), ("i\u{1F980}\"\n", Some(4))]);

@@ -105,12 +105,13 @@ impl Offsets {
         self.partitions.get(&partition)?.unsaved.epoch
     }
 
-    /// Notes that a partition, read to its end, still ended there at that moment: the end is told once only.
-    pub fn still_ends(&mut self, partition: u32, at: Timestamp) {
+    /// Notes that all of a partition was read that was written before then. If that is so for the first time, it counts as
+    /// read to its end.
+    pub fn read_until(&mut self, partition: u32, at: Timestamp) {
         let Some(known) = self.partitions.get_mut(&partition) else { return };
-        if let Some(end) = known.unsaved.end.as_mut().filter(|end| known.position == Some(end.position)) {
-            end.at = end.at.max(at);
-        }
+        known.caught_up = true;
+        let at = known.unsaved.end.map_or(at, |end| end.at.max(at));
+        known.unsaved.end = known.position.map(|position| End { position, epoch: known.unsaved.epoch, at });
     }
 
     /// Forgets what was read of a partition: it is to be read from its beginning.
