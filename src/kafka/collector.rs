@@ -48,7 +48,8 @@ pub const HURRY: Duration = Duration::from_secs(10);
 /// Distance between the end of a failed cycle and the next one.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A cluster that listed topics and now lists none is believed after this many intervals.
+/// A cluster that listed topics and now lists none is believed after this many intervals; after as many we answer for nothing
+/// if there was no further cycle.
 pub const EMPTY_BELIEVED_INTERVALS: u32 = 3;
 
 /// Why a cycle failed.
@@ -191,10 +192,20 @@ impl Collector {
         if failures == 1 || self.target.reason.as_ref() != Some(&failure.text) {
             tracing::warn!(reason = failure.reason, error = %failure.text, "kafka cannot be collected");
         }
+        if !self.view.as_ref().is_some_and(|view| clock::now().since(view.at) <= self.believable()) {
+            // What nobody sees any more nobody answers for.
+            self.metrics.set(&families::OFFSETS_PARTITIONS_OWNED, &[], 0.0);
+            self.metrics.forget(&families::OFFSETS_READER_BEHIND, |_| true);
+        }
         self.ready = false;
         self.target = TargetState { up: false, reason: Some(failure.text.clone()), ..self.target.clone() };
         // The last view stays until it is too old; the assembler of snapshots sees to that.
         self.publish();
+    }
+
+    /// For so long a view counts that no other one has followed.
+    fn believable(&self) -> Duration {
+        self.config.interval.saturating_mul(EMPTY_BELIEVED_INTERVALS)
     }
 
     fn publish(&self) {
@@ -330,7 +341,7 @@ impl Collector {
             state.cluster.clone_from(&cluster_id);
         }
         self.cluster_id = cluster_id.or_else(|| self.cluster_id.take());
-        let believable = self.config.interval.saturating_mul(EMPTY_BELIEVED_INTERVALS);
+        let believable = self.believable();
         let lately = |view: &Arc<KafkaView>| !view.topics.is_empty() && clock::now().since(view.at) <= believable;
         if cluster.topics.is_empty() && self.view.as_ref().is_some_and(lately) {
             // A broker that has just started may answer before it knows its cluster.

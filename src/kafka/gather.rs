@@ -276,15 +276,15 @@ impl Collector {
         self.metrics.set(&families::OFFSETS_READER_READY, &[], f64::from(u8::from(ready)));
         let state = self.shared.lock();
         let topic: Arc<str> = OFFSETS_TOPIC.into();
-        let behind: i64 = led
-            .iter()
-            .filter(|partition| !self.too_long.contains(*partition))
-            .filter_map(|partition| {
-                let end = offsets.get(&(Which::End, (Arc::clone(&topic), *partition)))?;
-                Some(end.saturating_sub(state.offsets.position(*partition).unwrap_or(0)).max(0))
-            })
-            .fold(0, i64::saturating_add);
-        self.metrics.set(&families::OFFSETS_READER_BEHIND, &[], as_f64(behind));
+        // Known only where all ends are.
+        let behind = led.difference(&self.too_long).try_fold(0i64, |behind, partition| {
+            let end = offsets.get(&(Which::End, (Arc::clone(&topic), *partition)))?;
+            Some(behind.saturating_add(end.saturating_sub(state.offsets.position(*partition).unwrap_or(0)).max(0)))
+        });
+        match behind {
+            Some(behind) => self.metrics.set(&families::OFFSETS_READER_BEHIND, &[], as_f64(behind)),
+            None => self.metrics.forget(&families::OFFSETS_READER_BEHIND, |_| true),
+        }
         self.metrics.set(&families::OFFSETS_RECORDS_READ, &[], as_f64(state.records));
         self.metrics.set(&families::OFFSETS_BYTES_READ, &[], as_f64(state.bytes));
     }

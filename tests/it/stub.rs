@@ -439,8 +439,7 @@ fn unheard_of_codes_about_a_fetch_and_our_own_group_are_survived() {
     let stub = three();
     stub.lock().topic("__consumer_offsets", [(1, 0), (2, 0)]);
     stub.script(|request| (request.api == Api::Fetch).then_some(Fault::Partition("__consumer_offsets", 1, 999)));
-    let kafka = format!("bootstrap_servers: \"{}\", scope: cluster, interval: 1s, timeout: 900ms", stub.bootstrap());
-    let mut agent = Home::new().start(&format!("kafka: {{{kafka}, offsets: topic}}"));
+    let mut agent = read(&stub);
     agent.not_ready(SEEN, &["__consumer_offsets"]);
     within(SEEN, "it was told so a few times", || {
         agent.must_run();
@@ -460,6 +459,49 @@ fn unheard_of_codes_about_a_fetch_and_our_own_group_are_survived() {
         agent.must_run();
         assert_eq!(agent.terminate().0, Some(0));
     }
+}
+
+const BEHIND: &str = "brokerwarden_offsets_reader_behind_records";
+
+/// An agent that reads `__consumer_offsets` of that cluster.
+fn read(stub: &Stub) -> Daemon {
+    let kafka = format!("bootstrap_servers: \"{}\", scope: cluster, interval: 1s, timeout: 900ms", stub.bootstrap());
+    Home::new().start(&format!("kafka: {{{kafka}, offsets: topic}}"))
+}
+
+#[test]
+fn how_far_the_reader_is_behind_is_unknown_where_an_end_is() {
+    let stub = three();
+    stub.lock().topic("__consumer_offsets", [(1, 0), (2, 0)]);
+    let mut agent = read(&stub);
+    agent.ready(SEEN);
+    agent.until(SEEN, "it has all", |page| page.expect(BEHIND, &[], 0.0));
+    stub.script(|request| (request.api == Api::ListOffsets && request.broker == 2).then_some(Fault::Silent));
+    agent.until(SEEN, "one end is unknown", |page| holds(!page.has(BEHIND, &[]), "said to be known"));
+    stub.heal();
+    agent.until(SEEN, "it has all again", |page| page.expect(BEHIND, &[], 0.0));
+    agent.must_run();
+}
+
+/// From the start: there was no record, and no end.
+#[test]
+fn groups_of_a_leader_that_answers_no_fetch_are_asked_for() {
+    let stub = three();
+    stub.lock().topic("__consumer_offsets", [(1, 0), (2, 0)]);
+    stub.script(|request| (request.api == Api::Fetch && request.broker == 2).then_some(Fault::Silent));
+    // By their names they are at home in the one and in the other partition.
+    for (group, coordinator) in [("b", 1), ("a", 2)] {
+        stub.lock().group(group, coordinator, "orders", 90);
+    }
+    let mut agent = read(&stub);
+    agent.not_ready(SEEN, &["reading __consumer_offsets", "1 of 2"]);
+    agent.until(SEEN, "the group that is asked for", |page| group_has(page, "a", 10.0));
+    agent.ready(SEEN);
+    // What is read has no record of the other one.
+    assert!(!agent.page().has(LAG, &[("consumergroup", "b")]));
+    let shown = agent.get("/").text();
+    assert!(shown.contains("groups of 1 partitions of __consumer_offsets are asked one by one"), "{shown}");
+    agent.must_run();
 }
 
 #[test]

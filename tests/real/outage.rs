@@ -56,6 +56,12 @@ fn a_broker_that_comes_late_and_goes_and_comes_back() {
     // Three intervals, one more for the cycle under way, and the tests' other load.
     assert!(killed.elapsed() < Duration::from_secs(8), "{:?}", killed.elapsed());
     agent.not_ready(SEEN, &["kafka"]);
+    // It answers for nothing any more: the alert about shares that nobody answers for counts on that.
+    agent.until(SEEN, "its share is dark", |page| {
+        page.expect("brokerwarden_offsets_partitions_owned", &[], 0.0)?;
+        page.expect("brokerwarden_offsets_partitions", &[], 50.0)?;
+        holds(!page.has("brokerwarden_offsets_reader_behind_records", &[]), "said to be behind by a known number")
+    });
     for target in ["kafka", "broker"] {
         agent.page().expect("brokerwarden_target_up", &[("target", target)], 0.0).unwrap();
         assert!(agent.page().sum("brokerwarden_target_errors_total", &[("target", target)]) > 0.0);
