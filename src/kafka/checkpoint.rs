@@ -97,6 +97,19 @@ struct Facts {
     delete_retention: Option<Duration>,
 }
 
+impl Facts {
+    /// A quarter is left for reading, and for what stood behind an open transaction when the end was reached.
+    fn trusted(&self) -> Duration {
+        let retention = self.delete_retention.unwrap_or(UNKNOWN_RETENTION);
+        retention.saturating_sub(retention / 4)
+    }
+}
+
+/// Where nothing is saved, nobody asks how long tombstones live.
+pub fn trusted_unasked() -> Duration {
+    Facts::default().trusted()
+}
+
 /// A partition as it was saved, and may be used.
 pub struct Saved {
     partition: u32,
@@ -235,6 +248,11 @@ impl Checkpoint {
             let (partitions, groups) = (resumed, groups_in_all);
             tracing::info!(partitions, groups, "reading {OFFSETS_TOPIC} on from the checkpoint");
         }
+    }
+
+    /// For how long after the end of a partition was reached reading on from there misses nothing.
+    pub fn trusted(&self) -> Duration {
+        self.facts.as_ref().unwrap_or(&Facts::default()).trusted()
     }
 
     /// What is saved of a partition is not true any more: its log was cut or made anew.
@@ -439,9 +457,7 @@ fn judge(saved: &SavedPosition, facts: &Facts, bounds: Option<(i64, i64)>, now: 
     if at > now {
         return Err(Refusal::Clock);
     }
-    // A quarter is left for reading, and for what stood behind an open transaction when the end was reached.
-    let retention = facts.delete_retention.unwrap_or(UNKNOWN_RETENTION);
-    if now.since(at) >= retention.saturating_sub(retention / 4) {
+    if now.since(at) >= facts.trusted() {
         return Err(Refusal::Expired);
     }
     let (start, end) = bounds.ok_or(Refusal::Unchecked)?;

@@ -240,6 +240,7 @@ impl Collector {
             state.follow.clone_from(followed);
         }
         state.cluster.clone_from(&self.cluster_id);
+        state.longest_pause = self.longest_pause();
         if state.reset {
             // What was read is another cluster's, until the reader has thrown it away.
             return Gathered::default();

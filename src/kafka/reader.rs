@@ -1,7 +1,7 @@
 //! The thread that reads `__consumer_offsets`.
 
 use super::{
-    checkpoint::Checkpoint,
+    checkpoint::{self, Checkpoint},
     client::{ClientError, Context, Handle, Pace},
     cluster::OFFSETS_TOPIC,
     collector::RETRY_INTERVAL,
@@ -9,7 +9,12 @@ use super::{
     handles::Handles,
     offsets::Offsets,
 };
-use crate::{clock, events::SelfMetrics, model::families, supervise::Stop};
+use crate::{
+    clock,
+    events::SelfMetrics,
+    model::{Timestamp, families},
+    supervise::Stop,
+};
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::Consumer,
@@ -60,6 +65,8 @@ pub struct State {
     pub reset: bool,
     /// The cluster that `follow` is of; `None` = it has no id.
     pub cluster: Option<String>,
+    /// For so long what was read counts at least, though it may be short of what is there.
+    pub longest_pause: Duration,
 }
 
 /// Why reading fails.
@@ -130,7 +137,26 @@ pub fn run(
             }
         }
         recheck(handle, shared);
-        match ear.next(POLL) {
+        let heard = ear.next(POLL);
+        let about = match &heard {
+            Some(Ok(message)) => u32::try_from(message.partition()).ok(),
+            Some(Err(KafkaError::PartitionEOF(partition))) => u32::try_from(*partition).ok(),
+            _ => None,
+        };
+        if let Some(partition) = about {
+            let trusted = checkpoint.as_ref().map_or_else(checkpoint::trusted_unasked, Checkpoint::trusted);
+            let outdated = forget_outdated(shared, partition, trusted, clock::now());
+            if !outdated.is_empty() {
+                for partition in outdated {
+                    if let Some(checkpoint) = &mut checkpoint {
+                        checkpoint.forget(partition);
+                    }
+                }
+                assigned.clear(); // the next turn assigns their beginnings
+                continue;
+            }
+        }
+        match heard {
             Some(Ok(message)) => {
                 let Ok(partition) = u32::try_from(message.partition()) else { continue };
                 if take(shared, partition, &message, metrics) == Taken::Behind {
@@ -160,6 +186,24 @@ pub fn run(
     if let Some(checkpoint) = checkpoint {
         checkpoint.finish(shared);
     }
+}
+
+/// When there is something of a partition after we were cut off for longer than tombstones live, what was read before is no
+/// longer true: groups that were deleted meanwhile would live for ever. All partitions that this goes for are to be read anew.
+fn forget_outdated(shared: &Shared, heard_of: u32, trusted: Duration, now: Timestamp) -> Vec<u32> {
+    let mut state = shared.lock();
+    let trusted = trusted.max(state.longest_pause);
+    if !state.offsets.is_outdated(heard_of, now, trusted) {
+        return Vec::new();
+    }
+    let outdated = state.offsets.forget_outdated(now, trusted);
+    drop(state);
+    tracing::warn!(
+        partitions = ?outdated,
+        "these partitions of {OFFSETS_TOPIC} were last read to their end longer than {trusted:?} ago: groups may have been \
+         deleted since without a trace; reading all of them"
+    );
+    outdated
 }
 
 /// Where a record stood.
@@ -356,5 +400,37 @@ pub fn unreadable() -> ReadError {
         text: format!(
             "not allowed to read {OFFSETS_TOPIC}: grant READ and DESCRIBE on topic {OFFSETS_TOPIC} to our user"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_before_a_long_time_without_brokers_is_read_anew() {
+        let shared = Shared::default();
+        let mut state = shared.lock();
+        state.longest_pause = Duration::from_secs(15);
+        state.offsets.follow(&BTreeSet::from([0, 1, 2]));
+        for (partition, at) in [(0, 0), (1, 0), (2, 50_000)] {
+            // An unknown key: there is a record.
+            assert!(state.offsets.apply(partition, 7, &[0x7f, 0], None).is_ok());
+            state.offsets.reached_end(partition, Timestamp(at));
+        }
+        drop(state);
+        let heard_of =
+            |partition, trusted, at| forget_outdated(&shared, partition, Duration::from_secs(trusted), Timestamp(at));
+        assert!(heard_of(0, 60, 60_000).is_empty());
+        assert!(heard_of(2, 60, 60_001).is_empty(), "nothing is told of the others yet");
+        // Tombstones that live for a moment only are no reason to read without end.
+        assert!(heard_of(2, 0, 65_000).is_empty());
+        assert_eq!(heard_of(1, 60, 60_001), [0, 1]);
+        let state = shared.lock();
+        let positions: Vec<_> = (0..3).map(|partition| state.offsets.position(partition)).collect();
+        assert_eq!(positions, [None, None, Some(8)]);
+        assert!(!state.offsets.caught_up(0) && state.offsets.caught_up(2));
+        drop(state);
+        assert!(heard_of(0, 60, 900_000).is_empty(), "it is being read anew");
     }
 }

@@ -118,6 +118,8 @@ impl Kept {
             let end = End { position, epoch, at: Timestamp(at) };
             self.checkpoint.restore(vec![Saved { partition: 3, end, groups }], &mut offsets);
             assert_eq!(offsets.epoch(3), epoch);
+            assert!(!offsets.is_outdated(3, Timestamp(at + 10), Duration::from_millis(10)));
+            assert!(offsets.is_outdated(3, Timestamp(at + 11), Duration::from_millis(10)), "until it is read on");
             assert!(
                 offsets.groups(|_| true, |_| true, 50).is_empty(),
                 "nothing is told before the end is reached again"

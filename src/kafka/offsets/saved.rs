@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 /// Groups of one partition whose changes are noted one by one. Beyond, all of the partition is written anew.
@@ -114,6 +115,21 @@ impl Offsets {
         known.unsaved.end = known.position.map(|position| End { position, epoch: known.unsaved.epoch, at });
     }
 
+    /// Was the end of a partition last reached longer ago than `trusted`? Then tombstones of since may be gone from the log
+    /// before we read on: what they removed would live on.
+    pub fn is_outdated(&self, partition: u32, now: Timestamp, trusted: Duration) -> bool {
+        let end = self.partitions.get(&partition).and_then(|known| known.unsaved.end);
+        end.is_some_and(|end| now.since(end.at) > trusted)
+    }
+
+    /// Forgets all partitions that are outdated like that; which these were.
+    pub fn forget_outdated(&mut self, now: Timestamp, trusted: Duration) -> Vec<u32> {
+        let all = self.partitions.keys().copied();
+        let outdated: Vec<u32> = all.filter(|partition| self.is_outdated(*partition, now, trusted)).collect();
+        outdated.iter().for_each(|partition| self.forget(*partition));
+        outdated
+    }
+
     /// Forgets what was read of a partition: it is to be read from its beginning.
     pub fn forget(&mut self, partition: u32) {
         if let Some(partition) = self.partitions.get_mut(&partition) {
@@ -169,7 +185,7 @@ impl Offsets {
             known.restore(&name, group, &mut self.topics);
         }
         known.position = Some(end.position);
-        known.unsaved = Unsaved { epoch: end.epoch, life: known.unsaved.life, ..Unsaved::default() };
+        known.unsaved = Unsaved { epoch: end.epoch, life: known.unsaved.life, end: Some(end), ..Unsaved::default() };
         self.entries = self.entries.saturating_add(known.entries);
         true
     }
