@@ -4,8 +4,9 @@
 use super::{
     client::Handle,
     cluster::OFFSETS_TOPIC,
-    ffi::{self, AdminHandle, Found},
+    ffi::{AdminHandle, Found},
     offsets::{End, Offsets, Round, SavedGroup},
+    questions::{self, Leaders},
     reader::Shared,
 };
 use crate::{
@@ -15,7 +16,6 @@ use crate::{
     store::{Change, LoadError, Reply, Row, Store, Table},
     supervise::Stop,
 };
-use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -157,7 +157,7 @@ impl Checkpoint {
         &mut self,
         handle: &Arc<Handle>,
         cluster: Option<String>,
-        followed: &BTreeSet<u32>,
+        (followed, leaders): (&BTreeSet<u32>, &Leaders),
         mut unread: BTreeSet<u32>,
         stop: &Stop,
     ) -> Vec<Saved> {
@@ -187,7 +187,8 @@ impl Checkpoint {
             .filter_map(|row| Some((row.key.parse().ok()?, serde_json::from_slice(&row.value).ok())))
             .filter(|(partition, _)| unread.contains(partition))
             .collect();
-        let bounds = self.ask_bounds(handle, &positions.keys().copied().collect::<Vec<_>>());
+        let saved: Vec<u32> = positions.keys().copied().collect();
+        let bounds = questions::bounds(handle, &saved, leaders, ASK_TIMEOUT, &self.metrics, stop);
         let (mut saved, mut refused) = (Vec::new(), BTreeMap::<&str, Vec<u32>>::new());
         let now = clock::now();
         for partition in unread {
@@ -404,34 +405,6 @@ impl Checkpoint {
             tracing::warn!(%error, partition, "the checkpoint cannot be understood");
             Refusal::Unreadable
         })
-    }
-
-    /// Where logs begin, and where what may be read of them ends.
-    fn ask_bounds(&self, handle: &Handle, partitions: &[u32]) -> BTreeMap<u32, (i64, i64)> {
-        let ask = |which: Offset| {
-            let mut list = TopicPartitionList::new();
-            for number in partitions.iter().filter_map(|partition| i32::try_from(*partition).ok()) {
-                if let Err(error) = list.add_partition_offset(OFFSETS_TOPIC, number, which) {
-                    tracing::debug!(%error, "cannot ask for bounds");
-                }
-            }
-            if list.count() == 0 {
-                return BTreeMap::new();
-            }
-            self.metrics.count(&families::KAFKA_REQUESTS, &["ListOffsets"]);
-            if let Err(error) = ffi::offsets_for_times(handle, &mut list, ASK_TIMEOUT) {
-                tracing::debug!(error = error.text, "no bounds of {OFFSETS_TOPIC}");
-                return BTreeMap::new();
-            }
-            let elements = list.elements();
-            let told = elements.iter().filter_map(|element| match (element.error(), element.offset()) {
-                (Ok(()), Offset::Offset(offset)) => Some((u32::try_from(element.partition()).ok()?, offset)),
-                _ => None,
-            });
-            told.collect::<BTreeMap<_, _>>()
-        };
-        let (starts, ends) = (ask(Offset::Beginning), ask(Offset::End));
-        starts.into_iter().filter_map(|(partition, start)| Some((partition, (start, *ends.get(&partition)?)))).collect()
     }
 }
 

@@ -21,7 +21,7 @@ mod topic;
 
 pub use self::{
     heard::{Ear, Record, serve_events},
-    topic::set_leader_epoch,
+    topic::{Bound, set_leader_epoch},
 };
 
 use self::event::Event;
@@ -97,7 +97,7 @@ pub enum Found {
     Groups(Vec<Listed>, Vec<Fault>),
     /// One group.
     Description(Description),
-    /// What one group committed: topic, partition, offset.
+    /// What one group committed, or a bound of logs: topic, partition, offset.
     Offsets(Vec<(String, u32, i64)>),
     /// The id of one topic, if the broker has such ids.
     TopicId(Option<String>),

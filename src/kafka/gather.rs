@@ -94,8 +94,7 @@ impl Collector {
         // What was read of a partition is kept while it has no leader, and says nothing meanwhile.
         let has_leader = |partition: &u32| cluster.leader(OFFSETS_TOPIC, *partition).is_some();
         let led: BTreeSet<u32> = followed.iter().copied().filter(has_leader).collect();
-        let partitions = cluster.topics.get(OFFSETS_TOPIC).map_or(0, BTreeMap::len);
-        let mut gathered = Gathered { long, ..self.commits(partitions, &followed, &led) };
+        let mut gathered = Gathered { long, ..self.commits(cluster, &followed, &led) };
         self.ask_held(cluster, beside, &mut gathered);
         let mut error = missing.or(gathered.error.take());
         let states = self.polls.lock().states.clone();
@@ -234,8 +233,11 @@ impl Collector {
 
     /// Tells the reader what to follow, and copies out what it has read. Of the partitions that have a leader: those
     /// that were read to their end, and those that hold too much.
-    fn commits(&self, partitions: usize, followed: &BTreeSet<u32>, led: &BTreeSet<u32>) -> Gathered {
+    fn commits(&self, cluster: &Cluster, followed: &BTreeSet<u32>, led: &BTreeSet<u32>) -> Gathered {
+        let partitions = cluster.topics.get(OFFSETS_TOPIC).map_or(0, BTreeMap::len);
+        let leader = |partition: &u32| Some((*partition, cluster.leader(OFFSETS_TOPIC, *partition)?));
         let mut state = self.shared.lock();
+        state.leaders = led.iter().filter_map(leader).collect();
         if state.follow != *followed {
             state.follow.clone_from(followed);
         }

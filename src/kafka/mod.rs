@@ -26,6 +26,7 @@ mod polled;
 mod polls;
 mod produced;
 mod properties;
+mod questions;
 mod reader;
 mod records;
 mod replays;

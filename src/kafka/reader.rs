@@ -8,6 +8,7 @@ use super::{
     ffi::{self, Ear, Record},
     handles::Handles,
     offsets::Offsets,
+    questions::{Leaders, Rechecks},
 };
 use crate::{
     clock,
@@ -34,9 +35,6 @@ const ERROR_PAUSE: Duration = Duration::from_millis(200);
 /// [`ReadError::reason`] when the topic may not be read.
 pub const REFUSED: &str = "authorization";
 
-/// Longest wait for a last stable offset; reading waits meanwhile.
-const RECHECK_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// What the reader and the collector share. Only the reader writes `offsets`, `error`, `records` and `bytes`; the
 /// collector asks through the rest.
 #[derive(Debug, Default)]
@@ -61,6 +59,8 @@ pub struct State {
     /// Partitions whose end moved past the reader, by the end that it should have reached: look whether only
     /// transaction markers are there.
     pub recheck: BTreeMap<u32, i64>,
+    /// Who leads the partitions to follow, as far as that is known.
+    pub leaders: Leaders,
     /// Throw away all that was read: the cluster is another one.
     pub reset: bool,
     /// The cluster that `follow` is of; `None` = it has no id.
@@ -109,6 +109,7 @@ pub fn run(
     let Some((mut ear, mut generation)) = first_handle(handles, shared, stop) else { return };
     let mut assigned = BTreeSet::new();
     let mut pace = Pace::Replay;
+    let mut rechecks = Rechecks::default();
     while !stop.stopped() {
         let handle = ear.handle();
         if let Err(error) = follow(handle, shared, &mut assigned, checkpoint.as_mut(), stop) {
@@ -129,6 +130,7 @@ pub fn run(
             match listen(handles, pace) {
                 Ok(new) => {
                     ear = new;
+                    rechecks = Rechecks::default();
                     assigned.clear(); // the next turn assigns where this one stopped
                     continue;
                 }
@@ -136,7 +138,7 @@ pub fn run(
                 Err(error) => keep_reading(&error),
             }
         }
-        recheck(handle, shared);
+        rechecks.turn(handle, shared, metrics);
         let heard = ear.next(POLL);
         let about = match &heard {
             Some(Ok(message)) => u32::try_from(message.partition()).ok(),
@@ -305,10 +307,10 @@ fn follow(
     state.offsets.follow(&wanted);
     if let Some(checkpoint) = checkpoint {
         let unread = wanted.iter().copied().filter(|partition| state.offsets.position(*partition).is_none()).collect();
-        let cluster = state.cluster.clone();
+        let (cluster, leaders) = (state.cluster.clone(), state.leaders.clone());
         // Not over calls to Kafka and to the store.
         drop(state);
-        let saved = checkpoint.resume(handle, cluster, &wanted, unread, stop);
+        let saved = checkpoint.resume(handle, cluster, (&wanted, &leaders), unread, stop);
         state = shared.lock();
         checkpoint.restore(saved, &mut state.offsets);
     }
@@ -325,40 +327,6 @@ fn follow(
     handle.assign(&list)?;
     *assigned = wanted;
     Ok(())
-}
-
-/// The last records of a partition may be transaction markers, which are never delivered, and whose end was signalled
-/// before it was known that they are there. Where the last stable offset has reached the end in question (so that no
-/// open transaction holds us up), reading from our position again makes librdkafka signal the end once more.
-fn recheck(handle: &Handle, shared: &Shared) {
-    let asked = std::mem::take(&mut shared.lock().recheck);
-    if asked.is_empty() {
-        return;
-    }
-    let mut list = TopicPartitionList::with_capacity(asked.len());
-    for number in asked.keys().filter_map(|partition| i32::try_from(*partition).ok()) {
-        if let Err(error) = list.add_partition_offset(OFFSETS_TOPIC, number, Offset::End) {
-            tracing::debug!(%error, "cannot ask for the last stable offset");
-        }
-    }
-    // This handle reads committed records only, so an end is a last stable offset to it.
-    if let Err(error) = ffi::offsets_for_times(handle, &mut list, RECHECK_TIMEOUT) {
-        return tracing::debug!(error = error.text, "no last stable offset");
-    }
-    for element in list.elements() {
-        let (Ok(()), Offset::Offset(offset), Ok(partition)) =
-            (element.error(), element.offset(), u32::try_from(element.partition()))
-        else {
-            continue;
-        };
-        let Some(end) = asked.get(&partition).filter(|end| offset >= **end) else { continue };
-        let position = shared.lock().offsets.position(partition).map_or(Offset::Beginning, Offset::Offset);
-        match handle.seek(OFFSETS_TOPIC, element.partition(), position, RECHECK_TIMEOUT) {
-            // What librdkafka had signalled before is void by now.
-            Ok(()) => shared.lock().offsets.stable_until(partition, *end),
-            Err(error) => tracing::debug!(%error, partition, "cannot read again"),
-        }
-    }
 }
 
 fn count(length: usize) -> u64 {
