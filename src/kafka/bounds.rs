@@ -69,21 +69,19 @@ impl Collector {
             self.starts_asked = Some(Instant::now());
             self.starts.clear();
         }
+        // Of one that is deleted; made anew, it has other ones.
+        self.starts.retain(|(topic, _), _| cluster.may_have(topic));
         for ((which, partition), offset) in &answers.offsets {
             if *which == Which::Start {
                 self.starts.insert(partition.clone(), *offset);
             }
         }
-        // A start that was asked for earlier stands only beside an end of now.
-        for (partition, start) in &self.starts {
-            if answers.offsets.contains_key(&(Which::End, partition.clone())) {
-                answers.offsets.entry((Which::Start, partition.clone())).or_insert(*start);
-            }
-        }
+        beside_ends(&self.starts, &mut answers.offsets);
         answers.offsets
     }
 
-    /// Where a commit lies outside the log as we know it, the log start is asked for at once.
+    /// Where a commit lies outside the log as we know it, the log start is asked for at once. So it is where that would be
+    /// behind the end, since the topic was made anew.
     fn ask_outside(
         &mut self,
         cluster: &Cluster,
@@ -93,6 +91,14 @@ impl Collector {
     ) {
         let mut wanted: HashMap<BrokerId, Vec<(Which, TopicPartition)>> = HashMap::new();
         let mut asked = HashSet::new();
+        for partition in self.starts.iter().filter(|(partition, start)| is_behind(partition, **start, offsets)) {
+            let partition = partition.0.clone();
+            let fresh = offsets.contains_key(&(Which::Start, partition.clone()));
+            if let Some(leader) = cluster.leader(&partition.0, partition.1).filter(|_| !fresh) {
+                asked.insert(partition.clone());
+                wanted.entry(leader).or_default().push((Which::Start, partition));
+            }
+        }
         for (topic, commits) in groups.iter().flat_map(|group| &group.commits) {
             for (partition, commit) in commits {
                 let partition = (Arc::clone(topic), *partition);
@@ -191,6 +197,20 @@ impl Collector {
     }
 }
 
+/// Is that start of a log behind its end, as it was told just now?
+fn is_behind(partition: &TopicPartition, start: i64, offsets: &HashMap<(Which, TopicPartition), i64>) -> bool {
+    offsets.get(&(Which::End, partition.clone())).is_some_and(|end| start > *end)
+}
+
+/// A start that was asked for earlier stands only beside an end of now, and not behind it.
+fn beside_ends(starts: &HashMap<TopicPartition, i64>, offsets: &mut HashMap<(Which, TopicPartition), i64>) {
+    for (partition, start) in starts {
+        if offsets.contains_key(&(Which::End, partition.clone())) && !is_behind(partition, *start, offsets) {
+            offsets.entry((Which::Start, partition.clone())).or_insert(*start);
+        }
+    }
+}
+
 /// Why groups of some partitions of `__consumer_offsets` are left out, if they are: a short reason for a label, and one
 /// for people.
 pub(super) fn why_left_out(
@@ -239,4 +259,21 @@ pub(super) fn why_no_rows(left_out: usize) -> Option<String> {
             view::MAX_ROWS
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_of_before_stands_beside_an_end_of_now_and_not_behind_it() {
+        let partition = |number| (Arc::<str>::from("t"), number);
+        let starts = HashMap::from([(partition(0), 5), (partition(1), 50), (partition(2), 5), (partition(3), 5)]);
+        let end = |number, end| ((Which::End, partition(number)), end);
+        let mut offsets = HashMap::from([end(0, 5), end(1, 7), end(3, 9), ((Which::Start, partition(3)), 6)]);
+        assert!(is_behind(&partition(1), 50, &offsets) && !is_behind(&partition(2), 5, &offsets));
+        beside_ends(&starts, &mut offsets);
+        let start = |number| offsets.get(&(Which::Start, partition(number))).copied();
+        assert_eq!([start(0), start(1), start(2), start(3)], [Some(5), None, None, Some(6)]);
+    }
 }

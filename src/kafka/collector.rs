@@ -238,7 +238,7 @@ impl Collector {
             return Ok(Cycle::Partial(None, "stopping".to_owned()));
         }
         self.self_report(&cluster, beside, &led, &caught_up, &offsets);
-        self.observe_ends(&groups, &offsets, at);
+        self.observe_ends(&cluster, &groups, &offsets, at);
         let stale = self.stale(&cluster, beside, (&led, &full), (&offsets, at));
         let mut unseen: BTreeSet<u32> = stale.into_iter().chain(full.iter().copied()).chain(long).collect();
         unseen.retain(|partition| !held.asked.contains(partition));
