@@ -123,6 +123,8 @@ pub(crate) struct Model {
     pub(crate) groups: BTreeMap<String, Group>,
     /// The error that is told to whoever looks for the coordinator of the agent's own group; 0: none.
     pub(crate) own_group: i16,
+    /// A broker that takes connections and requests and answers nothing at all, as one that was stopped.
+    pub(crate) hung: Option<i32>,
     /// The only password; without one nobody needs to log in.
     pub(crate) password: Option<String>,
     /// All requests but those for versions and about the agent's own group.
@@ -307,6 +309,9 @@ fn answer(
     model: &mut Model,
     frames: &SyncSender<Due>,
 ) -> Option<()> {
+    if model.hung == Some(broker) {
+        return Some(());
+    }
     let mut body = Reader(frame);
     let (number, version, correlation) = (body.i16(), body.i16(), body.i32());
     body.text();

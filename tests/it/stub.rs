@@ -241,6 +241,30 @@ fn the_ends_at_a_leader_that_hangs_up_are_unknown_and_hold_up_nobody() {
     leader_two(Fault::Close);
 }
 
+/// One that leads nothing, so that nothing but metadata is asked of it.
+#[test]
+fn a_broker_that_hangs_is_soon_asked_for_no_metadata() {
+    let stub = three();
+    for topic in ["orders", "__consumer_offsets"] {
+        stub.lock().topic(topic, [(1, 0), (3, 0)]);
+    }
+    let mut agent = read(&stub);
+    agent.ready(SEEN);
+    // To list its groups each broker is connected to.
+    within(SEEN, "groups are listed", || holds(stub.lock().count(2, Api::ListGroups) > 0, "not yet"));
+    let accepted = stub.lock().accepted;
+    stub.lock().hung = Some(2);
+    within(SEEN, "it is given up", || holds(stub.lock().accepted > accepted, "not yet"));
+    let failed = |page: &Page| page.value("brokerwarden_target_errors_total", &[("reason", "metadata")]).unwrap_or(0.0);
+    pause(Duration::from_secs(2));
+    let before = failed(&agent.page());
+    agent.snapshots(10.0, SEEN);
+    let after = failed(&agent.page());
+    assert!(after - before < 1.0, "{before} cycles without metadata, then {after}");
+    agent.ready(SEEN);
+    agent.must_run();
+}
+
 #[test]
 fn a_partition_that_fails_costs_itself_only() {
     let stub = Stub::start(1);
