@@ -279,6 +279,11 @@ impl AdminHandle {
 
 impl Drop for AdminHandle {
     fn drop(&mut self) {
+        // Not to leave to rdkafka what waits: it polls a handle when that is dropped. One that others have is theirs to poll:
+        // it may have fetched records.
+        if Arc::strong_count(&self.handle) == 1 {
+            serve_events(&self.handle);
+        }
         // SAFETY: the queue is ours, and is not used again. Answers that come later are thrown away by librdkafka. The
         // handle goes after this.
         unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) };

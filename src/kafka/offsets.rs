@@ -100,12 +100,14 @@ pub struct Offsets {
     saves: bool,
     /// How often the reading of a partition has begun.
     lives: u64,
+    /// Groups whose changes are noted.
+    noted: usize,
 }
 
 impl Default for Offsets {
     fn default() -> Self {
         let (partitions, topics) = (BTreeMap::new(), Names::default());
-        Self { partitions, topics, states_read: 0, entries: 0, limit: MAX_ENTRIES, saves: false, lives: 0 }
+        Self { partitions, topics, states_read: 0, entries: 0, limit: MAX_ENTRIES, saves: false, lives: 0, noted: 0 }
     }
 }
 
@@ -120,6 +122,7 @@ impl Offsets {
             });
         }
         self.entries = self.partitions.values().map(|partition| partition.entries).fold(0, usize::saturating_add);
+        self.noted = self.partitions.values().map(|partition| partition.unsaved.count()).fold(0, usize::saturating_add);
     }
 
     /// Where to go on reading a partition; `None` = from its beginning.
@@ -186,6 +189,7 @@ impl Offsets {
         let Some(partition) = self.partitions.get_mut(&partition) else { return Ok(()) };
         if partition.position.is_some_and(|position| offset < position) {
             self.entries = self.entries.saturating_sub(partition.entries);
+            self.noted = self.noted.saturating_sub(partition.unsaved.count());
             let unsaved = Unsaved::anew(&mut self.lives);
             *partition = OffsetsPartition { unsaved, ..OffsetsPartition::default() };
         }
@@ -193,7 +197,7 @@ impl Offsets {
         partition.replayed = partition.replayed.saturating_add(u64::from(!partition.caught_up));
         let key = records::key(key)?;
         if let Some(group) = key.group().filter(|_| self.saves) {
-            partition.unsaved.changed(group);
+            partition.unsaved.changed(group, &mut self.noted);
         }
         let (before, room) = (partition.entries, self.entries < self.limit);
         let taken = if room || value.is_none() || partition.has(&key) {

@@ -23,8 +23,9 @@ use std::{
     time::Duration,
 };
 
-/// Groups of one partition whose changes are noted one by one. Beyond, all of the partition is written anew.
-pub const MAX_UNSAVED: usize = 1_000_000;
+/// Groups of all partitions together whose changes are noted one by one. Beyond, all of the partition in question is written
+/// anew.
+pub const MAX_UNSAVED: usize = 200_000;
 
 /// Where a partition ended when it was read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,16 +60,29 @@ impl Unsaved {
         Self { all: true, life: *lives, ..Self::default() }
     }
 
-    pub(super) fn changed(&mut self, group: &str) {
+    /// A group changed; `noted` counts those of all partitions.
+    pub(super) fn changed(&mut self, group: &str, noted: &mut usize) {
         if self.all || self.groups.contains(group) {
             return;
         }
-        if self.groups.len() >= MAX_UNSAVED {
+        if *noted >= MAX_UNSAVED {
             self.all = true;
-            self.groups = HashSet::new();
+            self.take(noted);
         } else {
             self.groups.insert(group.into());
+            *noted = noted.saturating_add(1);
         }
+    }
+
+    /// How many groups are noted.
+    pub(super) fn count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Takes the groups that are noted, which are then no more.
+    fn take(&mut self, noted: &mut usize) -> HashSet<Arc<str>> {
+        *noted = noted.saturating_sub(self.groups.len());
+        std::mem::take(&mut self.groups)
     }
 }
 
@@ -134,6 +148,7 @@ impl Offsets {
     pub fn forget(&mut self, partition: u32) {
         if let Some(partition) = self.partitions.get_mut(&partition) {
             self.entries = self.entries.saturating_sub(partition.entries);
+            partition.unsaved.take(&mut self.noted);
             *partition = super::OffsetsPartition { unsaved: Unsaved::anew(&mut self.lives), ..Default::default() };
         }
     }
@@ -142,10 +157,11 @@ impl Offsets {
     /// their end yet, or of which something is not kept.
     pub fn begin_saving(&mut self) -> Vec<Round> {
         let complete = self.partitions.iter_mut().filter(|(_, known)| known.caught_up && !known.overflowed);
+        let noted = &mut self.noted;
         let rounds = complete.filter_map(|(number, known)| {
             let end = known.unsaved.end?;
             let all = std::mem::take(&mut known.unsaved.all);
-            let changed = std::mem::take(&mut known.unsaved.groups);
+            let changed = known.unsaved.take(noted);
             let groups =
                 if all { known.groups.keys().map(Arc::clone).collect() } else { changed.into_iter().collect() };
             Some(Round { partition: *number, life: known.unsaved.life, end, all, groups })
@@ -158,7 +174,7 @@ impl Offsets {
         if let Some(known) = self.partitions.get_mut(&round.partition).filter(|known| known.unsaved.life == round.life)
         {
             known.unsaved.all |= round.all;
-            round.groups.iter().for_each(|group| known.unsaved.changed(group));
+            round.groups.iter().for_each(|group| known.unsaved.changed(group, &mut self.noted));
         }
     }
 

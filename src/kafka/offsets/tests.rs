@@ -381,3 +381,38 @@ fn of_a_group_in_two_partitions_the_one_that_its_name_names_counts() {
     }
     assert_eq!((offsets.partition_of("h", 4), offsets.partition_of("h", 5)), (Some(old), Some(new)));
 }
+
+#[test]
+fn changes_of_all_partitions_together_are_noted_within_bounds() {
+    let mut offsets = Offsets::saving();
+    offsets.follow(&BTreeSet::from([0, 1]));
+    let mut position = 0;
+    let mut change = |offsets: &mut Offsets, partition, group: u32| {
+        let key = key(1, &[&group.to_string(), "t"], Some(0));
+        offsets.apply(partition, position, &key, Some(&commit(position, 1))).unwrap();
+        position += 1;
+    };
+    let all = |rounds: &[Round]| rounds.iter().map(|round| (round.all, round.groups.len())).collect::<Vec<_>>();
+    for partition in [0, 1] {
+        change(&mut offsets, partition, 0);
+        offsets.reached_end(partition, Timestamp(1));
+    }
+    assert_eq!(all(&offsets.begin_saving()), [(true, 1), (true, 1)], "the first time");
+    let half = u32::try_from(MAX_UNSAVED / 4 * 3).unwrap();
+    for partition in [0, 1] {
+        (0..half).for_each(|group| change(&mut offsets, partition, group));
+    }
+    assert!(offsets.noted <= MAX_UNSAVED, "{}", offsets.noted);
+    let rounds = offsets.begin_saving();
+    assert_eq!(all(&rounds), [(false, MAX_UNSAVED / 4 * 3), (true, MAX_UNSAVED / 4 * 3)]);
+    assert_eq!(offsets.noted, 0);
+    offsets.not_saved(&rounds[0]);
+    assert_eq!(offsets.noted, MAX_UNSAVED / 4 * 3);
+    offsets.forget(0);
+    assert_eq!(offsets.noted, 0);
+    change(&mut offsets, 1, 7);
+    change(&mut offsets, 1, 8);
+    assert_eq!(offsets.noted, 2);
+    offsets.follow(&BTreeSet::from([0]));
+    assert_eq!(offsets.noted, 0);
+}
