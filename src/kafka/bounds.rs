@@ -176,13 +176,12 @@ impl Collector {
         }
         for partition in replaying {
             match self.replays.see(partition, state.offsets.position(partition), mark(partition), moment) {
-                Progress::Reading => {}
                 // From the next cycle on: what this one has copied out is older.
                 Progress::Read(until) => state.offsets.read_until(partition, until),
                 Progress::Still(time) if time >= HELD_UP => {
                     held.insert(partition);
                 }
-                Progress::Still(_) => {}
+                Progress::Reading | Progress::Still(_) => {}
             }
         }
         drop(state);

@@ -192,7 +192,7 @@ impl Collector {
         if failures == 1 || self.target.reason.as_ref() != Some(&failure.text) {
             tracing::warn!(reason = failure.reason, error = %failure.text, "kafka cannot be collected");
         }
-        if !self.view.as_ref().is_some_and(|view| clock::now().since(view.at) <= self.believable()) {
+        if self.view.as_ref().is_none_or(|view| clock::now().since(view.at) > self.believable()) {
             // What nobody sees any more nobody answers for.
             self.metrics.set(&families::OFFSETS_PARTITIONS_OWNED, &[], 0.0);
             self.metrics.forget(&families::OFFSETS_READER_BEHIND, |_| true);

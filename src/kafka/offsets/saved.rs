@@ -140,7 +140,9 @@ impl Offsets {
     pub fn forget_outdated(&mut self, now: Timestamp, trusted: Duration) -> Vec<u32> {
         let all = self.partitions.keys().copied();
         let outdated: Vec<u32> = all.filter(|partition| self.is_outdated(*partition, now, trusted)).collect();
-        outdated.iter().for_each(|partition| self.forget(*partition));
+        for partition in &outdated {
+            self.forget(*partition);
+        }
         outdated
     }
 
