@@ -143,6 +143,7 @@ impl Collector {
                 }
             }
         }
+        self.metrics.forget(&families::KAFKA_PARTITIONS_AHEAD, |_| true);
     }
 
     /// At start a view follows the end of the replay at once.
@@ -195,7 +196,9 @@ impl Collector {
         if self.view.as_ref().is_none_or(|view| clock::now().since(view.at) > self.believable()) {
             // What nobody sees any more nobody answers for.
             self.metrics.set(&families::OFFSETS_PARTITIONS_OWNED, &[], 0.0);
-            self.metrics.forget(&families::OFFSETS_READER_BEHIND, |_| true);
+            for family in [&families::OFFSETS_READER_BEHIND, &families::KAFKA_PARTITIONS_AHEAD] {
+                self.metrics.forget(family, |_| true);
+            }
         }
         self.ready = false;
         self.target = TargetState { up: false, reason: Some(failure.text.clone()), ..self.target.clone() };
@@ -283,6 +286,7 @@ impl Collector {
             offsets: &offsets,
             produced: &self.produced,
         });
+        self.metrics.set(&families::KAFKA_PARTITIONS_AHEAD, &[], as_f64(view::ahead(&view)));
         let view = Arc::new(view);
         phases.ended("view");
         if let Some(error) = error {

@@ -172,6 +172,14 @@ pub fn build(findings: Findings<'_>) -> (KafkaView, usize) {
     (view, left_out)
 }
 
+/// How many rows of groups of ours are ahead of the log.
+pub fn ahead(view: &KafkaView) -> usize {
+    let groups = &view.groups;
+    let ours =
+        |row: &LagRow| usize::try_from(row.group).ok().and_then(|at| groups.get(at)).is_some_and(|group| group.ours);
+    view.rows.iter().filter(|row| row.status == LagStatus::Ahead && ours(row)).count()
+}
+
 /// Rows of one group and topic, sorted by partition: all partitions of the topic, and those commits whose partition
 /// metadata does not list (a topic deleted, or made anew with fewer partitions). Where all together would be more than
 /// `most`, those with a commit only; returns how many are left out.
@@ -403,12 +411,16 @@ mod tests {
             coordinator: Some(BrokerId(coordinator)),
             ..group(name, 0, &[("t", &[(0, 1)])])
         };
+        let ahead_of_log = |coordinator| GroupCommits {
+            commits: group("", 0, &[("t", &[(0, 11)])]).commits,
+            ..told(if coordinator == 1 { "d" } else { "e" }, coordinator)
+        };
         let (view, _) = build(Findings {
             at: Timestamp(1),
             cluster_id: None,
             beside: Some(BrokerId(1)),
             cluster: &cluster,
-            groups: vec![told("a", 1), told("b", 2)],
+            groups: vec![told("a", 1), told("b", 2), ahead_of_log(1), ahead_of_log(2)],
             caught_up: &|_| true,
             asked: Some(Asked { all_listed: true, unobserved: vec!["b".into()] }),
             hide_inactive: false,
@@ -419,6 +431,7 @@ mod tests {
             produced: &Produced::default(),
         });
         assert_eq!((view.owns_group("a"), view.owns_group("b"), view.owns_group("c")), (Some(true), Some(false), None));
+        assert_eq!(ahead(&view), 1, "of a group of ours");
         assert!(view.group_observed("a") && !view.group_observed("b") && view.group_observed("c"));
         assert_eq!(view.rows_of("a")[0].lag, Some(9));
     }

@@ -67,6 +67,10 @@ fn commits_where_nobody_expects_them() {
     client.commit(name, name, &[(0, 20), (1, 55)]);
     let agent = beside();
     lags(&agent, name, name, &[10, -25, -1]);
+    agent.until(SEEN, "a commit beyond the end", |page| {
+        let ahead = page.value("brokerwarden_kafka_partitions_ahead", &[]);
+        holds(ahead.is_some_and(|ahead| ahead >= 1.0), format!("{ahead:?}"))
+    });
     agree(&agent, &[name]);
 
     // Backwards, as after a reset.
