@@ -36,6 +36,11 @@ const ERROR_MEMORY: Duration = Duration::from_secs(30);
 const MAX_QUEUED_BYTES: u64 = 16 << 20;
 /// Longest time for a connection to a broker to be set up, TLS and SASL included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for the answer to a request, if `kafka.timeout` is not longer; a broker that is silent for so long is taken for
+/// lost, and nobody asks it for metadata.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// What librdkafka takes at most for that.
+const LONGEST_ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
 /// Wait before a lost connection is tried again; doubled after each failure.
 const FIRST_RECONNECT: Duration = Duration::from_millis(100);
 /// Longest such wait.
@@ -283,9 +288,14 @@ fn common(config: &Config) -> ClientConfig {
         .set("reconnect.backoff.ms", FIRST_RECONNECT.as_millis().to_string())
         .set("reconnect.backoff.max.ms", LONGEST_RECONNECT.as_millis().to_string())
         .set("socket.connection.setup.timeout.ms", CONNECT_TIMEOUT.as_millis().to_string())
+        .set("socket.timeout.ms", answer_timeout(config.timeout).as_millis().to_string())
         // Metadata is asked for in each cycle anyway.
         .set("topic.metadata.refresh.interval.ms", "-1");
     client
+}
+
+fn answer_timeout(timeout: Duration) -> Duration {
+    timeout.clamp(ANSWER_TIMEOUT, LONGEST_ANSWER_TIMEOUT)
 }
 
 /// The value of a property, if it is there; from its file, if it is in one.
@@ -376,6 +386,17 @@ mod tests {
         for secret in [Secret::Inline("hunter2".to_owned()), Secret::File(path)] {
             let said = refused(&[("security.protocol", secret)]);
             assert!(said.contains("security.protocol") && !said.contains("hunter2"), "{said}");
+        }
+    }
+
+    #[test]
+    fn no_timeout_that_may_be_set_is_refused_by_librdkafka() {
+        for (timeout, want) in [(1, 10), (11, 11), (3600, 300)] {
+            let mut config = config_for_tests("127.0.0.1:1");
+            config.timeout = Duration::from_secs(timeout);
+            assert_eq!(answer_timeout(config.timeout), Duration::from_secs(want));
+            let made = [requests, last_stable, admin].map(|make| make(&config, &Arc::default()).is_ok());
+            assert!(made == [true; 3] && reader(&config, Pace::Steady, &Arc::default()).is_ok(), "{timeout} s");
         }
     }
 

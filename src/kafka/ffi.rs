@@ -21,7 +21,7 @@ mod topic;
 
 pub use self::{
     heard::{Ear, Record, serve_events},
-    topic::set_leader_epoch,
+    topic::{Bound, set_leader_epoch},
 };
 
 use self::event::Event;
@@ -97,7 +97,7 @@ pub enum Found {
     Groups(Vec<Listed>, Vec<Fault>),
     /// One group.
     Description(Description),
-    /// What one group committed: topic, partition, offset.
+    /// What one group committed, or a bound of logs: topic, partition, offset.
     Offsets(Vec<(String, u32, i64)>),
     /// The id of one topic, if the broker has such ids.
     TopicId(Option<String>),
@@ -279,6 +279,11 @@ impl AdminHandle {
 
 impl Drop for AdminHandle {
     fn drop(&mut self) {
+        // Not to leave to rdkafka what waits: it polls a handle when that is dropped. One that others have is theirs to poll:
+        // it may have fetched records.
+        if Arc::strong_count(&self.handle) == 1 {
+            serve_events(&self.handle);
+        }
         // SAFETY: the queue is ours, and is not used again. Answers that come later are thrown away by librdkafka. The
         // handle goes after this.
         unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) };

@@ -18,6 +18,7 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
             "kafka::beside::LOOK",
             "kafka::checkpoint::LOOK",
             "kafka::ends::IDLE_LOOK",
+            "kafka::questions::LOOK",
             "kafka::reader::POLL",
             "rules::compile::POLL",
             "rules::engine::LOOK",

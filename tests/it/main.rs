@@ -23,6 +23,8 @@ mod rule_test;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
+mod scope;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod server;

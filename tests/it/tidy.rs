@@ -71,6 +71,7 @@ const PURE: &[&str] = &[
     "kafka/produced",
     "kafka/properties",
     "kafka/records",
+    "kafka/replays",
     "kafka/source",
     "kafka/view",
     "model/",
