@@ -13,7 +13,7 @@ use crate::{
     shared::{self, SEEN},
 };
 use serde_yaml::Value;
-use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
+use std::{collections::BTreeMap, process::Command, time::Duration};
 
 /// `for` of the rule in agent.yaml, and then some.
 const FIRES: Duration = Duration::from_mins(2);
@@ -119,6 +119,6 @@ fn its_services_and_files_fit_together() {
             Some(context) => folder("compose").join(context).join("Dockerfile"),
             None => folder("compose").join(build["context"].as_str().unwrap()).join(build[key].as_str().unwrap()),
         };
-        assert!(Path::new(&file).is_file(), "{}", file.display());
+        assert!(file.is_file(), "{}", file.display());
     }
 }

@@ -183,6 +183,12 @@ impl Fleet {
             holds(moved.len() > 50, format!("only {}", moved.len())).map(|()| moved)
         });
         self.cluster.reassign(&moved);
+        self.client.until_partitions("the order of replicas is another", |partitions| {
+            let ordered = |(topic, number, replicas): &(String, i32, Vec<i32>)| {
+                partitions.iter().any(|one| one.topic == *topic && one.number == *number && one.replicas == *replicas)
+            };
+            holds(moved.iter().all(ordered), "not yet")
+        });
         self.cluster.elect_preferred_leaders();
         self.client.until_partitions("others lead", |partitions| {
             let leads = |(topic, number, replicas): &(String, i32, Vec<i32>)| {

@@ -7,7 +7,7 @@ use crate::{
         free_port, holds,
         http::{Server, reply},
         local,
-        prometheus::Prometheus,
+        prometheus::{Labels, Prometheus},
         within,
     },
     shared::SEEN,
@@ -65,17 +65,17 @@ fn pods_become_targets_of_their_cluster() {
     ]);
     let labels = |query: &str| -> Result<BTreeSet<[String; 4]>, String> {
         let series = prometheus.series(query)?;
-        let of = |series: &crate::harness::prometheus::Labels| {
+        let of = |series: &Labels| {
             ["cluster", "namespace", "instance", "job"].map(|name| series.get(name).cloned().unwrap_or_default())
         };
         Ok(series.keys().map(of).collect())
     };
     let want = |rows: [[&str; 3]; 2]| {
-        rows.map(|[cluster, namespace, instance]| [cluster, namespace, instance, "brokerwarden"].map(str::to_owned))
-            .into()
+        let rows = rows.map(|[cluster, namespace, instance]| [cluster, namespace, instance, "brokerwarden"]);
+        BTreeSet::from(rows.map(|row| row.map(str::to_owned)))
     };
-    let by_pod: BTreeSet<_> = want([["production", "kafka", "warden-7c9f"], ["my", "kafka", "my-kafka-0"]]);
-    let by_cluster: BTreeSet<_> = want([["production", "kafka", "production"], ["my", "kafka", "my"]]);
+    let by_pod = want([["production", "kafka", "warden-7c9f"], ["my", "kafka", "my-kafka-0"]]);
+    let by_cluster = want([["production", "kafka", "production"], ["my", "kafka", "my"]]);
     within(SEEN, "two pods are scraped", || {
         for (query, want) in [("up", &by_pod), ("brokerwarden_up", &by_pod), ("kafka_brokers", &by_cluster)] {
             let found = labels(query)?;
