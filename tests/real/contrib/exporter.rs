@@ -47,25 +47,22 @@ enum Owner {
 impl Other {
     #[track_caller]
     pub(super) fn start(cluster: &Cluster) -> Self {
-        let (owner, address) = match env::var_os("BROKERWARDEN_TEST_KAFKA_EXPORTER") {
-            Some(path) => {
-                eprintln!("compared with {}", path.display());
-                let (dir, address) = (temp_dir("kafka_exporter"), local(free_port()));
-                let mut command = Command::new(path);
-                command.args(cluster.ids().map(|id| format!("--kafka.server={}", cluster.bootstrap_of(id))));
-                command.arg(format!("--web.listen-address={address}")).current_dir(dir.path());
-                let process = Process::start("kafka_exporter", &mut command, &dir.path().join("log"));
-                (Owner::Exporter(process, dir), address)
-            }
-            None => {
-                eprintln!("compared with one agent for the cluster");
-                let bootstrap = cluster.bootstrap_all();
-                let agent = Home::new().start(&format!(
-                    "kafka: {{bootstrap_servers: \"{bootstrap}\", scope: cluster, interval: 1s, timeout: 900ms}}"
-                ));
-                let address: SocketAddr = agent.address();
-                (Owner::Agent(agent), address)
-            }
+        let (owner, address) = if let Some(path) = env::var_os("BROKERWARDEN_TEST_KAFKA_EXPORTER") {
+            eprintln!("compared with {}", path.display());
+            let (dir, address) = (temp_dir("kafka_exporter"), local(free_port()));
+            let mut command = Command::new(path);
+            command.args(cluster.ids().map(|id| format!("--kafka.server={}", cluster.bootstrap_of(id))));
+            command.arg(format!("--web.listen-address={address}")).current_dir(dir.path());
+            let process = Process::start("kafka_exporter", &mut command, &dir.path().join("log"));
+            (Owner::Exporter(process, dir), address)
+        } else {
+            eprintln!("compared with one agent for the cluster");
+            let bootstrap = cluster.bootstrap_all();
+            let agent = Home::new().start(&format!(
+                "kafka: {{bootstrap_servers: \"{bootstrap}\", scope: cluster, interval: 1s, timeout: 900ms}}"
+            ));
+            let address: SocketAddr = agent.address();
+            (Owner::Agent(agent), address)
         };
         Self { prometheus: Prometheus::scraping(address), _owner: owner }
     }
@@ -118,7 +115,7 @@ pub(super) fn same_speeds(fleet: &Prometheus, other: &Prometheus) {
             let fastest = theirs.values().copied().fold(0.0, f64::max);
             holds(fastest > 1.0, format!("{query}: nothing moves: {theirs:?}"))?;
         }
-        Ok(())
+        Ok::<(), String>(())
     });
 }
 

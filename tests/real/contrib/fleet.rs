@@ -92,10 +92,10 @@ fn under_the_shipped_configuration(agents: &[&Daemon], alertmanager: &str) -> Pr
             ("alertmanager:9093", alertmanager),
         ],
     );
-    let targets: String = agents.iter().map(|agent| format!("    - {}\n", agent.address())).collect();
+    let targets: Vec<_> = agents.iter().map(|agent| format!("    - {}\n", agent.address())).collect();
     let found = shipped(
         "prometheus/fleet/production.yml",
-        &[("    - broker-1:9308\n    - broker-2:9308\n    - broker-3:9308\n", &targets)],
+        &[("    - broker-1:9308\n    - broker-2:9308\n    - broker-3:9308\n", &targets.concat())],
     );
     Prometheus::start(&[
         ("prometheus.yml", &config),
