@@ -32,8 +32,10 @@ fn its_parts_work_together() {
             ("http://kafka:9094/metrics", &cluster.jmx_url()),
             ("http://alertmanager:9093", &alertmanager.url()),
             ("/var/lib/brokerwarden", &data),
+            ("rules_dir: /rules", "rules_dir: rules"),
         ],
     );
+    home.write("rules/README", "Empty, as in the image.\n");
     home.write("agent.yaml", agent);
     let agent = home.start_as_configured();
     agent.ready(SEEN);

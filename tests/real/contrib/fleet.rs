@@ -111,8 +111,14 @@ impl Fleet {
         let client = cluster.client();
         let live = fill(&client);
         let alertmanager = Alertmanager::start();
-        let agents: Vec<_> =
-            cluster.ids().map(|id| Home::new().start(&yaml(&cluster, id, &alertmanager, ""))).collect();
+        let agents: Vec<_> = cluster
+            .ids()
+            .map(|id| {
+                let home = Home::new();
+                home.write("rules/README", "None yet.\n");
+                home.start(&yaml(&cluster, id, &alertmanager, ""))
+            })
+            .collect();
         let beside: Vec<_> = agents.iter().collect();
         let prometheus = under_the_shipped_configuration(&beside, alertmanager.url().trim_start_matches("http://"));
         let other = Other::start(&cluster);
