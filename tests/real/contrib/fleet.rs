@@ -39,6 +39,10 @@ const PARTITIONS: i32 = 6;
 /// More connections than the agent takes at once.
 const TOO_MANY_CONNECTIONS: usize = 300;
 
+/// A rule that may raise one alert. It is live while there is none, and fails as soon as there are two.
+const NARROW: &str = "{name: narrow, module: \"builtin:lag-threshold\", \
+    config: {groups: [\"later-*\"], threshold: 10}, limits: {alerts: 1}}";
+
 struct Fleet {
     // In the order of dropping: who looks at something goes before it.
     other: Other,
@@ -255,11 +259,19 @@ impl Fleet {
         let yaml = yaml(&self.cluster, 1, &self.alertmanager, &further);
         let real = format!("bootstrap_servers: \"{}\"", self.cluster.bootstrap_of(1));
         assert!(yaml.contains(&real), "{yaml}");
-        ill.home.configure(
-            &yaml.replace(&real, &format!("bootstrap_servers: \"{nowhere},{}\"", self.cluster.bootstrap_of(1))),
-        );
+        let broken = yaml
+            .replace(&real, &format!("bootstrap_servers: \"{nowhere},{}\"", self.cluster.bootstrap_of(1)))
+            .replace("rules: [", &format!("rules: [{NARROW}, "));
+        ill.home.configure(&broken);
         ill.home.write("rules/flawed.wasm", guests::rule("Flawed", Fault::Trap));
         let ill = ill.start_again();
+        ill.until(SEEN * 2, "one rule is refused, and one is live that has no room", |page| {
+            let refused = page.has("brokerwarden_rule_reloads_total", &[("rule", "flawed"), ("outcome", "refused")]);
+            holds(refused && page.has("brokerwarden_rule_info", &[("rule", "narrow")]), "not yet")
+        });
+        for group in ["later-1", "later-2"] {
+            self.client.commit(group, "accounts", &[(0, 160)]);
+        }
         let transaction = self.client.begin("never-ends");
         transaction.produce("orders", 0, 10);
         let mut opened = SystemTime::now();
