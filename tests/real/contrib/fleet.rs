@@ -10,9 +10,7 @@ use crate::{
     harness::{
         client::{Client, Member, Protocol},
         daemon::{Daemon, Home},
-        free_port,
-        guests::{self, Fault},
-        holds,
+        free_port, guests, holds,
         kafka::{Cluster, Version, fleet::number},
         local, pause,
         prometheus::{Alertmanager, Prometheus},
@@ -263,7 +261,7 @@ impl Fleet {
             .replace(&real, &format!("bootstrap_servers: \"{nowhere},{}\"", self.cluster.bootstrap_of(1)))
             .replace("rules: [", &format!("rules: [{NARROW}, "));
         ill.home.configure(&broken);
-        ill.home.write("rules/flawed.wasm", guests::rule("Flawed", Fault::Trap));
+        ill.home.write("rules/flawed.wasm", guests::trapping());
         let ill = ill.start_again();
         ill.until(SEEN * 2, "one rule is refused, and one is live that has no room", |page| {
             let refused = page.has("brokerwarden_rule_reloads_total", &[("rule", "flawed"), ("outcome", "refused")]);
