@@ -6,6 +6,8 @@ mod access;
 #[cfg(test)]
 mod checkpoint;
 #[cfg(test)]
+mod contrib;
+#[cfg(test)]
 mod fleet;
 #[cfg(test)]
 mod groups;
