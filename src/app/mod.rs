@@ -1,11 +1,13 @@
 //! The composition root: starts each part, joins them by channels, and exchanges parts when the configuration is
 //! reloaded. Nothing else knows more than its neighbours.
 
+mod actions;
 mod assemble;
 mod reload;
 #[cfg(test)]
 mod tests;
 
+pub use actions::produce_by;
 pub use assemble::KAFKA_STALE_INTERVALS;
 
 use crate::{
@@ -31,6 +33,8 @@ use tokio::sync::{mpsc, watch};
 pub const PIPELINE_CAPACITY: usize = 256;
 /// Batches of deliveries that may wait for the fan-out; the pipeline keeps what does not fit.
 pub const DELIVER_CAPACITY: usize = 64;
+/// Batches of deeds that may wait for the actions; the pipeline keeps what does not fit.
+pub const DEEDS_CAPACITY: usize = 64;
 /// Requests to reload that may wait; one more waits for a place.
 pub const RELOAD_CAPACITY: usize = 4;
 /// How long everything may take to end after SIGTERM.
@@ -101,6 +105,7 @@ pub struct App {
     /// The configuration in effect, secrets masked, for recordings.
     effective: watch::Sender<Arc<str>>,
     deliver: deliver::Handle,
+    actions: actions::Actions,
     views: http::Views,
     reloads: mpsc::Receiver<http::ReloadRequest>,
 }
@@ -149,6 +154,8 @@ impl App {
             Arc::clone(&journal),
             Arc::clone(&metrics),
         );
+        let (_, deeds_receiver) = mpsc::channel(DEEDS_CAPACITY);
+        let actions = actions::Actions::start(&tasks, &config, deeds_receiver, inputs.clone(), &metrics)?;
         let rules = rules::start(
             &tasks,
             config.rules.clone(),
@@ -218,6 +225,7 @@ impl App {
             rules,
             effective,
             deliver,
+            actions,
             views,
             reloads,
         })
@@ -272,6 +280,7 @@ impl App {
             tasks.stop().stop();
         }
         let mut late = self.tasks.shut_down(left()).await;
+        late.extend(self.actions.shut_down(left()).await);
         late.extend(self.http_tasks.shut_down(left()).await);
         late.extend(self.kafka_tasks.shut_down(left()).await);
         for (_, tasks) in &self.jmx_tasks {

@@ -45,6 +45,12 @@ impl App {
             return Err("data_dir: cannot be changed while the agent runs; restart it".to_owned());
         }
         let http = if config.http == self.config.http { None } else { Some(self.serve_on(config.http.listen)?) };
+        let prepared = self.actions.prepare(&config).map_err(|error| {
+            if let Some((http, _)) = &http {
+                http.stop().stop();
+            }
+            format!("actions: the system refuses a thread: {error}")
+        })?;
         let mut sources = (**self.sources.borrow()).clone();
         if config.kafka != self.config.kafka {
             let tasks = self.tasks.group();
@@ -66,6 +72,7 @@ impl App {
         self.sources.send_replace(Arc::new(sources));
         self.page_settings.send_replace(Arc::new(page_settings_of(&config)));
         self.deliver.reconfigure(config.notify.clone());
+        self.actions.reconfigure(&config, prepared);
         self.rules.reconfigure(config.rules.clone());
         self.rules.rescan();
         if let Some((tasks, address)) = http {

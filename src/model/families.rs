@@ -46,7 +46,9 @@ macro_rules! families {
 }
 
 families! {
+    ACTIONS_PAUSED Gauge "brokerwarden_actions_paused" [] "1 while actions are paused, or cannot be seen not to be: none begins.";
     ACTIONS_REFUSED Counter "brokerwarden_actions_refused_total" ["action", "reason", "rule"] "Requests of rules for actions that were refused, by reason; action is empty where agent.yaml has none of that name.";
+    ACTIONS Counter "brokerwarden_actions_total" ["action", "outcome"] "Actions by how they ended (done, failed, expired, dry_run, silenced, dropped), and how often one was tried again (retried).";
     ALERT Gauge "brokerwarden_alert" ["alertname", "rule", "state"] "1 for each pending or firing alert, with the alert's own labels.";
     ALERTS_DROPPED Counter "brokerwarden_alerts_dropped_total" ["reason", "rule"] "Alerts that a rule raised and that were not taken, by reason.";
     BUILD_INFO Gauge "brokerwarden_build_info" ["version"] "1, with the version of this agent.";
