@@ -264,3 +264,121 @@ impl Bench {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kafka::config_for_tests,
+        model::{Secret, families},
+    };
+    use rdkafka::{
+        mocking::MockCluster,
+        types::{RDKafkaApiKey, RDKafkaRespErr},
+    };
+
+    fn record(key: &str) -> Outgoing {
+        Outgoing {
+            topic: "deeds".into(),
+            key: key.into(),
+            value: b"{}".to_vec(),
+            headers: vec![("idempotency-key".into(), "ä".into())],
+        }
+    }
+
+    struct World {
+        tasks: Tasks,
+        producer: Producer,
+        metrics: Arc<SelfMetrics>,
+    }
+
+    impl World {
+        fn new(bootstrap: &str, properties: &[(&str, Secret)]) -> Self {
+            let (tasks, _ended) = Tasks::new();
+            let mut config = config_for_tests(bootstrap);
+            config.properties.extend(properties.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+            let metrics: Arc<SelfMetrics> = Arc::default();
+            let producer = start_producer(&tasks, config, Arc::clone(&metrics)).unwrap();
+            Self { tasks, producer, metrics }
+        }
+
+        async fn send(&self, key: &str, limit: Duration) -> Result<Written, NotWritten> {
+            self.producer.send(record(key), limit).await
+        }
+
+        async fn stop(self) {
+            assert_eq!(self.tasks.shut_down(Duration::from_secs(10)).await, Vec::<String>::new());
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn records_are_written_each_key_to_its_partition_and_what_may_pass_is_tried_again() {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic("deeds", 3, 1).unwrap();
+        let world = World::new(&mock.bootstrap_servers(), &[("acks", Secret::Inline("1".into()))]);
+        let first = world.send("a", LONG).await.unwrap();
+        assert_eq!(first.offset, 0);
+        mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION]);
+        let (second, third) = tokio::join!(world.send("a", LONG), world.send("a", Duration::from_secs(19)));
+        let (second, third) = (second.unwrap(), third.unwrap());
+        assert_eq!((second.partition, third.partition), (first.partition, first.partition));
+        let mut offsets = [second.offset, third.offset];
+        offsets.sort_unstable();
+        assert_eq!(offsets, [1, 2], "written once each");
+        world.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_told_apart_and_the_next_record_gets_another_handle() {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic("deeds", 1, 1).unwrap();
+        let world = World::new(&mock.bootstrap_servers(), &[]);
+        mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+        let refused = world.send("a", LONG).await.unwrap_err();
+        assert!(!refused.temporary && refused.text.contains("MessageSizeTooLarge"), "{refused:?}");
+        world.send("a", LONG).await.unwrap();
+        mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
+        let refused = world.send("a", LONG).await.unwrap_err();
+        assert!(refused.temporary && refused.text.contains("TopicAuthorizationFailed"), "{refused:?}");
+        world.send("a", LONG).await.unwrap();
+        world.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_is_away_is_given_up_in_time_with_the_reason() {
+        let world = World::new("127.0.0.1:1", &[]);
+        let start = Instant::now();
+        let gone = world.send("a", Duration::from_millis(600)).await.unwrap_err();
+        assert!(gone.temporary && gone.text.contains("refused"), "{gone:?}");
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(world.metrics.value(&families::KAFKA_CONNECTION_ERRORS, &["producer"]).unwrap_or(0.0) > 0.0);
+        world.stop().await;
+    }
+
+    #[tokio::test]
+    async fn secrets_are_read_for_each_record_and_what_is_wrong_with_them_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("rack");
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic("deeds", 1, 1).unwrap();
+        let world = World::new(&mock.bootstrap_servers(), &[("client.rack", Secret::File(file.clone()))]);
+        let missing = world.send("a", LONG).await.unwrap_err();
+        assert!(missing.temporary && missing.text.contains("kafka.properties.client.rack"), "{missing:?}");
+        for rack in ["a", "b"] {
+            std::fs::write(&file, rack).unwrap();
+            world.send("a", LONG).await.unwrap();
+        }
+        world.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_producer_that_was_stopped_says_so() {
+        let world = World::new("127.0.0.1:1", &[]);
+        let producer = world.producer.clone();
+        world.stop().await;
+        let gone = producer.send(record("a"), LONG).await.unwrap_err();
+        assert_eq!(gone, temporary("the producer was stopped"));
+    }
+}

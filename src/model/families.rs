@@ -56,7 +56,7 @@ families! {
     CONFIG_RELOAD_SUCCESSFUL Gauge "brokerwarden_config_last_reload_successful" [] "1 if the last attempt to reload the configuration succeeded, 0 if it was refused.";
     HTTP_CONNECTIONS Gauge "brokerwarden_http_connections" [] "Open connections to our HTTP server.";
     HTTP_REJECTED Counter "brokerwarden_http_connections_rejected_total" ["reason"] "Connections refused or cut off by our HTTP server, by reason.";
-    KAFKA_CONNECTION_ERRORS Counter "brokerwarden_kafka_connection_errors_total" ["handle"] "Connections to brokers that could not be made or were lost, by what they are for: groups, last_stable, reader, requests.";
+    KAFKA_CONNECTION_ERRORS Counter "brokerwarden_kafka_connection_errors_total" ["handle"] "Connections to brokers that could not be made or were lost, by what they are for: groups, last_stable, producer, reader, requests.";
     KAFKA_PHASE_DURATION Gauge "brokerwarden_kafka_phase_duration_seconds" ["phase"] "Duration of each phase of the last collection from Kafka: metadata, commits, offsets, view.";
     KAFKA_REQUESTS Counter "brokerwarden_kafka_requests_total" ["request"] "Requests that this agent asked of brokers, by kind (Fetch and connection upkeep not counted).";
     KAFKA_SECRETS_RELOADS Counter "brokerwarden_kafka_secrets_reloads_total" ["outcome"] "Changes of a file with a secret or certificate for Kafka, by outcome: loaded (connections were made anew), refused.";
