@@ -63,6 +63,13 @@ impl Actions {
         self.handle.reconfigure(setup_of(config, self.producer.as_ref()));
     }
 
+    /// Tells the producer to end once what is under way is written.
+    pub fn stop(&self) {
+        if let Some(producer) = &self.producer {
+            producer.tasks.stop().stop();
+        }
+    }
+
     /// Waits up to `grace` for the producer to end. Returns the names of what did not.
     pub async fn shut_down(&self, grace: Duration) -> Vec<String> {
         match &self.producer {

@@ -279,6 +279,7 @@ impl App {
         for tasks in self.jmx_tasks.iter().map(|(_, tasks)| tasks).chain([&self.kafka_tasks]) {
             tasks.stop().stop();
         }
+        self.actions.stop();
         let mut late = self.tasks.shut_down(left()).await;
         late.extend(self.actions.shut_down(left()).await);
         late.extend(self.http_tasks.shut_down(left()).await);
