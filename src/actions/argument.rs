@@ -45,11 +45,8 @@ impl Argument {
 
     /// The parameters that it wants.
     pub fn parameters(&self) -> BTreeSet<&str> {
-        let name = |part| match part {
-            &Part::Parameter(ref name) => Some(name.as_str()),
-            Part::Text(_) => None,
-        };
-        self.0.iter().filter_map(name).collect()
+        let parameters = self.0.iter().filter(|part| matches!(part, Part::Parameter(_)));
+        parameters.map(|(Part::Parameter(text) | Part::Text(text))| text.as_str()).collect()
     }
 
     /// With the parameters in their places; `None` when one is missing.

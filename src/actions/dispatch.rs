@@ -124,8 +124,15 @@ struct End {
 /// Tells of the end of a deed, also when what did it broke.
 struct Running {
     deed: Option<Deed>,
+    /// What is told where nothing else was said.
     how: Option<Ended>,
     ends: mpsc::Sender<End>,
+}
+
+impl Running {
+    fn end(&mut self, how: Option<Ended>) {
+        self.how = how;
+    }
 }
 
 impl Drop for Running {
@@ -202,13 +209,12 @@ impl Dispatch {
             let Some(Action { hands: Some(hands), lane }) = self.actions.get_mut(&name) else { return };
             let Some(deed) = lane.begin(hands.config.concurrency) else { return };
             let (hands, means) = (Arc::clone(hands), self.means.clone());
-            let mut running = Running { deed: Some(deed.clone()), how: None, ends: self.ends.clone() };
             // What breaks must not look like what we cut off.
-            running.how = Some(Ended { end: DeedEnd::Failed, attempts: 1, text: "the agent failed at it".to_owned() });
+            let broke = Ended { end: DeedEnd::Failed, attempts: 1, text: "the agent failed at it".to_owned() };
+            let mut running = Running { deed: Some(deed.clone()), how: Some(broke), ends: self.ends.clone() };
             self.running = self.running.saturating_add(1);
             self.children.spawn(async move {
-                let how = do_it(&deed, &hands, &means).await;
-                running.how = how;
+                running.end(do_it(&deed, &hands, &means).await);
             });
         }
     }

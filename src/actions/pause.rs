@@ -124,7 +124,7 @@ fn watch_file(data_dir: &Path, asked: &Receiver<oneshot::Sender<bool>>, seen: &w
         let now = !matches!(found, Ok(None));
         seen.send_if_modified(|seen| std::mem::replace(seen, now) != now);
         if let Some(reply) = reply {
-            drop(reply.send(now)); // whoever asked may have given up
+            reply.send(now).ok(); // whoever asked may have given up
         }
     }
 }

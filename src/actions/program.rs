@@ -123,7 +123,7 @@ pub(super) async fn run(
             biased;
             () = cut.wait() => {
                 kill(&running, &mut output).await;
-                drop(running.take_status());
+                running.take_status();
                 return None;
             }
             () = sleep_until(end) => break false,

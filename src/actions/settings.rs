@@ -37,7 +37,7 @@ pub enum Kind {
     /// Starts a program.
     Exec(Exec),
     /// Posts JSON.
-    Webhook(Webhook),
+    Webhook(Box<Webhook>),
     /// Writes a record to a topic of Kafka.
     Produce {
         /// The topic.

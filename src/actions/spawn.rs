@@ -78,9 +78,8 @@ fn work(jobs: &Receiver<Job>, left: &Left, stop: &Stop) {
                 drop(command); // with our ends of its pipes
                 drop(reply.send(running)); // and with it the program, where nobody waits any more
             }
-            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) if stop.sleep(LOOK) => return,
-            Err(RecvTimeoutError::Disconnected) => {}
+            Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {}
         }
         locked(left).retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         if stop.stopped() {
@@ -117,7 +116,7 @@ impl Running {
     /// Tells it and all of its group.
     pub(super) fn signal(&self, signal: Signal) {
         // Fails only when the last of them has ended.
-        drop(kill_process_group(self.pid, signal));
+        kill_process_group(self.pid, signal).ok();
     }
 
     /// How it ended; `None`: it has not.

@@ -5,7 +5,7 @@ use crate::{
     config::Config,
     events::SelfMetrics,
     kafka::{self, Outgoing, Producer},
-    pipeline::{Deed, Input},
+    pipeline::{ActionPolicies, Deed, Input},
     supervise::Tasks,
 };
 use std::{io, sync::Arc, time::Duration};
@@ -14,7 +14,9 @@ use tokio::sync::mpsc;
 /// The actions of a running agent.
 pub struct Actions {
     handle: actions::Handle,
-    producer: Option<Producing>,
+    /// Hears what may be asked for.
+    pipeline: mpsc::Sender<Input>,
+    producer: Option<Box<Producing>>,
     metrics: Arc<SelfMetrics>,
     tasks: Tasks,
 }
@@ -39,9 +41,12 @@ impl Actions {
         metrics: &Arc<SelfMetrics>,
     ) -> io::Result<Self> {
         let producer = producing(tasks, config, metrics)?;
-        let setup = setup_of(config, producer.as_ref());
+        let setup = setup_of(config, producer.as_deref());
+        // Before any rule speaks. There is room: nobody has sent anything yet.
+        drop(results.try_send(Input::Policies(policies(config))));
+        let pipeline = results.clone();
         let handle = actions::start(tasks, setup, config.data_dir.clone(), deeds, results, Arc::clone(metrics))?;
-        Ok(Self { handle, producer, metrics: Arc::clone(metrics), tasks: tasks.clone() })
+        Ok(Self { pipeline, handle, producer, metrics: Arc::clone(metrics), tasks: tasks.clone() })
     }
 
     /// What another configuration needs beside what there is.
@@ -56,11 +61,13 @@ impl Actions {
     }
 
     /// Goes on with the actions of another configuration.
-    pub fn reconfigure(&mut self, config: &Config, prepared: Prepared) {
+    pub async fn reconfigure(&mut self, config: &Config, prepared: Prepared) {
         if let Prepared::Producer(producer) = prepared {
             self.producer = producer;
         }
-        self.handle.reconfigure(setup_of(config, self.producer.as_ref()));
+        self.handle.reconfigure(setup_of(config, self.producer.as_deref()));
+        // The pipeline goes only when we stop.
+        drop(self.pipeline.send(Input::Policies(policies(config))).await);
     }
 
     /// Tells the producer to end once what is under way is written.
@@ -84,7 +91,7 @@ pub enum Prepared {
     /// What there is will do.
     Nothing,
     /// Another producer, or none.
-    Producer(Option<Producing>),
+    Producer(Option<Box<Producing>>),
 }
 
 impl Drop for Producing {
@@ -93,17 +100,22 @@ impl Drop for Producing {
     }
 }
 
+/// What rules may ask for.
+fn policies(config: &Config) -> Arc<ActionPolicies> {
+    Arc::new(config.actions.iter().map(|action| (action.name.clone(), action.policy.clone())).collect())
+}
+
 /// How a producer is to reach Kafka, where one is needed.
 fn wanted(config: &Config) -> Option<&kafka::Config> {
     let produces = config.actions.iter().any(|action| matches!(action.kind, Kind::Produce { .. }));
     config.kafka.as_ref().filter(|_| produces)
 }
 
-fn producing(tasks: &Tasks, config: &Config, metrics: &Arc<SelfMetrics>) -> io::Result<Option<Producing>> {
+fn producing(tasks: &Tasks, config: &Config, metrics: &Arc<SelfMetrics>) -> io::Result<Option<Box<Producing>>> {
     let Some(kafka) = wanted(config) else { return Ok(None) };
     let tasks = tasks.group();
     let producer = kafka::start_producer(&tasks, kafka.clone(), Arc::clone(metrics))?;
-    Ok(Some(Producing { config: kafka.clone(), produce: produce_by(producer), tasks }))
+    Ok(Some(Box::new(Producing { config: kafka.clone(), produce: produce_by(producer), tasks })))
 }
 
 fn setup_of(config: &Config, producer: Option<&Producing>) -> Setup {

@@ -140,9 +140,9 @@ impl App {
         let (rules_view, rules_receiver) = watch::channel(Arc::default());
         let snapshots_of_pipeline = snapshots_receiver.clone();
         let (settled, settled_receiver) = watch::channel(Arc::default());
-        let (actions, actions_receiver) = watch::channel(Arc::default());
-        let (deeds, _deeds_receiver) = mpsc::channel(DELIVER_CAPACITY);
-        let outlets = pipeline::Outlets { deliver: deliveries, deeds, alerts, actions, settled };
+        let (actions_view, actions_receiver) = watch::channel(Arc::default());
+        let (deeds, deeds_receiver) = mpsc::channel(DEEDS_CAPACITY);
+        let outlets = pipeline::Outlets { deliver: deliveries, deeds, alerts, actions: actions_view, settled };
         let journal = Arc::new(deliver::Journal::open(store.as_ref().ok().cloned(), LOAD_TIMEOUT)?);
         let (durability, states) = durability_of(&store)?;
         pipeline::start(&tasks, inputs_receiver, snapshots_of_pipeline, outlets, durability, Arc::clone(&metrics));
@@ -154,7 +154,6 @@ impl App {
             Arc::clone(&journal),
             Arc::clone(&metrics),
         );
-        let (_, deeds_receiver) = mpsc::channel(DEEDS_CAPACITY);
         let actions = actions::Actions::start(&tasks, &config, deeds_receiver, inputs.clone(), &metrics)?;
         let rules = rules::start(
             &tasks,

@@ -72,7 +72,7 @@ impl App {
         self.sources.send_replace(Arc::new(sources));
         self.page_settings.send_replace(Arc::new(page_settings_of(&config)));
         self.deliver.reconfigure(config.notify.clone());
-        self.actions.reconfigure(&config, prepared);
+        self.actions.reconfigure(&config, prepared).await;
         self.rules.reconfigure(config.rules.clone());
         self.rules.rescan();
         if let Some((tasks, address)) = http {

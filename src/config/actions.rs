@@ -98,7 +98,7 @@ fn action(
     let params = params.unwrap_or_else(|| Some(BTreeMap::new()));
     let kind = match word {
         "exec" => exec(reader, &mut section, &path, params.as_ref()).map(Kind::Exec),
-        "webhook" => webhook(reader, &mut section).map(Kind::Webhook),
+        "webhook" => webhook(reader, &mut section).map(|webhook| Kind::Webhook(Box::new(webhook))),
         _ => {
             if !has_kafka {
                 reader.problem(&key_path(&path, "type"), "`produce` needs `kafka:`, and there is none");

@@ -22,7 +22,7 @@ mod topic;
 
 pub use self::{
     heard::{Ear, Record, serve_events},
-    produce::{Outgoing, ProducerHandle, Report, is_temporary},
+    produce::{Outgoing, ProducerHandle, is_temporary},
     topic::set_leader_epoch,
 };
 

@@ -192,23 +192,20 @@ impl Bench {
             open.spoiled |= open.files != files;
         }
         let usable = self.open.iter().position(|open| !open.spoiled && open.timeout == timeout);
-        let at = match usable {
-            Some(at) => at,
-            None => {
-                let handle = client::producer(&self.config, timeout, &self.metrics)?;
-                if self.keeper.is_none() && handles::wants_tokens(&self.config)? {
-                    self.keeper = Some(Keeper::default());
-                }
-                if let Some(keeper) = &self.keeper {
-                    keeper.turn(&self.config, &self.metrics, stop);
-                    if let Some(token) = keeper.token() {
-                        tokens::give(handle.client(), &token);
-                    }
-                }
-                self.open.push(Open { handle, timeout, files, under_way: 0, used: Instant::now(), spoiled: false });
-                self.open.len().saturating_sub(1)
+        if usable.is_none() {
+            let handle = client::producer(&self.config, timeout, &self.metrics)?;
+            if self.keeper.is_none() && handles::wants_tokens(&self.config)? {
+                self.keeper = Some(Keeper::default());
             }
-        };
+            if let Some(keeper) = &self.keeper {
+                keeper.turn(&self.config, &self.metrics, stop);
+                if let Some(token) = keeper.token() {
+                    tokens::give(handle.client(), &token);
+                }
+            }
+            self.open.push(Open { handle, timeout, files, under_way: 0, used: Instant::now(), spoiled: false });
+        }
+        let at = usable.unwrap_or(self.open.len().saturating_sub(1));
         self.open.get_mut(at).ok_or(ClientError::NoQueue)
     }
 

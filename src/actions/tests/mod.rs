@@ -74,7 +74,7 @@ fn shell(script: &str, arguments: &[&str]) -> Kind {
 }
 
 fn webhook(url: &str) -> Kind {
-    Kind::Webhook(Webhook { url: Secret::Inline(url.into()), reach: Reach::default(), login: None })
+    Kind::Webhook(Box::new(Webhook { url: Secret::Inline(url.into()), reach: Reach::default(), login: None }))
 }
 
 fn timing() -> Timing {
