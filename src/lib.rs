@@ -11,6 +11,7 @@
 //!
 //! ARCHITECTURE.md has the code map and the invariants.
 
+pub mod actions;
 pub mod alerts;
 pub mod app;
 #[doc(hidden)]

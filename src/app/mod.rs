@@ -1,11 +1,13 @@
 //! The composition root: starts each part, joins them by channels, and exchanges parts when the configuration is
 //! reloaded. Nothing else knows more than its neighbours.
 
+mod actions;
 mod assemble;
 mod reload;
 #[cfg(test)]
 mod tests;
 
+pub use actions::produce_by;
 pub use assemble::KAFKA_STALE_INTERVALS;
 
 use crate::{
@@ -31,6 +33,8 @@ use tokio::sync::{mpsc, watch};
 pub const PIPELINE_CAPACITY: usize = 256;
 /// Batches of deliveries that may wait for the fan-out; the pipeline keeps what does not fit.
 pub const DELIVER_CAPACITY: usize = 64;
+/// Batches of deeds that may wait for the actions; the pipeline keeps what does not fit.
+pub const DEEDS_CAPACITY: usize = 64;
 /// Requests to reload that may wait; one more waits for a place.
 pub const RELOAD_CAPACITY: usize = 4;
 /// How long everything may take to end after SIGTERM.
@@ -108,6 +112,7 @@ pub struct App {
     /// The configuration in effect, secrets masked, for recordings.
     effective: watch::Sender<Arc<str>>,
     deliver: deliver::Handle,
+    actions: actions::Actions,
     views: http::Views,
     reloads: mpsc::Receiver<http::ReloadRequest>,
 }
@@ -142,9 +147,9 @@ impl App {
         let (rules_view, rules_receiver) = watch::channel(Arc::default());
         let snapshots_of_pipeline = snapshots_receiver.clone();
         let (settled, settled_receiver) = watch::channel(Arc::default());
-        let (actions, actions_receiver) = watch::channel(Arc::default());
-        let (deeds, _deeds_receiver) = mpsc::channel(DELIVER_CAPACITY);
-        let outlets = pipeline::Outlets { deliver: deliveries, deeds, alerts, actions, settled };
+        let (actions_view, actions_receiver) = watch::channel(Arc::default());
+        let (deeds, deeds_receiver) = mpsc::channel(DEEDS_CAPACITY);
+        let outlets = pipeline::Outlets { deliver: deliveries, deeds, alerts, actions: actions_view, settled };
         let journal = Arc::new(deliver::Journal::open(store.as_ref().ok().cloned(), LOAD_TIMEOUT)?);
         let (durability, states) = durability_of(&store)?;
         pipeline::start(&tasks, inputs_receiver, snapshots_of_pipeline, outlets, durability, Arc::clone(&metrics));
@@ -156,6 +161,7 @@ impl App {
             Arc::clone(&journal),
             Arc::clone(&metrics),
         );
+        let actions = actions::Actions::start(&tasks, &config, deeds_receiver, inputs.clone(), &metrics)?;
         let rules = rules::start(
             &tasks,
             config.rules.clone(),
@@ -225,6 +231,7 @@ impl App {
             rules,
             effective,
             deliver,
+            actions,
             views,
             reloads,
         })
@@ -279,7 +286,9 @@ impl App {
         for tasks in self.jmx_tasks.iter().map(|(_, tasks)| tasks).chain([&self.kafka_tasks]) {
             tasks.stop().stop();
         }
+        self.actions.stop();
         let mut late = self.tasks.shut_down(left()).await;
+        late.extend(self.actions.shut_down(left()).await);
         late.extend(self.http_tasks.shut_down(left()).await);
         late.extend(self.kafka_tasks.shut_down(left()).await);
         for (_, tasks) in &self.jmx_tasks {

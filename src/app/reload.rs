@@ -70,15 +70,20 @@ impl App {
         if config.data_dir != self.config.data_dir {
             return Err("data_dir: cannot be changed while the agent runs; restart it".to_owned());
         }
+        let prepared =
+            self.actions.prepare(&config).map_err(|error| format!("actions: the system refuses a thread: {error}"))?;
         let mut sources = (**self.sources.borrow()).clone();
         let mut kafka_tasks = None;
         if config.kafka != self.config.kafka {
             let tasks = self.tasks.group();
             let kafka = start_kafka(&tasks, &config, &self.jmx_broker_id, self.store.as_ref(), &self.metrics);
-            sources.kafka = kafka.map_err(|error| {
-                tasks.stop().stop();
-                format!("kafka: {:#}", anyhow::Error::from(error))
-            })?;
+            sources.kafka = match kafka {
+                Ok(kafka) => kafka,
+                Err(error) => {
+                    tasks.stop().stop();
+                    return Err(format!("kafka: {:#}", anyhow::Error::from(error)));
+                }
+            };
             kafka_tasks = Some(tasks);
         }
         let moved = config.http != self.config.http;
@@ -98,6 +103,7 @@ impl App {
         self.sources.send_replace(Arc::new(sources));
         self.page_settings.send_replace(Arc::new(page_settings_of(&config)));
         self.deliver.reconfigure(config.notify.clone());
+        self.actions.reconfigure(&config, prepared).await;
         let rules = self.rules.reconfigure(config.rules.clone());
         if config.kafka.is_none() {
             self.forget_target(KAFKA_TARGET);

@@ -1,6 +1,7 @@
 //! A configuration as YAML with every default written out and secrets masked. What it writes, [`super::load`] reads
 //! as the same configuration, but for the secrets.
 
+mod actions;
 mod notify;
 
 use super::{Config, MASK, scalar};
@@ -31,7 +32,7 @@ pub fn effective(config: &Config) -> String {
         ("rules_dir", config.rules.rules_dir.as_deref().map_or(Value::Null, path)),
         ("rules", list(&config.rules.rules, |(name, config)| rule(name, config))),
         ("notify", list(&config.notify, notify::notifier)),
-        ("actions", Value::Mapping(Mapping::new())),
+        ("actions", map(config.actions.iter().map(|action| (action.name.as_str(), actions::action(action))))),
     ]);
     // Nothing in it can fail to be written: all keys are text, and there is no tag.
     serde_yaml::to_string(&map(top)).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
@@ -99,7 +100,7 @@ fn rule(name: &str, config: &RuleConfig) -> Value {
         ("keep_firing_for", or_null(overlay.keep_firing_for)),
         ("labels", overlay.labels.as_ref().map_or(Value::Null, labels)),
         ("annotations", overlay.annotations.as_ref().map_or(Value::Null, labels)),
-        ("actions", Value::Sequence(Vec::new())),
+        ("actions", Value::Sequence(config.actions.iter().map(|action| text(action)).collect())),
         ("reads", map([("groups", all()), ("topics", all()), ("metrics", all())])),
         ("sha256", config.sha256.as_deref().map_or(Value::Null, text)),
         ("shadow", overlay.shadow.map_or(Value::Null, Value::from)),

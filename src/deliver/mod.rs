@@ -3,6 +3,7 @@
 //! it changed.
 
 mod alertmanager;
+mod client;
 mod connect;
 mod context;
 mod email;
@@ -32,6 +33,7 @@ mod webhook;
 mod wording;
 
 pub use alertmanager::MAX_POST;
+pub use client::{Client, Refusal};
 pub use connect::{MAX_PEM_FILE, Reach, Tls};
 pub use email::MAX_MAIL_ALERTS;
 pub use fan_out::{External, Handle, start};
@@ -42,12 +44,13 @@ pub use lettre::message::Mailbox;
 pub use pace::Rate;
 pub use pagerduty::PAGERDUTY_URL;
 pub use post::MAX_ANSWER;
-pub use retry::{MAX_RETRY_AFTER, Timing};
+pub use retry::{Backoff, MAX_RETRY_AFTER, Timing};
 pub use send::MAX_REFUSALS;
 pub use settings::{Config, Kind, Login, Mail, Wording};
 pub use slack::MAX_SLACK_POST;
 pub use smtp::MAX_REPLY;
 pub use tell::MAX_SECRET_FILE;
 pub use template::{MAX_TEMPLATE_BYTES, Medium, Template};
+pub use time::rfc3339;
 pub use trial::{Trial, send_test};
 pub use webhook::MAX_WEBHOOK_POST;

@@ -1,7 +1,8 @@
 //! librdkafka handles: how they are set up, and what they say between calls (`handles` keeps them). Two for each agent:
 //! one that reads `__consumer_offsets`, one for requests (a broker answers one request for each connection at a time, so
 //! a waiting Fetch would hold up the others). One more where groups are asked for one by one: it needs a group of its
-//! own. And one for last stable offsets where there are transactions: a handle asks for the one kind of end or the other.
+//! own. And one for last stable offsets where there are transactions: a handle asks for the one kind of end or the other. And
+//! one that produces, while there are actions that do (`produce` keeps it).
 
 use super::{Config, ffi, hints, oauth};
 use crate::{
@@ -274,6 +275,32 @@ pub fn admin(config: &Config, metrics: &Arc<SelfMetrics>) -> Result<Handle, Clie
     create(config, &mut client, "groups", metrics)
 }
 
+/// A handle that produces, and gives a record up after `timeout`.
+///
+/// # Errors
+/// As [`reader`].
+pub fn producer(
+    config: &Config,
+    timeout: Duration,
+    metrics: &Arc<SelfMetrics>,
+) -> Result<ffi::ProducerHandle, ClientError> {
+    let mut client = common(config);
+    client
+        .remove("allow.auto.create.topics")
+        // The same key goes to the same partition as with Kafka's own clients.
+        .set("partitioner", "murmur2_random")
+        .set("topic.metadata.refresh.interval.ms", "300000")
+        .set("linger.ms", "0");
+    let values = with_properties(config, &mut client)?;
+    client
+        .remove("transactional.id")
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("message.timeout.ms", timeout.as_millis().to_string());
+    let context = Context::new("producer", metrics);
+    ffi::ProducerHandle::new(&client, context).map_err(|error| refused(&values, error))
+}
+
 fn common(config: &Config) -> ClientConfig {
     let mut client = ClientConfig::new();
     client
@@ -317,13 +344,19 @@ fn value(property: &str, secret: &Secret) -> Result<String, ClientError> {
     }
 }
 
-/// The user's properties go before our defaults; those that must be ours are refused with the configuration.
 fn create(
     config: &Config,
     client: &mut ClientConfig,
     handle: &'static str,
     metrics: &Arc<SelfMetrics>,
 ) -> Result<Handle, ClientError> {
+    let values = with_properties(config, client)?;
+    client.create_with_context(Context::new(handle, metrics)).map_err(|error| refused(&values, error))
+}
+
+/// The user's properties go before our defaults; those that must be ours are refused with the configuration. Returns their
+/// values.
+fn with_properties(config: &Config, client: &mut ClientConfig) -> Result<Vec<String>, ClientError> {
     let mut values = Vec::new();
     for (property, secret) in &config.properties {
         if oauth::PROPERTIES.contains(&property.as_str()) {
@@ -344,11 +377,13 @@ fn create(
     // Not what our own log takes: `Context` looks at some lines, too.
     let debug = config.properties.contains_key("debug");
     client.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
-    client.create_with_context(Context::new(handle, metrics)).map_err(|error| {
-        let source = without_values(&values, error);
-        let hint = hints::hint(&source.to_string()).map(|hint| format!(": {hint}")).unwrap_or_default();
-        ClientError::Refused { hint, source }
-    })
+    Ok(values)
+}
+
+fn refused(values: &[String], error: KafkaError) -> ClientError {
+    let source = without_values(values, error);
+    let hint = hints::hint(&source.to_string()).map(|hint| format!(": {hint}")).unwrap_or_default();
+    ClientError::Refused { hint, source }
 }
 
 /// librdkafka repeats the offending value in its message; that may be a secret.
@@ -370,7 +405,7 @@ mod tests {
     use crate::kafka::config_for_tests;
 
     #[track_caller]
-    fn refused(properties: &[(&str, Secret)]) -> String {
+    fn refused_with(properties: &[(&str, Secret)]) -> String {
         let mut config = config_for_tests("127.0.0.1:1");
         config.properties = properties.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         requests(&config, &Arc::default()).map(drop).expect_err("refused").with_cause()
@@ -380,11 +415,11 @@ mod tests {
     fn a_refused_value_is_not_repeated() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("value");
-        let missing = refused(&[("sasl.password", Secret::File(path.clone()))]);
+        let missing = refused_with(&[("sasl.password", Secret::File(path.clone()))]);
         assert!(missing.contains("kafka.properties.sasl.password") && missing.contains("No such file"), "{missing}");
         std::fs::write(&path, "hunter2\n").unwrap();
         for secret in [Secret::Inline("hunter2".to_owned()), Secret::File(path)] {
-            let said = refused(&[("security.protocol", secret)]);
+            let said = refused_with(&[("security.protocol", secret)]);
             assert!(said.contains("security.protocol") && !said.contains("hunter2"), "{said}");
         }
     }
@@ -404,10 +439,10 @@ mod tests {
     fn a_refusal_names_what_to_mend() {
         let text = |text: &str| Secret::Inline(text.to_owned());
         if !cfg!(feature = "kerberos") {
-            let said = refused(&[("security.protocol", text("SASL_SSL"))]);
+            let said = refused_with(&[("security.protocol", text("SASL_SSL"))]);
             assert!(said.contains("set sasl.mechanism"), "{said}");
         }
-        let said = refused(&[("security.protocol", text("SSL")), ("ssl.ca.location", text("/nowhere/ca.pem"))]);
+        let said = refused_with(&[("security.protocol", text("SSL")), ("ssl.ca.location", text("/nowhere/ca.pem"))]);
         assert!(said.contains("cannot read /nowhere/ca.pem, the file for kafka.properties.ssl.ca.location"), "{said}");
         assert!(said.contains("No such file"), "{said}");
     }

@@ -17,18 +17,24 @@
 
 mod event;
 mod heard;
+mod produce;
 mod topic;
 
 pub use self::{
     heard::{Ear, Record, serve_events},
+    produce::{Outgoing, ProducerHandle, is_temporary},
     topic::{Bound, set_leader_epoch},
 };
 
 use self::event::Event;
-use super::{client::Handle, oauth::Token};
+use super::{
+    client::{Context, Handle},
+    oauth::Token,
+};
 use crate::{model::BrokerId, snapshot::GroupKind};
 use rdkafka::{
-    TopicPartitionList, bindings as sys, consumer::Consumer, error::RDKafkaErrorCode, metadata::MetadataTopic,
+    TopicPartitionList, bindings as sys, client::Client, consumer::Consumer, error::RDKafkaErrorCode,
+    metadata::MetadataTopic,
 };
 use std::{
     collections::BTreeMap,
@@ -295,19 +301,19 @@ impl Drop for AdminHandle {
 ///
 /// # Errors
 /// When librdkafka does not take it. The error says nothing of the token.
-pub fn set_token(handle: &Handle, token: &Token, expires: i64) -> Result<(), Fault> {
+pub fn set_token(client: &Client<Context>, token: &Token, expires: i64) -> Result<(), Fault> {
     let unusable = |_| refused("there is a NUL in the token, its principal or its extensions");
     let text = |text: &str| CString::new(text).map_err(unusable);
     let (value, principal) = (text(&token.value)?, text(&token.principal)?);
     let pairs = token.extensions.iter().flat_map(|(name, value)| [name, value]);
     let extensions = pairs.map(|part| text(part)).collect::<Result<Vec<_>, _>>()?;
     let mut pointers: Vec<_> = extensions.iter().map(|part| part.as_ptr()).collect();
-    // SAFETY: the client is alive, since `handle` is. The texts end with NUL and live until this returns; librdkafka
+    // SAFETY: the client is alive. The texts end with NUL and live until this returns; librdkafka
     // copies them, of which there are as many as it is told. Into a buffer of no bytes nothing is written: what would be
     // written may repeat the token.
     let code = unsafe {
         sys::rd_kafka_oauthbearer_set_token(
-            handle.client().native_ptr(),
+            client.native_ptr(),
             value.as_ptr(),
             expires,
             principal.as_ptr(),

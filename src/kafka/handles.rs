@@ -60,10 +60,8 @@ impl Handles {
     /// When a property cannot be read or is refused.
     pub fn new(config: Config, metrics: Arc<SelfMetrics>) -> Result<Self, ClientError> {
         let value = |name: &str| client::property(&config, name);
-        let protocol = value("security.protocol")?.unwrap_or_default().to_ascii_lowercase();
-        let mechanism = value("sasl.mechanisms")?.map_or_else(|| value("sasl.mechanism"), |value| Ok(Some(value)))?;
-        let oidc = value(oauth::METHOD)?.is_some_and(|method| method.eq_ignore_ascii_case("oidc"));
-        let tokens = protocol.starts_with("sasl_") && mechanism.as_deref() == Some("OAUTHBEARER") && oidc;
+        let protocol = protocol(&config)?;
+        let tokens = wants_tokens(&config)?;
         if tokens {
             oauth::TokenRequest::read(value)?;
         }
@@ -217,8 +215,23 @@ impl Handles {
     }
 }
 
+fn protocol(config: &Config) -> Result<String, ClientError> {
+    Ok(client::property(config, "security.protocol")?.unwrap_or_default().to_ascii_lowercase())
+}
+
+/// Do brokers want a token that we are to fetch?
+///
+/// # Errors
+/// When a property cannot be read.
+pub fn wants_tokens(config: &Config) -> Result<bool, ClientError> {
+    let value = |name: &str| client::property(config, name);
+    let mechanism = value("sasl.mechanisms")?.map_or_else(|| value("sasl.mechanism"), |value| Ok(Some(value)))?;
+    let oidc = value(oauth::METHOD)?.is_some_and(|method| method.eq_ignore_ascii_case("oidc"));
+    Ok(protocol(config)?.starts_with("sasl_") && mechanism.as_deref() == Some("OAUTHBEARER") && oidc)
+}
+
 /// Files that librdkafka reads, or that are read for it, when a handle is made, and how much of each.
-fn files_of(config: &Config) -> Vec<(PathBuf, u64)> {
+pub fn files_of(config: &Config) -> Vec<(PathBuf, u64)> {
     let file = |(name, secret): (&String, &Secret)| match secret {
         // Read anew for each token.
         _ if oauth::PROPERTIES.contains(&name.as_str()) => None,
@@ -232,10 +245,10 @@ fn files_of(config: &Config) -> Vec<(PathBuf, u64)> {
 }
 
 /// What is in each file; `None`: it cannot be read (or is a folder, as CAs may be).
-type Contents = Vec<Option<[u8; 32]>>;
+pub type Contents = Vec<Option<[u8; 32]>>;
 
 /// Read whole each time: they are short, and a time stamp says less.
-fn look(files: &[(PathBuf, u64)]) -> Contents {
+pub fn look(files: &[(PathBuf, u64)]) -> Contents {
     files.iter().map(|(path, most)| Some(Sha256::digest(files::read_short(path, *most).ok()?).into())).collect()
 }
 

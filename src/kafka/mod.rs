@@ -25,6 +25,7 @@ mod offsets;
 mod phases;
 mod polled;
 mod polls;
+mod produce;
 mod produced;
 mod properties;
 mod questions;
@@ -51,6 +52,9 @@ pub use handles::{DIAGNOSIS_MEMORY, LOOK_INTERVAL};
 pub use oauth::LONGEST_LIFE;
 pub use offsets::{MAX_ENTRIES, MAX_UNSAVED, NAME_BYTES};
 pub use polled::DESCRIBE_INTERVAL;
+pub use produce::{
+    MAX_WAITING_RECORDS, NotWritten, Outgoing, PRODUCER_GRACE, PRODUCER_IDLE, Producer, Written, start_producer,
+};
 pub use properties::problems as property_problems;
 pub use source::{TOPIC_RETRY, TOPIC_TRY};
 pub use tls::MAX_CA_FILE;

@@ -46,7 +46,9 @@ macro_rules! families {
 }
 
 families! {
+    ACTIONS_PAUSED Gauge "brokerwarden_actions_paused" [] "1 while actions are paused, or cannot be seen not to be: none begins.";
     ACTIONS_REFUSED Counter "brokerwarden_actions_refused_total" ["action", "reason", "rule"] "Requests of rules for actions that were refused, by reason; action is empty where agent.yaml has none of that name.";
+    ACTIONS Counter "brokerwarden_actions_total" ["action", "outcome"] "Actions by how they ended (done, failed, expired, dry_run, silenced, dropped), and how often one was tried again (retried).";
     ALERT Gauge "brokerwarden_alert" ["alertname", "rule", "state"] "1 for each pending or firing alert, with the alert's own labels.";
     ALERTS_DROPPED Counter "brokerwarden_alerts_dropped_total" ["reason", "rule"] "Alerts that a rule raised and that were not taken, by reason.";
     BUILD_INFO Gauge "brokerwarden_build_info" ["version"] "1, with the version of this agent.";
@@ -54,7 +56,7 @@ families! {
     CONFIG_RELOAD_SUCCESSFUL Gauge "brokerwarden_config_last_reload_successful" [] "1 if the last attempt to reload the configuration succeeded, 0 if it was refused.";
     HTTP_CONNECTIONS Gauge "brokerwarden_http_connections" [] "Open connections to our HTTP server.";
     HTTP_REJECTED Counter "brokerwarden_http_connections_rejected_total" ["reason"] "Connections refused or cut off by our HTTP server, by reason.";
-    KAFKA_CONNECTION_ERRORS Counter "brokerwarden_kafka_connection_errors_total" ["handle"] "Connections to brokers that could not be made or were lost, by what they are for: groups, last_stable, reader, requests.";
+    KAFKA_CONNECTION_ERRORS Counter "brokerwarden_kafka_connection_errors_total" ["handle"] "Connections to brokers that could not be made or were lost, by what they are for: groups, last_stable, producer, reader, requests.";
     KAFKA_PARTITIONS_AHEAD Gauge "brokerwarden_kafka_partitions_ahead" [] "Partitions on which a group of ours has committed beyond the end of the log, counted for each group: records were lost, or the topic was made anew.";
     KAFKA_PHASE_DURATION Gauge "brokerwarden_kafka_phase_duration_seconds" ["phase"] "Duration of each phase of the last collection from Kafka: metadata, commits, offsets, view.";
     KAFKA_REQUESTS Counter "brokerwarden_kafka_requests_total" ["request"] "Requests that this agent asked of brokers, by kind (Fetch and connection upkeep not counted).";

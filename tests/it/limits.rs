@@ -12,6 +12,8 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
     (
         &[
             "app::reload::PORT_LOOK",
+            "actions::program::LOOK",
+            "actions::spawn::LOOK",
             "cli::demo::REDRAW",
             "control::record::LOOK",
             "kafka::admin::LOOK",
@@ -19,6 +21,8 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
             "kafka::checkpoint::LOOK",
             "kafka::ends::IDLE_LOOK",
             "kafka::questions::LOOK",
+            "kafka::produce::IDLE_LOOK",
+            "kafka::produce::LOOK",
             "kafka::reader::POLL",
             "rules::compile::POLL",
             "rules::engine::LOOK",
@@ -30,6 +34,8 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
     ),
     (
         &[
+            "config::actions::DEFAULT_CONCURRENCY",
+            "config::actions::DEFAULT_TIMEOUT",
             "config::collect::DEFAULT_JMX_INTERVAL",
             "config::collect::DEFAULT_JMX_SIZE",
             "config::collect::DEFAULT_JMX_TIMEOUT",
@@ -57,8 +63,8 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
         ],
         "parts of a format",
     ),
-    (&["deliver::email::ID_BYTES"], "a part of a format"),
-    (&["deliver::smtp::READ_STEP"], "read at once of what has a limit"),
+    (&["deliver::email::ID_BYTES", "kafka::ffi::produce::EVENTS"], "a part of a format"),
+    (&["actions::program::READ_STEP", "deliver::smtp::READ_STEP"], "read at once of what has a limit"),
     (&["deliver::tell::SHORT_SECRET"], "how short a secret is that is not looked for in answers"),
     (&["deliver::smtp::SUBMISSIONS", "deliver::humanize::SECONDS_PER_DAY"], "facts"),
     (&["kafka::produced::ROOM"], "how a buffer grows that has a limit"),

@@ -1,6 +1,8 @@
 //! Integration tests with nothing but the agent and fakes. Those with real Kafka are in `tests/real`.
 
 #[cfg(test)]
+mod actions;
+#[cfg(test)]
 mod contrib;
 #[cfg(test)]
 mod demo;

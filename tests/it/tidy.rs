@@ -36,7 +36,11 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         &["supervise.rs"],
         "tasks and threads are spawned by supervise::Tasks, which names them and waits for them",
     ),
-    (&["Command::new", "process::Command"], &["rules/compile.rs"], "the only child process is the one that compiles"),
+    (
+        &["Command::new", "process::Command"],
+        &["actions/program.rs", "actions/spawn.rs", "rules/compile.rs"],
+        "child processes are the one that compiles, and those of actions",
+    ),
     (
         &["env::var", "env::vars", "env::args", "env::temp_dir"],
         &["config/", "main.rs", "cli/", "cli.rs"],
@@ -51,6 +55,11 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
 
 /// Beginnings of paths of files that never read a clock: `now` is an argument there.
 const PURE: &[&str] = &[
+    "actions/argument",
+    "actions/lane",
+    "actions/message",
+    "actions/settings",
+    "actions/silence",
     "alerts/",
     "deliver/context",
     "deliver/email",

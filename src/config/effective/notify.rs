@@ -3,11 +3,11 @@
 use super::{duration, list, map, path, secret, text};
 use crate::{
     config::scalar,
-    deliver::{Config, Kind, Login, Rate, Template, Wording},
+    deliver::{Config, Kind, Login, Rate, Reach, Template, Wording},
 };
 use serde_yaml::Value;
 
-type Entries = Vec<(String, Value)>;
+pub(super) type Entries = Vec<(String, Value)>;
 
 /// One notifier.
 pub(super) fn notifier(config: &Config) -> Value {
@@ -47,7 +47,7 @@ pub(super) fn notifier(config: &Config) -> Value {
     entries.push(("match".into(), list(&config.wants.matchers, |matchers| text(matchers.text()))));
     entries.extend(config.wants.repeat.map(|repeat| ("repeat".to_owned(), duration(repeat))));
     entries.extend(config.rate.map(|rate| ("rate".to_owned(), rate_text(rate))));
-    reach(&mut entries, config);
+    reach(&mut entries, &config.reach, config.login.as_ref());
     map(entries)
 }
 
@@ -64,9 +64,10 @@ fn template(key: &str, template: Option<&Template>) -> Option<(String, Value)> {
     template.map(|template| (key.to_owned(), text(template.source())))
 }
 
-fn reach(entries: &mut Entries, config: &Config) {
-    entries.extend(config.reach.proxy.as_ref().map(|proxy| ("proxy_url".to_owned(), text(&proxy.to_string()))));
-    let tls = &config.reach.tls;
+/// How receivers are reached, and who we are to them.
+pub(super) fn reach(entries: &mut Entries, reach: &Reach, login: Option<&Login>) {
+    entries.extend(reach.proxy.as_ref().map(|proxy| ("proxy_url".to_owned(), text(&proxy.to_string()))));
+    let tls = &reach.tls;
     let mut tls_entries: Entries = Vec::new();
     tls_entries.extend(tls.ca_file.as_ref().map(|file| ("ca_file".to_owned(), path(file))));
     if let Some((certificate, key)) = &tls.certificate {
@@ -77,7 +78,7 @@ fn reach(entries: &mut Entries, config: &Config) {
     if !tls_entries.is_empty() {
         entries.push(("tls_config".into(), map(tls_entries)));
     }
-    match &config.login {
+    match login {
         Some(Login::Basic { username, password }) => {
             let login = map([("username".to_owned(), text(username)), secret("password", password)]);
             entries.push(("basic_auth".into(), login));

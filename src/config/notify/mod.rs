@@ -1,7 +1,7 @@
 //! `notify:` of agent.yaml: where alerts are told.
 
 mod kinds;
-mod reach;
+pub(super) mod reach;
 
 use super::{
     problem::key_path,
@@ -135,7 +135,7 @@ fn secret(
 }
 
 /// As [`secret`], for a URL.
-fn secret_url(
+pub(super) fn secret_url(
     reader: &mut Reader<'_>,
     section: &mut Section,
     key: &'static str,

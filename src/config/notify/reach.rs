@@ -14,7 +14,7 @@ use crate::{
 const MAX_WORD_BYTES: usize = 255;
 
 /// `proxy_url` and `tls_config`; `None` where something is wrong.
-pub(super) fn reach(reader: &mut Reader<'_>, section: &mut Section) -> Option<Reach> {
+pub(in crate::config) fn reach(reader: &mut Reader<'_>, section: &mut Section) -> Option<Reach> {
     let proxy = section.take("proxy_url").map(|field| url(reader, field, &["http"], "a URL such as http://proxy:3128"));
     let tls = section.take("tls_config").map(|field| {
         let section = reader.section(field)?;
@@ -56,7 +56,7 @@ fn tls(reader: &mut Reader<'_>, mut section: Section) -> Option<Tls> {
 }
 
 /// `basic_auth` or `authorization`.
-pub(super) fn login(reader: &mut Reader<'_>, section: &mut Section) -> Option<Login> {
+pub(in crate::config) fn login(reader: &mut Reader<'_>, section: &mut Section) -> Option<Login> {
     let (basic, header) = (section.take("basic_auth"), section.take("authorization"));
     if basic.is_some() && header.is_some() {
         let path = key_path(&section.path, "basic_auth");

@@ -1,5 +1,6 @@
 //! Tests of the configuration as a whole; here is what they share.
 
+mod actions;
 mod notify;
 mod refused;
 mod taken;
