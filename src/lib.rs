@@ -17,6 +17,7 @@ pub mod app;
 #[doc(hidden)]
 pub mod bench;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod control;

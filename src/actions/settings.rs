@@ -1,11 +1,7 @@
 //! What can be configured about an action.
 
 use super::argument::Argument;
-use crate::{
-    deliver::{Login, Reach},
-    model::Secret,
-    pipeline::ActionPolicy,
-};
+use crate::{client::Login, deliver::Reach, model::Secret, pipeline::ActionPolicy};
 use hyper::Uri;
 use std::{collections::BTreeMap, time::Duration};
 

@@ -54,6 +54,9 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] http::BindError),
+    /// The web configuration file, or one that it names.
+    #[error("http.web_config_file: cannot be used")]
+    Security(#[from] http::SecurityError),
     /// The Kafka collector.
     #[error("cannot start the kafka collector")]
     Kafka(#[from] kafka::StartError),
@@ -74,7 +77,11 @@ pub enum StartError {
 impl StartError {
     /// Is the configuration to blame, or a file that it names, and not this machine?
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Kafka(kafka::StartError::Client(error)) if error.is_configuration())
+        match self {
+            Self::Security(_) => true,
+            Self::Kafka(kafka::StartError::Client(error)) => error.is_configuration(),
+            _ => false,
+        }
     }
 }
 
@@ -94,6 +101,8 @@ pub struct App {
     config: Config,
     load: LoadConfig,
     address: SocketAddr,
+    /// Kept for a server that takes the place of the present one at the same address.
+    listener: Option<http::Listener>,
     metrics: Arc<SelfMetrics>,
     tasks: Tasks,
     ended: Ended,
@@ -124,6 +133,7 @@ impl App {
     /// When a part cannot start; what has started by then ends with the process.
     pub fn start(config: Config, load: LoadConfig) -> Result<Self, StartError> {
         let listener = http::bind(config.http.listen)?;
+        let guard = guard_of(&config)?;
         let metrics = Arc::new(SelfMetrics::default());
         let (tasks, ended) = Tasks::new();
         let (jmx_broker_id_sender, jmx_broker_id) = watch::channel(None);
@@ -210,13 +220,14 @@ impl App {
         };
         let http_tasks = tasks.group();
         let address = listener.address;
-        http::serve(&http_tasks, listener, views.clone(), Arc::clone(&metrics))?;
+        http::serve(&http_tasks, listener.try_clone()?, guard, views.clone(), Arc::clone(&metrics))?;
         metrics.set(&families::CONFIG_RELOAD_SUCCESSFUL, &[], 1.0);
         tracing::info!(listen = %address, version = env!("CARGO_PKG_VERSION"), "brokerwarden is up");
         Ok(Self {
             config,
             load,
             address,
+            listener: Some(listener),
             metrics,
             tasks,
             ended,
@@ -281,6 +292,8 @@ impl App {
     /// Collectors first, then rules and alerts, the page, and the store last: what is known can be read to the end.
     /// What hangs in a call to a broker is named, left behind, and ends with the process.
     async fn shut_down(self) {
+        // Who asks now is to hear that nobody is there, as soon as the server ends.
+        drop(self.listener);
         let deadline = tokio::time::Instant::now() + GRACE;
         let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
         for tasks in self.jmx_tasks.iter().map(|(_, tasks)| tasks).chain([&self.kafka_tasks]) {
@@ -344,6 +357,12 @@ fn start_kafka(
         kafka::start(tasks, kafka.clone(), jmx_broker_id.clone(), store.cloned(), Arc::clone(metrics))
     };
     config.kafka.as_ref().map(start).transpose()
+}
+
+/// What the web configuration file says, if there is one.
+fn guard_of(config: &Config) -> Result<http::Guard, http::SecurityError> {
+    let read: http::ReadWebConfig = crate::config::web_config;
+    http::Guard::new(config.http.web_config_file.as_deref().map(|file| (file, read)))
 }
 
 fn sources_of(

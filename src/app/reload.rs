@@ -1,11 +1,14 @@
 //! Reloading the configuration: all that may fail is tried first; then every part that changed is exchanged. What was
 //! refused changes nothing.
 
-use super::{App, page_settings_of, snapshot_interval, start_kafka};
+use super::{App, guard_of, page_settings_of, snapshot_interval, start_kafka};
 use crate::{
     config::Config,
     http, jmx,
-    model::families::{self, Family},
+    model::{
+        families::{self, Family},
+        with_causes,
+    },
     rules::Listed,
     snapshot::KAFKA_TARGET,
     supervise::Tasks,
@@ -70,6 +73,8 @@ impl App {
         if config.data_dir != self.config.data_dir {
             return Err("data_dir: cannot be changed while the agent runs; restart it".to_owned());
         }
+        // Read in any case: whoever asks for a reload hears at once what is wrong.
+        let guard = guard_of(&config).map_err(|error| format!("http.web_config_file: {}", with_causes(&error)))?;
         let prepared =
             self.actions.prepare(&config).map_err(|error| format!("actions: the system refuses a thread: {error}"))?;
         let mut sources = (**self.sources.borrow()).clone();
@@ -87,7 +92,7 @@ impl App {
             kafka_tasks = Some(tasks);
         }
         let moved = config.http != self.config.http;
-        if moved && let Err(error) = self.move_to(config.http.listen).await {
+        if moved && let Err(error) = self.move_to(&config.http, guard).await {
             if let Some(tasks) = kafka_tasks {
                 tasks.stop().stop();
             }
@@ -116,53 +121,50 @@ impl App {
         Ok(Reloaded { rules, moved })
     }
 
-    /// Serves on another address. The server of the old one ends its answers, for [`http::DRAIN_TIME`], and is not waited
-    /// for: one of them may be to whoever asked for this.
-    async fn move_to(&mut self, address: SocketAddr) -> Result<(), String> {
-        match self.serve_on(address) {
-            Ok((tasks, address)) => {
-                self.address = address;
-                std::mem::replace(&mut self.http_tasks, tasks).stop().stop();
-                return Ok(());
-            }
-            Err(ServeError::Bind(error)) if error.is_in_use() && address.port() == self.address.port() => {}
-            Err(error) => return Err(format!("{:#}", anyhow::Error::from(error))),
+    /// Serves on another address, or with another guard. The server of before ends its answers, for [`http::DRAIN_TIME`],
+    /// and is not waited for: one of them may be to whoever asked for this.
+    async fn move_to(&mut self, config: &http::Config, guard: http::Guard) -> Result<(), String> {
+        let address = config.listen;
+        if let Some(listener) = self.listener.as_ref().filter(|_| address == self.config.http.listen) {
+            // The same socket, so that nobody is turned away in between.
+            let listener = listener.try_clone().map_err(|error| error.to_string())?;
+            return self.serve_on(listener, guard);
+        }
+        match http::bind(address) {
+            Ok(listener) => return self.serve_on(listener, guard),
+            Err(error) if error.is_in_use() && address.port() == self.address.port() => {}
+            Err(error) => return Err(with_causes(&error)),
         }
         // It may overlap with the old one, as 0.0.0.0 does with each other address of the port.
         self.http_tasks.stop().stop();
-        match self.serve_when_free(address).await {
-            Ok(()) => Ok(()),
-            Err(error) => match self.serve_when_free(self.address).await {
-                Ok(()) => Err(error),
-                Err(again) => {
-                    Err(format!("{error}; nor can the old address be listened on again, so restart the agent: {again}"))
-                }
-            },
-        }
-    }
-
-    /// Serves there, once the server that was stopped has left the port.
-    async fn serve_when_free(&mut self, address: SocketAddr) -> Result<(), String> {
-        let deadline = tokio::time::Instant::now() + PORT_PATIENCE;
-        loop {
-            match self.serve_on(address) {
-                Ok((tasks, address)) => {
-                    (self.http_tasks, self.address) = (tasks, address);
-                    return Ok(());
-                }
-                Err(ServeError::Bind(error)) if error.is_in_use() && tokio::time::Instant::now() < deadline => {
-                    tokio::time::sleep(PORT_LOOK).await;
-                }
-                Err(error) => return Err(format!("{:#}", anyhow::Error::from(error))),
+        self.listener = None;
+        let error = match bind_when_free(address).await.and_then(|listener| self.serve_on(listener, guard)) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        match self.serve_as_before().await {
+            Ok(()) => Err(error),
+            Err(again) => {
+                Err(format!("{error}; nor can the old address be listened on again, so restart the agent: {again}"))
             }
         }
     }
 
-    fn serve_on(&self, address: SocketAddr) -> Result<(Tasks, SocketAddr), ServeError> {
-        let listener = http::bind(address)?;
-        let (tasks, address) = (self.tasks.group(), listener.address);
-        http::serve(&tasks, listener, self.views.clone(), Arc::clone(&self.metrics))?;
-        Ok((tasks, address))
+    async fn serve_as_before(&mut self) -> Result<(), String> {
+        let guard = guard_of(&self.config).map_err(|error| with_causes(&error))?;
+        let listener = bind_when_free(self.address).await?;
+        self.serve_on(listener, guard)
+    }
+
+    fn serve_on(&mut self, listener: http::Listener, guard: http::Guard) -> Result<(), String> {
+        let tasks = self.tasks.group();
+        let kept = listener.try_clone().map_err(|error| error.to_string())?;
+        http::serve(&tasks, listener, guard, self.views.clone(), Arc::clone(&self.metrics))
+            .map_err(|error| error.to_string())?;
+        self.address = kept.address;
+        self.listener = Some(kept);
+        std::mem::replace(&mut self.http_tasks, tasks).stop().stop();
+        Ok(())
     }
 
     /// Pages that stay as they are keep their collector, and so what it knows.
@@ -200,15 +202,6 @@ impl App {
     }
 }
 
-/// Why another address is not served.
-#[derive(Debug, thiserror::Error)]
-enum ServeError {
-    #[error(transparent)]
-    Bind(#[from] http::BindError),
-    #[error("cannot start its thread")]
-    Thread(#[from] std::io::Error),
-}
-
 /// What became of the listed rules, for people; `None`: nothing is known of them yet.
 fn words(listed: Option<&Listed>) -> String {
     const MORE: &str = "how its rules fare is told at /api/v1/rules";
@@ -225,6 +218,19 @@ fn words(listed: Option<&Listed>) -> String {
         return MORE.to_owned();
     }
     format!("of its rules are {}; {MORE}", words.join("; "))
+}
+
+/// Takes an address once the server that was stopped has left the port.
+async fn bind_when_free(address: SocketAddr) -> Result<http::Listener, String> {
+    let deadline = tokio::time::Instant::now() + PORT_PATIENCE;
+    loop {
+        match http::bind(address) {
+            Err(error) if error.is_in_use() && tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(PORT_LOOK).await;
+            }
+            taken => return taken.map_err(|error| with_causes(&error)),
+        }
+    }
 }
 
 async fn retire(tasks: Tasks) {

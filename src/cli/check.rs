@@ -13,6 +13,11 @@ pub(super) fn main(path: &Path) -> ExitCode {
         Ok(config) => config,
         Err(error) => return failed(error, EXIT_USAGE),
     };
+    // The files that it names are for the agent's user to read, and perhaps for nobody else.
+    if let Some(Err(problems)) = config.http.web_config_file.as_deref().map(config::web_config) {
+        eprintln!("http.web_config_file: {problems}");
+        return ExitCode::from(EXIT_USAGE);
+    }
     // Only once all else is well: it takes its time.
     match rules::faults(&config.rules, clock::now()) {
         Err(error) => failed(error, EXIT_RUNTIME),

@@ -2,10 +2,10 @@
 
 use super::{
     labels::{self, JMX_RESERVED_LABELS},
+    notify,
     problem::key_path,
     read::{Field, Reader, Section, suggestion},
-    scalar,
-    url::{is_http_url, url},
+    scalar, url,
     yaml::Node,
 };
 use crate::{http, jmx, kafka, model::Secret, page};
@@ -70,13 +70,14 @@ pub const OWNED_PROPERTIES: [(&str, &str); 12] = [
 
 /// `http:`.
 pub(super) fn http(reader: &mut Reader<'_>, field: Option<Field>) -> http::Config {
-    let mut config = http::Config { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)) };
+    let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT));
+    let mut config = http::Config { listen, web_config_file: None };
     if let Some(mut section) = field.and_then(|field| reader.section(field)) {
         if let Some(field) = section.take("listen") {
             let allowed = "an IP address and a port, such as 0.0.0.0:9308 or [::]:9308";
             config.listen = reader.parsed(&field, allowed, |text| text.parse().ok()).unwrap_or(config.listen);
         }
-        reader.later(section.take("web_config_file"));
+        config.web_config_file = section.take("web_config_file").and_then(|field| reader.path(&field));
         reader.finish(section);
     }
     config
@@ -294,13 +295,10 @@ fn jmx_page(reader: &mut Reader<'_>, field: Field, names: &mut BTreeSet<String>)
         reader.problem(&path, "found \"kafka\"; allowed: any other name (this one is the Kafka collector's)");
     }
     let example = "a URL such as http://localhost:9094/metrics";
-    let url = reader.required(&mut section, "url", example).and_then(|field| {
-        if matches!(&field.node, Node::Text(text) if text.starts_with("https:") && is_http_url(text)) {
-            reader.problem(&field.path, "https is not supported yet; allowed: http");
-            return None;
-        }
-        url(reader, field, &["http"], example)
-    });
+    let url = reader.required(&mut section, "url", example);
+    let url = url.and_then(|field| url::url(reader, field, &["http", "https"], example));
+    let login = notify::login(reader, &mut section);
+    let tls = notify::tls(reader, &mut section, true);
     let interval = section.take("interval").and_then(|field| reader.duration(&field, INTERVALS));
     let timeout = section.take("timeout").and_then(|field| reader.duration(&field, JMX_TIMEOUTS));
     let max_size = section.take("max_size").and_then(|field| reader.size(&field, JMX_SIZES));
@@ -311,6 +309,8 @@ fn jmx_page(reader: &mut Reader<'_>, field: Field, names: &mut BTreeSet<String>)
     Some(jmx::Config {
         name: name?,
         url: url?,
+        login,
+        tls: tls.unwrap_or_default(),
         interval: interval.unwrap_or(DEFAULT_JMX_INTERVAL),
         timeout: timeout.unwrap_or(DEFAULT_JMX_TIMEOUT),
         max_size: max_size.unwrap_or(DEFAULT_JMX_SIZE),

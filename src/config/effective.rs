@@ -20,7 +20,13 @@ pub fn effective(config: &Config) -> String {
     let mut top = vec![
         ("cluster", config.cluster.as_deref().map_or(Value::Null, text)),
         ("data_dir", path(&config.data_dir)),
-        ("http", map([("listen", text(&config.http.listen.to_string())), ("web_config_file", Value::Null)])),
+        (
+            "http",
+            map([
+                ("listen", text(&config.http.listen.to_string())),
+                ("web_config_file", config.http.web_config_file.as_deref().map_or(Value::Null, path)),
+            ]),
+        ),
     ];
     top.extend(config.kafka.as_ref().map(|config| ("kafka", kafka(config))));
     top.extend([
@@ -68,16 +74,19 @@ fn name_filter(filter: &kafka::NameFilter) -> Value {
 }
 
 fn page(config: &jmx::Config) -> Value {
-    map([
-        ("name", text(&config.name)),
-        ("url", text(&config.url.to_string())),
+    let mut entries = vec![("name".to_owned(), text(&config.name)), ("url".to_owned(), text(&config.url.to_string()))];
+    entries.extend(config.login.as_ref().map(notify::login));
+    entries.extend(notify::tls(&config.tls));
+    let others = [
         ("interval", duration(config.interval)),
         ("timeout", duration(config.timeout)),
         ("max_size", text(&scalar::size_text(config.max_size))),
         ("keep", list(&config.keep, regex)),
         ("drop", list(&config.drop, regex)),
         ("labels", labels(&config.labels)),
-    ])
+    ];
+    entries.extend(others.map(|(key, value)| (key.to_owned(), value)));
+    map(entries)
 }
 
 fn rule(name: &str, config: &RuleConfig) -> Value {

@@ -13,6 +13,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 mod url;
+mod web;
 mod yaml;
 
 pub use actions::{
@@ -33,6 +34,7 @@ pub use rules::{
 };
 pub use scalar::{MAX_NAME_BYTES, MAX_REGEX_BYTES, MAX_REGEX_COMPILED_BYTES};
 pub use url::MAX_URL_BYTES;
+pub use web::{MAX_INLINE_PEM_BYTES, MAX_USER_BYTES, MAX_WEB_USERS, web_config};
 pub use yaml::{MAX_BRACKETS, MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES};
 
 use crate::{deliver, files, http, jmx, kafka, model::Secret, page};

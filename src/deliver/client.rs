@@ -5,10 +5,12 @@ use super::{
     connect::Reach,
     error::TellError,
     post::{Answer, Sender},
-    settings::Login,
     tell::{authorization, redacted, secret_url},
 };
-use crate::model::{BoundedText, Secret};
+use crate::{
+    client::Login,
+    model::{BoundedText, Secret},
+};
 use bytes::Bytes;
 use hyper::{
     HeaderMap, Uri,

@@ -34,7 +34,7 @@ mod wording;
 
 pub use alertmanager::MAX_POST;
 pub use client::{Client, Refusal};
-pub use connect::{MAX_PEM_FILE, Reach, Tls};
+pub use connect::Reach;
 pub use email::MAX_MAIL_ALERTS;
 pub use fan_out::{External, Handle, start};
 pub use interest::{MAX_FOLLOWED, Matchers, Wants};
@@ -46,7 +46,7 @@ pub use pagerduty::PAGERDUTY_URL;
 pub use post::MAX_ANSWER;
 pub use retry::{Backoff, MAX_RETRY_AFTER, Timing};
 pub use send::MAX_REFUSALS;
-pub use settings::{Config, Kind, Login, Mail, Wording};
+pub use settings::{Config, Kind, Mail, Wording};
 pub use slack::MAX_SLACK_POST;
 pub use smtp::MAX_REPLY;
 pub use tell::MAX_SECRET_FILE;

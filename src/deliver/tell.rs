@@ -7,12 +7,12 @@ use super::{
     error::TellError,
     pagerduty,
     post::{Answer, Sender},
-    settings::{Config, Kind, Login},
+    settings::{Config, Kind},
     slack::{self, MAX_SLACK_POST},
     smtp,
     webhook::{self, MAX_WEBHOOK_POST},
 };
-use crate::{clock, files, model::Secret, pipeline::Delivery};
+use crate::{client::Login, clock, files, model::Secret, pipeline::Delivery};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hyper::{Uri, header::HeaderValue};
 use lettre::message::Mailbox;

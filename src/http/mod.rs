@@ -1,18 +1,31 @@
 //! Serves `/metrics`, health, the API and a page for people. Reads finished pages and views only.
 
 mod api;
+mod auth;
 mod body;
 mod deadlines;
 mod index;
+mod logins;
 mod routes;
+mod security;
 mod server;
+mod throttle;
+mod tls;
+mod web_config;
 
 pub use deadlines::{RESPONSE_TIMEOUT, WRITE_STALL_TIMEOUT};
 pub use index::{MAX_INDEX_ROWS, MAX_INDEX_TEXT};
+pub use logins::{LOGIN_TIMEOUT, MAX_LOGINS_WAITING};
 pub use routes::{MAX_RELOAD_ERROR, RELOAD_TIMEOUT};
+pub use security::{Guard, MAX_WEB_CONFIG_FILE, SecurityError, WEB_LOOK_INTERVAL};
 pub use server::{
     ACCEPT_PAUSE, BindError, DRAIN_TIME, HEADER_TIMEOUT, IDLE_TIMEOUT, Listener, MAX_CONNECTIONS, MAX_HEADER_BYTES,
     MAX_HEADERS, bind, serve,
+};
+pub use throttle::{FAILED_LOGIN_INTERVAL, FAILED_LOGINS, MAX_ADDRESSES};
+pub use tls::{HANDSHAKE_TIMEOUT, MAX_HANDSHAKES, MAX_SERVER_PEM_FILE, TlsError};
+pub use web_config::{
+    CIPHER_SUITES, CURVES, ClientAuth, MAX_BCRYPT_COST, PasswordHash, ReadWebConfig, TlsConfig, WebConfig,
 };
 
 use crate::{
@@ -22,7 +35,7 @@ use crate::{
     pipeline::{ActionsView, RulesView},
     snapshot::Snapshot,
 };
-use std::{net::SocketAddr, pin::Pin, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// The server's configuration.
@@ -30,6 +43,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// TLS, log-in and headers, by exporter-toolkit's keys; `None` = none of them.
+    pub web_config_file: Option<PathBuf>,
 }
 
 /// Is the agent ready, and if not, why?

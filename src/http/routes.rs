@@ -1,6 +1,6 @@
 //! What is answered to which request.
 
-use super::{ReloadRequest, Views, api, body::Pieces, index, newest};
+use super::{ReloadRequest, Views, api, auth, body::Pieces, index, newest};
 use crate::model::clip;
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -42,7 +42,10 @@ async fn answer(head: &Parts, peer: IpAddr, views: &Views) -> Response<Pieces> {
     let path = head.uri.path();
     let reads = matches!(head.method, Method::GET | Method::HEAD);
     match path {
-        "/-/reload" if matches!(head.method, Method::POST | Method::PUT) => reload(peer, views, RELOAD_TIMEOUT).await,
+        "/-/reload" if matches!(head.method, Method::POST | Method::PUT) => match auth::may_change(head, peer) {
+            Ok(()) => reload(views, RELOAD_TIMEOUT).await,
+            Err(why) => text(StatusCode::FORBIDDEN, why),
+        },
         "/-/reload" => not_allowed("POST, PUT"),
         "/metrics"
         | "/-/healthy"
@@ -109,10 +112,7 @@ fn page_for_people(views: &Views) -> Response<Pieces> {
     response
 }
 
-async fn reload(peer: IpAddr, views: &Views, limit: Duration) -> Response<Pieces> {
-    if !peer.to_canonical().is_loopback() {
-        return text(StatusCode::FORBIDDEN, "a reload can be asked for on this host only\n");
-    }
+async fn reload(views: &Views, limit: Duration) -> Response<Pieces> {
     let (reply, outcome) = oneshot::channel();
     let asked = async {
         views.reload.send(ReloadRequest { reply }).await.map_err(|_| "the agent is stopping".to_owned())?;
@@ -163,7 +163,7 @@ fn json(outcome: Result<String, String>) -> Response<Pieces> {
     }
 }
 
-fn text(status: StatusCode, text: impl Into<String>) -> Response<Pieces> {
+pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Response<Pieces> {
     response(status, TEXT_TYPE, text.into().into())
 }
 

@@ -3,8 +3,13 @@
 
 use super::{
     Views,
+    auth::{Authenticated, Gate, Session},
+    body::Pieces,
     deadlines::{Deadlines, Heads, RESPONSE_TIMEOUT, Timed, WRITE_STALL_TIMEOUT},
+    logins::Logins,
     routes,
+    security::{Guard, Security},
+    tls::{self, HANDSHAKE_TIMEOUT, MAX_HANDSHAKES},
 };
 use crate::{
     events::SelfMetrics,
@@ -16,12 +21,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::{Semaphore, watch},
+};
 
 /// Connections at a time; more are closed at once.
 pub const MAX_CONNECTIONS: usize = 256;
@@ -80,18 +89,29 @@ pub struct Listener {
     pub address: SocketAddr,
 }
 
+impl Listener {
+    /// The same again, for a server that takes the place of another one.
+    ///
+    /// # Errors
+    /// When the system has no more file descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, address: self.address })
+    }
+}
+
 /// What [`serve`] promises with its constants; tests promise less.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) connections: usize,
     pub(super) idle: Duration,
+    pub(super) handshake: Duration,
     pub(super) deadlines: Deadlines,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let deadlines = Deadlines { head: HEADER_TIMEOUT, stall: WRITE_STALL_TIMEOUT, response: RESPONSE_TIMEOUT };
-        Self { connections: MAX_CONNECTIONS, idle: IDLE_TIMEOUT, deadlines }
+        Self { connections: MAX_CONNECTIONS, idle: IDLE_TIMEOUT, handshake: HANDSHAKE_TIMEOUT, deadlines }
     }
 }
 
@@ -104,17 +124,24 @@ pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
     taken.map_err(|source| BindError { address, source })
 }
 
-/// Starts the server's thread.
+/// Starts the server's thread, and those that look after log-ins and files of certificates, where there are any.
 ///
 /// # Errors
 /// When the system refuses a thread or its event loop.
-pub fn serve(tasks: &Tasks, listener: Listener, views: Views, metrics: Arc<SelfMetrics>) -> io::Result<()> {
-    serve_with(tasks, listener, views, metrics, Limits::default())
+pub fn serve(
+    tasks: &Tasks,
+    listener: Listener,
+    guard: Guard,
+    views: Views,
+    metrics: Arc<SelfMetrics>,
+) -> io::Result<()> {
+    serve_with(tasks, listener, guard, views, metrics, Limits::default())
 }
 
 pub(super) fn serve_with(
     tasks: &Tasks,
     listener: Listener,
+    mut guard: Guard,
     views: Views,
     metrics: Arc<SelfMetrics>,
     limits: Limits,
@@ -124,15 +151,27 @@ pub(super) fn serve_with(
         let _inside = runtime.enter();
         tokio::net::TcpListener::from_std(listener.socket)?
     };
+    let logins = if guard.watch(tasks, &metrics)? { Some(Logins::start(tasks)?) } else { None };
+    let gate = Gate::new(logins, Arc::clone(&metrics));
     tasks.thread("http", move |stop| {
-        let server = Server { views: Arc::new(views), metrics, limits, stop };
+        let shared = Arc::new(Shared { views, gate, handshakes: Semaphore::new(MAX_HANDSHAKES) });
+        let server = Server { shared, metrics, current: guard.current, limits, stop };
         runtime.block_on(server.accept(socket));
     })
 }
 
+/// What all connections share.
+struct Shared {
+    views: Views,
+    gate: Gate,
+    /// Places for handshakes.
+    handshakes: Semaphore,
+}
+
 struct Server {
-    views: Arc<Views>,
+    shared: Arc<Shared>,
     metrics: Arc<SelfMetrics>,
+    current: watch::Receiver<Arc<Security>>,
     limits: Limits,
     stop: Stop,
 }
@@ -178,36 +217,100 @@ impl Server {
 
     /// Serves one connection until it ends.
     fn connection(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send + 'static {
-        let (views, metrics) = (Arc::clone(&self.views), Arc::clone(&self.metrics));
-        let (stop, limits) = (self.stop.clone(), self.limits);
+        let (shared, metrics) = (Arc::clone(&self.shared), Arc::clone(&self.metrics));
+        let (stop, limits, mut current) = (self.stop.clone(), self.limits, self.current.clone());
         async move {
             // Only a matter of latency.
             let _refused = stream.set_nodelay(true);
-            let heads = Heads::default();
-            let stream = TokioIo::new(Timed::new(stream, limits.deadlines, Arc::clone(&heads)));
-            let service = service_fn(move |request: hyper::Request<Incoming>| {
-                heads.fetch_add(1, Ordering::Relaxed);
-                let views = Arc::clone(&views);
-                async move { Ok::<_, Infallible>(routes::respond(request, peer.ip(), &views).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(limits.idle)
-                .max_buf_size(MAX_HEADER_BYTES)
-                .max_headers(MAX_HEADERS)
-                .serve_connection(stream, service);
-            let mut connection = pin!(connection);
-            let outcome = tokio::select! {
-                outcome = connection.as_mut() => outcome,
-                () = stop.wait() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+            let security = Arc::clone(&current.borrow_and_update());
+            let client = Client { address: peer.ip(), authenticated: false, security, shared };
+            let outcome = match client.security.tls.clone() {
+                None => Box::pin(client.serve(stream, &limits, current, &stop)).await,
+                Some(tls) => {
+                    let handshake = tls::shake_hands(stream, tls, &client.shared.handshakes, limits.handshake);
+                    let shaken = tokio::select! { () = stop.wait() => return, shaken = handshake => shaken };
+                    match shaken {
+                        Ok(stream) => {
+                            // Those that are shown are verified, or there is no connection.
+                            let certificates = stream.get_ref().1.peer_certificates();
+                            let authenticated = certificates.is_some_and(|certificates| !certificates.is_empty());
+                            Box::pin(Client { authenticated, ..client }.serve(stream, &limits, current, &stop)).await
+                        }
+                        Err(reason) => Err(reason),
+                    }
                 }
             };
-            if let Some(reason) = outcome.err().and_then(|error| reason(&error)) {
+            if let Err(reason) = outcome {
                 metrics.count(&families::HTTP_REJECTED, &[reason]);
             }
         }
+    }
+}
+
+/// Who is at the other end of a connection.
+struct Client {
+    address: IpAddr,
+    /// Has it shown a good certificate?
+    authenticated: bool,
+    /// What held when it came. It has to come again when that changes.
+    security: Arc<Security>,
+    shared: Arc<Shared>,
+}
+
+impl Client {
+    /// Answers its requests; the error is why it was cut off by us.
+    async fn serve(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        limits: &Limits,
+        mut current: watch::Receiver<Arc<Security>>,
+        stop: &Stop,
+    ) -> Result<(), &'static str> {
+        let heads = Heads::default();
+        let stream = TokioIo::new(Timed::new(stream, limits.deadlines, Arc::clone(&heads)));
+        let (client, session) = (Arc::new(self), Arc::new(Session::default()));
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            heads.fetch_add(1, Ordering::Relaxed);
+            let (client, session) = (Arc::clone(&client), Arc::clone(&session));
+            async move { Ok::<_, Infallible>(client.answer(request, &session).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.idle)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .max_headers(MAX_HEADERS)
+            .serve_connection(stream, service);
+        let mut connection = pin!(connection);
+        let changed = async {
+            // Nobody is left who could change anything.
+            if current.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = async { tokio::select! { () = stop.wait() => {} () = changed => {} } } => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        outcome.map_or_else(|error| reason(&error).map_or(Ok(()), Err), Ok)
+    }
+
+    async fn answer(&self, mut request: hyper::Request<Incoming>, session: &Session) -> hyper::Response<Pieces> {
+        let Self { address, security, shared, .. } = self;
+        let admitted = shared.gate.admit(request.headers(), *address, &security.users, session).await;
+        let mut response = match admitted {
+            Ok(()) => {
+                if self.authenticated || security.users.count() > 0 {
+                    request.extensions_mut().insert(Authenticated);
+                }
+                routes::respond(request, *address, &shared.views).await
+            }
+            Err(refusal) => *refusal,
+        };
+        security.adorn(&mut response);
+        response
     }
 }
 

@@ -13,6 +13,8 @@ use tokio::{
     net::TcpStream,
 };
 
+mod secured;
+
 const LONG: Duration = Duration::from_mins(1);
 
 /// The sending ends of [`Views`].
@@ -67,16 +69,25 @@ struct Server {
 }
 
 fn limits() -> Limits {
-    Limits { connections: 8, idle: LONG, deadlines: Deadlines { head: LONG, stall: LONG, response: LONG } }
+    Limits {
+        connections: 8,
+        idle: LONG,
+        handshake: LONG,
+        deadlines: Deadlines { head: LONG, stall: LONG, response: LONG },
+    }
 }
 
 fn start(limits: Limits) -> Server {
+    start_guarded(limits, Guard::new(None).unwrap())
+}
+
+fn start_guarded(limits: Limits, guard: Guard) -> Server {
     let (tasks, _ended) = Tasks::new();
     let (sources, views) = views();
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.address;
     let metrics = Arc::new(SelfMetrics::default());
-    serve_with(&tasks, listener, views, Arc::clone(&metrics), limits).unwrap();
+    serve_with(&tasks, listener, guard, views, Arc::clone(&metrics), limits).unwrap();
     Server { address, tasks, metrics, sources }
 }
 

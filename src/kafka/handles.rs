@@ -11,11 +11,10 @@ use super::{
 };
 use crate::{
     events::SelfMetrics,
-    files,
+    files::{self, Changes},
     model::{BoundedText, Secret, families},
     supervise::Stop,
 };
-use sha2::{Digest, Sha256};
 use std::{
     path::PathBuf,
     sync::{
@@ -68,7 +67,7 @@ impl Handles {
         let tokens = tokens.then(Keeper::default);
         let files = files_of(&config);
         // Before the handle is made: of a change in between comes a handle too many, and not one too few.
-        let changes = Mutex::new(Changes::new(look(&files)));
+        let changes = Mutex::new(Changes::new(files::contents(&files)));
         let requests = Arc::new(client::requests(&config, &metrics)?);
         if let Some(tokens) = &tokens {
             tokens.adopt(&requests);
@@ -173,7 +172,13 @@ impl Handles {
     }
 
     fn look_at_files(&self) {
-        if !locked(&self.changes).see(look(&self.files)) {
+        let now = files::contents(&self.files);
+        let changed = {
+            let mut changes = locked(&self.changes);
+            // One that is gone is perhaps being replaced.
+            changes.see(now) && !changes.lost()
+        };
+        if !changed {
             return;
         }
         let renewed = client::requests(&self.config, &self.metrics).map(|handle| self.adopted(handle));
@@ -244,49 +249,6 @@ pub fn files_of(config: &Config) -> Vec<(PathBuf, u64)> {
     config.properties.iter().filter_map(file).collect()
 }
 
-/// What is in each file; `None`: it cannot be read (or is a folder, as CAs may be).
-pub type Contents = Vec<Option<[u8; 32]>>;
-
-/// Read whole each time: they are short, and a time stamp says less.
-pub fn look(files: &[(PathBuf, u64)]) -> Contents {
-    files.iter().map(|(path, most)| Some(Sha256::digest(files::read_short(path, *most).ok()?).into())).collect()
-}
-
-/// Whether files changed since handles were last made of them.
-struct Changes {
-    used: Contents,
-    seen: Contents,
-    refused: Option<Contents>,
-}
-
-impl Changes {
-    fn new(used: Contents) -> Self {
-        Self { seen: used.clone(), used, refused: None }
-    }
-
-    /// Takes in a look; is it time for new handles? Not while files are being written, and not while one is gone that
-    /// was there.
-    fn see(&mut self, now: Contents) -> bool {
-        let gone = self.used.iter().zip(&now).any(|(used, now)| used.is_some() && now.is_none());
-        let still = self.seen == now;
-        self.seen = now;
-        still && !gone && self.seen != self.used
-    }
-
-    /// Handles were made of what was seen last.
-    fn used(&mut self) {
-        self.used.clone_from(&self.seen);
-        self.refused = None;
-    }
-
-    /// They could not be. Is that news?
-    fn refused(&mut self) -> bool {
-        let news = self.refused.as_ref() != Some(&self.seen);
-        self.refused = Some(self.seen.clone());
-        news
-    }
-}
-
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -305,25 +267,6 @@ mod tests {
 
     fn inline(text: &str) -> Secret {
         Secret::Inline(text.to_owned())
-    }
-
-    #[test]
-    fn a_change_counts_when_it_stands_still_and_all_is_there() {
-        let [a, b, c] = [1, 2, 3].map(|byte| Some([byte; 32]));
-        let mut changes = Changes::new(vec![a, a]);
-        assert!(!changes.see(vec![a, a]) && !changes.see(vec![a, a]));
-        assert!(!changes.see(vec![b, a]), "perhaps not all is written");
-        assert!(!changes.see(vec![b, b]), "so it was");
-        assert!(changes.see(vec![b, b]));
-        changes.used();
-        assert!(!changes.see(vec![b, b]));
-        // Gone, and back as it was.
-        assert!(!changes.see(vec![None, b]) && !changes.see(vec![None, b]) && !changes.see(vec![b, b]));
-        assert!(!changes.see(vec![b, b]));
-        // Refused: told once for each content, tried at each look.
-        assert!(!changes.see(vec![c, b]) && changes.see(vec![c, b]) && changes.refused());
-        assert!(changes.see(vec![c, b]) && !changes.refused());
-        assert!(!changes.see(vec![a, b]) && changes.see(vec![a, b]) && changes.refused());
     }
 
     #[test]

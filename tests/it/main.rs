@@ -42,3 +42,5 @@ mod store;
 mod stub;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod web;

@@ -22,7 +22,7 @@ const LAYERS: &[&[&str]] = &[
     &["page", "pipeline", "recording"],
     &["store"],
     &["alerts"],
-    &["snapshot"],
+    &["client", "snapshot"],
     &["model"],
 ];
 
@@ -70,6 +70,8 @@ const PURE: &[&str] = &[
     "deliver/template",
     "deliver/text",
     "deliver/wording",
+    "http/throttle",
+    "http/web_config",
     "kafka/held",
     "kafka/hints",
     "kafka/kinds",

@@ -39,3 +39,5 @@ mod security;
 mod shared;
 #[cfg(test)]
 mod tutorial;
+#[cfg(test)]
+mod web;

@@ -4,6 +4,7 @@ mod actions;
 mod notify;
 mod refused;
 mod taken;
+mod web;
 
 use super::*;
 use std::fs;

@@ -95,11 +95,12 @@ fn unknown_keys_get_a_suggestion_at_each_level() {
 }
 
 /// Every key of the contract, with where it goes: `%` is the value.
-const KEYS: [&str; 42] = [
+const KEYS: [&str; 54] = [
     "cluster: %",
     "data_dir: %",
     "http: %",
     "http: {listen: %}",
+    "http: {web_config_file: %}",
     "kafka: %",
     "kafka: {bootstrap_servers: %}",
     "kafka: {scope: %}",
@@ -122,6 +123,9 @@ const KEYS: [&str; 42] = [
     "jmx: [{name: a, url: 'http://a', max_size: %}]",
     "jmx: [{name: a, url: 'http://a', keep: %}]",
     "jmx: [{name: a, url: 'http://a', labels: %}]",
+    "jmx: [{name: a, url: 'http://a', basic_auth: %}]",
+    "jmx: [{name: a, url: 'http://a', authorization: %}]",
+    "jmx: [{name: a, url: 'http://a', tls_config: %}]",
     "metrics: %",
     "metrics: {compatibility: %}",
     "metrics: {max_series: %}",
@@ -164,13 +168,11 @@ fn wrong_types_are_problems_everywhere() {
 
 #[test]
 fn what_is_not_built_yet_is_refused() {
-    check("http: {web_config_file: web.yaml}", "http.web_config_file: not supported yet");
     for wrong in ["00", "'00'", "'sha256:00'"] {
         let found = bad(format!("kafka: {{}}\nrules: [{{name: a, sha256: {wrong}}}]"));
         assert!(found.contains("rules[0].sha256: found") && found.contains("64 hex digits"), "{found}");
     }
     check("rules: [{name: a, reads: {topics: [b]}}]", "rules[0].reads.topics: not supported yet; allowed: [\".*\"]");
-    check("jmx: [{name: a, url: 'https://a/'}]", "jmx[0].url: https is not supported yet; allowed: http");
     good(
         "kafka: {scope: broker, offsets: topic, inactive_groups: keep}\nhttp: {web_config_file: null}\nactions: {}\n\
           rules: [{name: a, actions: [], sha256: ~, shadow: false, reads: {groups: ['.*']}}]\n\

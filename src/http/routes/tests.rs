@@ -142,9 +142,37 @@ async fn only_this_host_may_ask_for_a_reload() {
 }
 
 #[tokio::test]
+async fn who_logged_in_may_ask_for_a_reload_from_anywhere_but_no_page_of_another_site() {
+    let (mut sources, views) = views();
+    let far: IpAddr = "10.0.0.7".parse().unwrap();
+    let ask = |headers: &[(&str, &str)]| {
+        let mut request = request("POST", "/-/reload", headers);
+        request.extensions_mut().insert(auth::Authenticated);
+        request
+    };
+    for headers in [&[("host", "a:9308")][..], &[("host", "a:9308"), ("origin", "https://a:9308")]] {
+        let reply = async {
+            let told: crate::http::Outcome = Box::pin(async { String::new() });
+            sources.reload.recv().await.unwrap().reply.send(Ok(told)).ok().unwrap();
+        };
+        let (response, ()) = tokio::join!(respond(ask(headers), far, &views), reply);
+        assert_eq!(response.status(), 200, "{headers:?}");
+    }
+    for origin in ["https://evil.example", "https://a:9309", "null", "a:9308", ""] {
+        for (request, peer) in [(ask(&[("host", "a:9308"), ("origin", origin)]), far)]
+            .into_iter()
+            .chain([(request("POST", "/-/reload", &[("host", "a:9308"), ("origin", origin)]), HERE)])
+        {
+            assert_eq!(respond(request, peer, &views).await.status(), 403, "{origin}");
+        }
+    }
+    assert!(sources.reload.try_recv().is_err(), "nothing was asked of the app");
+}
+
+#[tokio::test]
 async fn a_reload_that_nobody_answers_fails() {
     let (mut sources, views) = views();
-    let response = reload(HERE, &views, Duration::from_millis(20)).await;
+    let response = reload(&views, Duration::from_millis(20)).await;
     assert_eq!(response.status(), 500);
     assert_eq!(body(response).await, "failed to reload config: no answer within 20ms\n");
     drop(sources.reload.recv().await.unwrap());
