@@ -98,13 +98,6 @@ impl<'a> Reader<'a> {
         self.problem(&field.path, format_args!("{} is no {what}; {hint}", field.shown()));
     }
 
-    /// Refuses a key of the contract that nothing here does anything with yet.
-    pub(crate) fn later(&mut self, field: Option<Field>) {
-        if let Some(field) = field {
-            self.problem(&field.path, "not supported yet");
-        }
-    }
-
     /// A mapping.
     pub(crate) fn section(&mut self, field: Field) -> Option<Section> {
         let Node::Map(nodes) = field.node else {

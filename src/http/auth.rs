@@ -64,7 +64,7 @@ impl Users {
     fn hashed(&self, name: &[u8], password: &[u8]) -> Known {
         let length = u64::try_from(name.len()).unwrap_or(u64::MAX).to_be_bytes();
         let parts = [self.key.as_slice(), &length, name, password];
-        parts.into_iter().fold(Sha256::new(), |hasher, part| hasher.chain_update(part)).finalize().into()
+        parts.into_iter().fold(Sha256::new(), Sha256::chain_update).finalize().into()
     }
 }
 

@@ -125,10 +125,6 @@ impl PasswordHash {
         // It was parsed before, so that nothing can be wrong with it.
         bcrypt::verify(password, &self.0).unwrap_or(false)
     }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
 }
 
 #[cfg(test)]

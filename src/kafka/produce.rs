@@ -112,7 +112,7 @@ struct Open {
     handle: ProducerHandle,
     timeout: Duration,
     /// What its secrets were made of.
-    files: handles::Contents,
+    files: crate::files::Contents,
     under_way: usize,
     used: Instant,
     /// Not for further records.
@@ -187,7 +187,7 @@ impl Bench {
 
     /// The open handle with that timeout and the present secrets, or a new one.
     fn handle_for(&mut self, timeout: Duration, stop: &Stop) -> Result<&mut Open, ClientError> {
-        let files = handles::look(&handles::files_of(&self.config));
+        let files = crate::files::contents(&handles::files_of(&self.config));
         for open in &mut self.open {
             open.spoiled |= open.files != files;
         }
