@@ -198,9 +198,12 @@ impl Reload {
         let mut listed = Listed::default();
         for (name, rule) in self.config.rules.iter().filter(|(_, rule)| rule.module.is_some()) {
             let seen = self.seen.get(name);
+            let is_tried = |seen: &Seen| {
+                seen.tried.as_ref().is_some_and(|(of, tried)| Some(*of) == seen.prints && tried.listed == *rule)
+            };
             if let Some(why) = seen.and_then(|seen| seen.refused.as_ref()) {
                 listed.refused.push((name.clone(), why.clone()));
-            } else if seen.and_then(|seen| seen.tried.as_ref()).is_none_or(|(_, tried)| tried.listed != *rule) {
+            } else if !seen.is_some_and(is_tried) {
                 listed.pending.push(name.clone());
             }
         }
@@ -309,7 +312,8 @@ impl Reload {
             Ok(Prepared::Ready(version)) => {
                 seen.tried = Some((prints, one.clone()));
                 seen.refused = None;
-                let (module, sha256) = (version.module.clone(), version.code.sha256.clone());
+                let (module, sha256, generation) =
+                    (version.module.clone(), version.code.sha256.clone(), version.generation);
                 let snapshot = Arc::clone(&self.snapshots.borrow());
                 let trials = &self.trials;
                 let take_over = |version: &Version, before: &State| trials.take_over(version, before, &snapshot);

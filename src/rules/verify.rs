@@ -17,8 +17,8 @@ pub struct Fault {
     pub text: String,
 }
 
-/// Loads each of these rules as an agent would, up to a dry run on a snapshot in which nothing is observed yet. Entries that add
-/// to a rule of `rules_dir` are not looked at. Takes as long as compiling them takes; keeps nothing.
+/// Loads each of these rules as an agent would, but with more time ([`limits::OFFLINE_TIMES`]), up to a dry run on a snapshot in
+/// which nothing is observed yet. Entries that add to a rule of `rules_dir` are not looked at. Takes as long as compiling them takes; keeps nothing.
 ///
 /// # Errors
 /// When this machine cannot run WebAssembly at all.
