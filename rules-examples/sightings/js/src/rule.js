@@ -1,7 +1,7 @@
 // What the agent calls, and what is asked of the agent. The decision is in decide.js.
-import { topicLags } from 'brokerwarden:rule/snapshot@0.1.0-rc.2';
-import { get, remove, set } from 'brokerwarden:rule/state@0.1.0-rc.2';
-import { log } from 'brokerwarden:rule/logging@0.1.0-rc.2';
+import { topicLags } from 'brokerwarden:rule/snapshot@0.1.0';
+import { get, remove, set } from 'brokerwarden:rule/state@0.1.0';
+import { log } from 'brokerwarden:rule/logging@0.1.0';
 import { judge, readConfig, stateKey } from './decide.js';
 
 const PAGE = 1000;

@@ -1,6 +1,6 @@
 // The decision, without the agent: plain functions, so that `npm test` runs them in Node.
-import type { Action, Alert } from 'brokerwarden:rule/types@0.1.0-rc.2';
-import type { TopicLag } from 'brokerwarden:rule/snapshot@0.1.0-rc.2';
+import type { Action, Alert } from 'brokerwarden:rule/types@0.1.0';
+import type { TopicLag } from 'brokerwarden:rule/snapshot@0.1.0';
 
 export const ALERT = 'ConsumerGroupBehind';
 /** The action is asked for when a group was seen behind so many times in a row. */
