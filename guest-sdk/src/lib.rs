@@ -89,8 +89,9 @@ pub mod bindings;
 #[doc(hidden)]
 #[expect(
     unsafe_code,
-    missing_docs,
+    trivial_numeric_casts,
     unreachable_pub,
+    unused_qualifications,
     clippy::pedantic,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
