@@ -1,6 +1,11 @@
-//! Asks for something of each interface, and measures what came.
+//! Asks for something of each interface, and measures what came; exports all that a rule may export.
 
-use brokerwarden_rule::{own_actions::State as ActionState, own_alerts::State, prelude::*, snapshot::Ownership};
+use brokerwarden_rule::{
+    MigratesState, bindings::brokerwarden::rule::snapshot as raw, own_actions::State as ActionState, own_alerts::State,
+    prelude::*, snapshot::Ownership,
+};
+
+use std::time::Duration;
 
 struct Probe;
 
@@ -13,16 +18,17 @@ impl Rule for Probe {
         said.add("now", ctx.now_ms as f64, &[("cluster", &ctx.cluster)]);
         said.add("interval", ctx.interval_ms as f64, &[]);
 
-        let table = snapshot::lag_table(&LagFilter::all())?;
-        let count = |is: &dyn Fn(&LagRow) -> bool| table.iter().filter(|row| is(row)).count() as f64;
-        let sum = |of: &dyn Fn(&LagRow) -> f64| table.iter().map(|row| of(&row)).sum::<f64>();
+        // In columns, of which the SDK makes rows.
+        let table = snapshot::partition_lags(&LagFilter::all())?;
+        let count = |is: &dyn Fn(&LagRow) -> bool| table.rows().filter(|row| is(row)).count() as f64;
+        let sum = |of: &dyn Fn(&LagRow) -> f64| table.rows().map(|row| of(&row)).sum::<f64>();
         said.add("table_rows", count(&|_| true), &[]);
-        if let Some(last) = table.iter().last() {
+        if let Some(last) = table.rows().last() {
             said.add("table_last", last.partition.into(), &[("group", last.group), ("topic", last.topic)]);
         }
         said.add("table_lag", sum(&|row| row.lag.unwrap_or(0) as f64), &[]);
         said.add("table_no_lag", count(&|row| row.lag.is_none()), &[]);
-        said.add("table_committed", table.iter().filter_map(|row| row.committed).max().unwrap_or(-1) as f64, &[]);
+        said.add("table_committed", table.rows().filter_map(|row| row.committed).max().unwrap_or(-1) as f64, &[]);
         said.add("table_status", sum(&|row| row.status as u8 as f64), &[]);
         said.add("table_at_least", count(&|row| row.lag_seconds_at_least), &[]);
         said.add("table_seconds", sum(&|row| row.lag_seconds.unwrap_or(0.0)), &[]);
@@ -32,11 +38,11 @@ impl Rule for Probe {
         said.add("topic_rows", topics.len() as f64, &[]);
         said.add("topic_unknown", topics.iter().filter(|row| row.lag.is_none()).count() as f64, &[]);
 
-        let parts = snapshot::partition_lags(&LagFilter::all())?;
+        let parts = raw::partition_lags(&LagFilter::all())?;
         said.add("partition_commit_age", parts.iter().filter_map(|row| row.committed_at_ms).map(since).sum(), &[]);
         said.add("partition_at_least", parts.iter().filter(|row| row.lag_seconds_at_least).count() as f64, &[]);
 
-        let series = snapshot::history(&LagFilter::all(), ctx.now_ms - 3_600_000)?;
+        let series = snapshot::history(&LagFilter::all(), ctx.now_ms - 3_600_000, 10_000)?.series;
         said.add("history_points", series.iter().map(|series| series.points.len()).sum::<usize>() as f64, &[]);
         for series in series.iter().filter(|series| series.topic == "payments" && series.partition == 0) {
             if let (Some(first), Some(last)) = (series.points.first(), series.points.last()) {
@@ -47,7 +53,7 @@ impl Rule for Probe {
             }
         }
 
-        let rate = match rates::rate("requests_total", 60_000) {
+        let rate = match rates::rate("requests_total", Duration::from_secs(60)) {
             Ok(rates) => rates.iter().map(|sample| sample.value).sum(),
             Err(Error::Unavailable(_)) => -1.0,
             Err(error) => return Err(error.into()),
@@ -133,4 +139,12 @@ fn pairs(labels: &[Label]) -> Vec<(&str, &str)> {
     labels.iter().map(|label| (&*label.name, &*label.value)).collect()
 }
 
-brokerwarden_rule::export_rule!(Probe);
+impl MigratesState for Probe {
+    const VERSION: u32 = 2;
+
+    fn migrate(previous: u32) -> Result<(), String> {
+        state::set("from", &previous.to_le_bytes()).map_err(|error| error.to_string())
+    }
+}
+
+brokerwarden_rule::export_rule!(Probe, migrates_state);
