@@ -235,8 +235,10 @@ bool exports_brokerwarden_rule_evaluator_evaluate(exports_brokerwarden_rule_eval
   add("now", (double)now, 1, "cluster", ctx->cluster);
   add("interval", (double)ctx->interval_ms, 0);
   if (!kafka(&failed) || !samples(&failed) || !civil(&failed)) {
+    bool unavailable = failed.tag == BROKERWARDEN_RULE_TYPES_ERROR_UNAVAILABLE;
     *failure = (exports_brokerwarden_rule_evaluator_failure_t){
-        BROKERWARDEN_RULE_TYPES_FAILURE_FAILED, {.failed = failed.val.unavailable}};
+        unavailable ? BROKERWARDEN_RULE_TYPES_FAILURE_UNAVAILABLE : BROKERWARDEN_RULE_TYPES_FAILURE_FAILED,
+        {.failed = failed.val.unavailable}};
     return false;
   }
   own();

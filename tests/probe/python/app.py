@@ -6,7 +6,8 @@ from typing import Callable, TypeVar
 from componentize_py_types import Err
 from wit_world.imports import logging, own_actions, own_alerts, rates, snapshot, state, time
 from wit_world.imports.types import (
-    Alert, Context, Error_InvalidArgument, Error_Unavailable, Label, Measurement, Outcome, Subject_Agent,
+    Alert, Context, Error_InvalidArgument, Error_Unavailable, Failure_Unavailable, Label, Measurement, Outcome,
+    Subject_Agent,
 )
 
 ALL = snapshot.LagFilter([], [], None, 0, 0)
@@ -33,7 +34,9 @@ class Evaluator:
         add("now", ctx.now_ms, cluster=ctx.cluster)
         add("interval", ctx.interval_ms)
 
-        table = snapshot.lag_table(ALL)
+        table = or_unavailable(lambda: snapshot.lag_table(ALL))
+        if table is None:
+            raise Err(Failure_Unavailable("no table"))
         add("table_rows", len(table.group))
         add("table_last", table.partition[-1], group=table.names[table.group[-1]], topic=table.names[table.topic[-1]])
         add("table_lag", sum(lag for lag in table.lag if lag != ABSENT))

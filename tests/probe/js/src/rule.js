@@ -23,7 +23,8 @@ export const evaluator = {
     add('now', ctx.nowMs, { cluster: ctx.cluster });
     add('interval', ctx.intervalMs);
 
-    const table = lagTable(ALL);
+    const table = orUnavailable(() => lagTable(ALL));
+    if (table === undefined) throw { tag: 'unavailable', val: 'no table' };
     const last = table.group.length - 1;
     add('table_rows', table.group.length);
     add('table_last', table.partition[last], { group: table.names[table.group[last]], topic: table.names[table.topic[last]] });
