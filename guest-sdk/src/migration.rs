@@ -66,3 +66,45 @@ impl<R: MigratesState> state_migration::Guest for Exported<R> {
         R::migrate(previous)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Context, Failure, NoConfig, Outcome, mock::Mock, state};
+    use state_migration::Guest as _;
+
+    struct Third;
+
+    impl Rule for Third {
+        type Config = NoConfig;
+
+        fn evaluate(_ctx: &Context, _config: NoConfig) -> Result<Outcome, Failure> {
+            Ok(Outcome::default())
+        }
+    }
+
+    impl MigratesState for Third {
+        const VERSION: u32 = 3;
+
+        fn migrate(previous: u32) -> Result<(), String> {
+            state::set("from", &previous.to_le_bytes()).map_err(|error| error.to_string())?;
+            if previous == 1 { Err("version 1 kept nothing that can be read".to_owned()) } else { Ok(()) }
+        }
+    }
+
+    #[test]
+    fn the_component_says_its_version_and_migrates() {
+        assert_eq!(Exported::<Third>::version(), 3);
+        let mut mock = Mock::new();
+        assert_eq!(mock.run(|| Exported::<Third>::migrate(2)), Ok(()));
+        assert_eq!(mock.state().get("from").unwrap(), &2u32.to_le_bytes());
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_state_as_it_was() {
+        let mut mock = Mock::new();
+        mock.state().insert("kept".into(), b"x".to_vec());
+        assert_eq!(mock.migrate::<Third>(1), Err("version 1 kept nothing that can be read".to_owned()));
+        assert_eq!(mock.state().keys().collect::<Vec<_>>(), ["kept"]);
+    }
+}
