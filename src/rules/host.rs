@@ -2,7 +2,7 @@
 //! its own. Knows nothing of alerts.
 
 use super::{
-    bindings::{self, logging, own_alerts, rates, snapshot, state, time, types},
+    bindings::{self, logging, own_actions, own_alerts, rates, snapshot, state, time, types},
     civil,
     deadline::Deadline,
     filter::{Names, Wanted, take},
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     alerts::Phase,
     model::Timestamp,
+    pipeline::{ActionStatus, DeedEnd},
     snapshot::{Age, KafkaView, LagFilter, LagRow, LagStatus, LagTable, Snapshot, TopicLag},
 };
 use std::{
@@ -67,7 +68,7 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>
 
 /// May a rule import that interface?
 pub(super) fn may_import(interface: &str) -> bool {
-    let ours = ["types", "snapshot", "state", "rates", "own-alerts", "time", "logging"];
+    let ours = ["types", "snapshot", "state", "rates", "own-alerts", "own-actions", "time", "logging"];
     ours.iter().any(|name| interface == format!("{}/{name}@{}", bindings::PACKAGE, bindings::VERSION))
         || wasi::may_import(interface)
 }
@@ -461,6 +462,35 @@ impl own_alerts::Host for Host {
             value: alert.value,
         });
         Ok(active.collect())
+    }
+}
+
+impl own_actions::Host for Host {
+    fn recent(&mut self) -> wasmtime::Result<Vec<own_actions::OwnAction>> {
+        self.charge()?;
+        Ok(self.memory.actions.iter().map(own_action).collect())
+    }
+}
+
+fn own_action(status: &ActionStatus) -> own_actions::OwnAction {
+    let ActionStatus { deed, result } = status;
+    let result = result.as_ref();
+    own_actions::OwnAction {
+        name: deed.action.clone(),
+        key: deed.key.clone(),
+        state: match result.map(|result| result.end) {
+            None => own_actions::State::Waiting,
+            Some(DeedEnd::Done) => own_actions::State::Done,
+            Some(DeedEnd::Failed) => own_actions::State::Failed,
+            Some(DeedEnd::Expired) => own_actions::State::Expired,
+            Some(DeedEnd::DryRun) => own_actions::State::DryRun,
+            Some(DeedEnd::Silenced) => own_actions::State::Silenced,
+            Some(DeedEnd::Dropped) => own_actions::State::Dropped,
+        },
+        requested_at_ms: deed.requested_at.0,
+        ended_at_ms: result.map(|result| result.at.0),
+        attempts: result.map_or(0, |result| result.attempts),
+        text: result.map(|result| result.text.clone()).unwrap_or_default(),
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     alerts::Alert,
     model::Timestamp,
-    pipeline::{RuleSettings, Verdict},
+    pipeline::{ActionStatus, RuleSettings, Verdict},
     snapshot::Snapshot,
     supervise::{Ended, Stop, Tasks},
 };
@@ -118,6 +118,11 @@ impl OfflineRule {
     /// Its own pending and firing alerts, as its next evaluation sees them.
     pub fn know_alerts(&mut self, alerts: Arc<[Arc<Alert>]>) {
         self.memory.alerts = alerts;
+    }
+
+    /// What became of the actions that it asked for, as its next evaluation sees it; in the order of the contract.
+    pub fn know_actions(&mut self, actions: Arc<[ActionStatus]>) {
+        self.memory.actions = actions;
     }
 
     /// Its name, `for` and the like.

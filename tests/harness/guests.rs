@@ -125,8 +125,8 @@ fn module(alert: &str, when_up: &str, always: &str) -> String {
     let raised = data(2112, &[3, 0, 0, 16, name_length, 8, 0, 8, 0, 0, 0, 0, 0, 0]);
     format!(
         r#"(module
-  (import "brokerwarden:rule/snapshot@0.1.0-rc.2" "targets" (func $targets (param i32)))
-  (import "brokerwarden:rule/logging@0.1.0-rc.2" "log" (func $log (param i32 i32 i32)))
+  (import "brokerwarden:rule/snapshot@0.1.0" "targets" (func $targets (param i32)))
+  (import "brokerwarden:rule/logging@0.1.0" "log" (func $log (param i32 i32 i32)))
   (memory (export "memory") 2)
   (data (i32.const 16) "{alert}") {outcome} {raised}
   (global $heap (mut i32) (i32.const 4096))
@@ -140,7 +140,7 @@ fn module(alert: &str, when_up: &str, always: &str) -> String {
     (if (result i32) (i32.load (i32.const 1028))
       (then (i32.load8_u offset=8 (i32.load (i32.const 1024))))
       (else (i32.const 0))))
-  (func (export "brokerwarden:rule/evaluator@0.1.0-rc.2#evaluate")
+  (func (export "brokerwarden:rule/evaluator@0.1.0#evaluate")
     (param i64 i64 i32 i32 i32 i32 i32 i32) (result i32) (local $at i32)
     {always}
     (if (call $up) (then {when_up}))

@@ -46,7 +46,7 @@ use wit_component::StringEncoding;
 const WASI: &str = r"
 package brokerwarden:tests;
 world guest {
-    include brokerwarden:rule/rule@0.1.0-rc.2;
+    include brokerwarden:rule/rule@0.1.0;
     import wasi:clocks/wall-clock@0.2.12;
     import wasi:clocks/monotonic-clock@0.2.12;
     import wasi:io/poll@0.2.12;
@@ -54,7 +54,7 @@ world guest {
     import wasi:cli/stderr@0.2.12;
     import wasi:random/random@0.2.12;
 }
-world migrating { include guest; export brokerwarden:rule/state-migration@0.1.0-rc.2; }
+world migrating { include guest; export brokerwarden:rule/state-migration@0.1.0; }
 package wasi:io@0.2.12 {
     interface error { resource error; }
     interface poll { resource pollable { block: func(); } }

@@ -250,6 +250,14 @@ fn texts(reader: &mut Reader<'_>, field: Field) -> Option<Labels> {
     entries.into_iter().map(|(name, field)| Some((name, text(reader, &field)?))).collect()
 }
 
+/// A moment after the start; the start where it is not given.
+fn moment(reader: &mut Reader<'_>, section: &mut Section, key: &'static str) -> Option<Duration> {
+    match section.take(key) {
+        None | Some(Field { node: Node::Integer(0), .. }) => Some(Duration::ZERO),
+        Some(field) => reader.duration(&field, HOLDS),
+    }
+}
+
 fn list(reader: &mut Reader<'_>, field: Option<Field>) -> Vec<Field> {
     field.and_then(|field| reader.list(field)).unwrap_or_default()
 }
