@@ -14,12 +14,7 @@ use crate::{
     pipeline::{ActionPolicy, ActionRate, Deed, DeedEnd, DeedResult, Input},
     supervise::Tasks,
 };
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 /// Longest wait for anything that should happen.
@@ -110,10 +105,6 @@ impl World {
             timing,
         );
         Self { tasks, metrics, dir, handle: handle.unwrap(), deeds, results }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
     }
 
     async fn ask(&self, deeds: impl IntoIterator<Item = Deed>) {
