@@ -27,12 +27,7 @@ fn actions_are_paused_and_resumed_from_the_command_line_or_by_hand() {
         });
     };
     paused(0.0);
-    let file = fs::read_dir(agent.home.path("."))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.join("store.db").exists())
-        .expect("data_dir")
-        .join("actions.paused");
+    let file = agent.home.path("data/actions.paused");
     for (word, words, exists) in [
         ("pause", "actions are paused", true),
         ("pause", "actions were paused already", true),
