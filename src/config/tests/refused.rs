@@ -95,7 +95,7 @@ fn unknown_keys_get_a_suggestion_at_each_level() {
 }
 
 /// Every key of the contract, with where it goes: `%` is the value.
-const KEYS: [&str; 42] = [
+const KEYS: [&str; 50] = [
     "cluster: %",
     "data_dir: %",
     "http: %",
