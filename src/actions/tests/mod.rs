@@ -60,7 +60,8 @@ fn action(name: &str, kind: Kind) -> Config {
 
 /// `/bin/sh -c SCRIPT sh ARGUMENT…`.
 fn shell(script: &str, arguments: &[&str]) -> Kind {
-    let arguments = ["-c", script, "sh"].iter().chain(arguments);
+    let first = ["-c", script, "sh"];
+    let arguments = first.iter().chain(arguments);
     Kind::Exec(Exec {
         program: "/bin/sh".into(),
         arguments: arguments.map(|text| Argument::parse(text).unwrap()).collect(),
