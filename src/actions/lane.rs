@@ -76,7 +76,7 @@ mod tests {
         for (sequence, key) in [(1, "a"), (2, "a"), (3, "b"), (4, "c"), (5, "b")] {
             lane.offer(deed(sequence, "x", key)).unwrap();
         }
-        let mut begin = |lane: &mut Lane| lane.begin(2).map(|deed| deed.sequence);
+        let begin = |lane: &mut Lane| lane.begin(2).map(|deed| deed.sequence);
         assert_eq!([begin(&mut lane), begin(&mut lane), begin(&mut lane)], [Some(1), Some(3), None]);
         assert!(!lane.has_next(2) && lane.has_next(3));
         lane.ended("b");

@@ -131,11 +131,10 @@ pub(super) async fn run(
             () = sleep(LOOK) => {}
         }
     };
-    if in_time {
-        output.read_until(OUTPUT_GRACE, |output| output.pipe.is_none()).await;
-    } else {
+    if !in_time {
         kill(&running, &mut output).await;
     }
+    output.read_until(OUTPUT_GRACE, |output| output.pipe.is_none()).await;
     let status = running.take_status();
     tracing::debug!(
         action = %deed.action,

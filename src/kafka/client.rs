@@ -294,6 +294,9 @@ pub fn producer(
     let values = with_properties(config, &mut client)?;
     client
         .remove("transactional.id")
+        // Other names of what is set here; which of two counts is left to chance.
+        .remove("request.required.acks")
+        .remove("delivery.timeout.ms")
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("message.timeout.ms", timeout.as_millis().to_string());

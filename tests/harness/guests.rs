@@ -64,7 +64,23 @@ pub(crate) fn rule(alert: &str, fault: Fault) -> Vec<u8> {
     component(&with_metadata(&module(alert, fault.code(), "")))
 }
 
-/// The same without a fault, as the core module that a compiler without component tooling makes.
+/// A component that always raises one alert of that name, about the agent, and asks for an action with the parameter `who`
+/// and the key `k`.
+pub(crate) fn asking(alert: &str, action: &str, who: &str) -> Vec<u8> {
+    let text = |at: u32, text: &str| format!("(data (i32.const {at}) \"{text}\")");
+    let length = |text: &str| u32::try_from(text.len()).unwrap();
+    // As `module` has it, but with one action; then subject (agent, padding), name, params, key; then the parameter.
+    let outcome = data(2048, &[0, 2112, 1, 2176, 1, 8, 0]);
+    let asked = data(2176, &[3, 0, 0, 256, length(action), 2240, 1, 448, 1]);
+    let parameter = data(2240, &[320, 3, 384, length(who)]);
+    let words = [text(256, action), text(320, "who"), text(384, who), text(448, "k")].concat();
+    let module = module(alert, "", "");
+    let own = data(2048, &[0, 2112, 1, 8, 0, 8, 0]);
+    assert!(module.contains(&own), "its outcome is elsewhere");
+    component(&with_metadata(&module.replace(&own, &format!("{outcome} {asked} {parameter} {words}"))))
+}
+
+/// [`rule`] without a fault, as the core module that a compiler without component tooling makes.
 pub(crate) fn core_module(alert: &str) -> Vec<u8> {
     with_metadata(&module(alert, "", ""))
 }

@@ -1,8 +1,8 @@
-//! The switch of actions, as people use it, with an agent that runs and without one.
+//! Actions from the rule that asks to the program that does it, and the switch as people use it.
 
 use crate::harness::{
     daemon::{Home, idle},
-    holds,
+    guests, holds, pause,
 };
 use std::{fs, time::Duration};
 
@@ -27,12 +27,7 @@ fn actions_are_paused_and_resumed_from_the_command_line_or_by_hand() {
         });
     };
     paused(0.0);
-    let file = fs::read_dir(agent.home.path("."))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.join("store.db").exists())
-        .expect("data_dir")
-        .join("actions.paused");
+    let file = agent.home.path("data/actions.paused");
     for (word, words, exists) in [
         ("pause", "actions are paused", true),
         ("pause", "actions were paused already", true),
@@ -61,4 +56,40 @@ fn actions_are_paused_and_resumed_from_the_command_line_or_by_hand() {
             "{outcome}"
         );
     }
+}
+
+#[test]
+fn what_a_rule_asks_for_is_done_once_if_it_was_granted_and_looks_as_it_must() {
+    let home = Home::new();
+    let (done, seen) = (home.path("done"), Duration::from_secs(30));
+    home.write("rules/asking.wasm", guests::asking("Asking", "touch", "orders"));
+    home.write("rules/odd.wasm", guests::asking("Odd", "touch", "-rf"));
+    home.write("rules/stranger.wasm", guests::asking("Stranger", "touch", "payments"));
+    let script = format!("echo \"$1 $BROKERWARDEN_RULE $BROKERWARDEN_IDEMPOTENCY_KEY\" >> {}", done.display());
+    let yaml = format!(
+        "{}\nrules_dir: rules\nrules: [{{name: asking, actions: [touch]}}, {{name: odd, actions: [touch]}}]\n\
+         actions: {{touch: {{type: exec, command: [/bin/sh, -c, '{script}', sh, '{{{{who}}}}'], params: {{who: \"[a-z]+\"}}, \
+         rate: {{per_key: 1 per 1d}}}}}}",
+        idle()
+    );
+    let agent = home.start(&yaml);
+    agent.until(seen, "it was done, and others were refused", |page| {
+        let ended = page.sum("brokerwarden_actions_total", &[("action", "touch"), ("outcome", "done")]);
+        let refused =
+            |rule, reason| page.sum("brokerwarden_actions_refused_total", &[("rule", rule), ("reason", reason)]) > 0.0;
+        let all = ended > 0.0 && refused("odd", "parameter") && refused("stranger", "not_granted");
+        holds(all, format!("{ended} {} {}", refused("odd", "parameter"), refused("stranger", "not_granted")))
+    });
+    let lines = || fs::read_to_string(&done).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
+    let first = lines();
+    assert!(first.len() == 1 && first[0].starts_with("orders asking "), "{first:?}");
+    let shown = agent.get("/api/v1/actions").json().to_string();
+    assert!(shown.contains("\"done\"") && shown.contains("exit code 0"), "{shown}");
+
+    // Asked for at each snapshot, and after a restart.
+    agent.snapshots(2.0, seen);
+    let agent = agent.start_again();
+    agent.snapshots(2.0, seen);
+    pause(Duration::from_secs(2));
+    assert_eq!(lines(), first, "one in a day");
 }

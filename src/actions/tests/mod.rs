@@ -14,12 +14,7 @@ use crate::{
     pipeline::{ActionPolicy, ActionRate, Deed, DeedEnd, DeedResult, Input},
     supervise::Tasks,
 };
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 /// Longest wait for anything that should happen.
@@ -65,7 +60,8 @@ fn action(name: &str, kind: Kind) -> Config {
 
 /// `/bin/sh -c SCRIPT sh ARGUMENT…`.
 fn shell(script: &str, arguments: &[&str]) -> Kind {
-    let arguments = ["-c", script, "sh"].iter().chain(arguments);
+    let first = ["-c", script, "sh"];
+    let arguments = first.iter().chain(arguments);
     Kind::Exec(Exec {
         program: "/bin/sh".into(),
         arguments: arguments.map(|text| Argument::parse(text).unwrap()).collect(),
@@ -110,10 +106,6 @@ impl World {
             timing,
         );
         Self { tasks, metrics, dir, handle: handle.unwrap(), deeds, results }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
     }
 
     async fn ask(&self, deeds: impl IntoIterator<Item = Deed>) {

@@ -95,7 +95,7 @@ fn unknown_keys_get_a_suggestion_at_each_level() {
 }
 
 /// Every key of the contract, with where it goes: `%` is the value.
-const KEYS: [&str; 54] = [
+const KEYS: [&str; <<<<<<< /tmp/tmp.9IyF3IFbIm/2.w54]=======50]>>>>>>> /tmp/tmp.9IyF3IFbIm/3.w = [
     "cluster: %",
     "data_dir: %",
     "http: %",
