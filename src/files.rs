@@ -1,10 +1,12 @@
 //! Reads small files that a user names: never blocks on a pipe or device, never takes more than asked for, never a part.
+//! And tells when some of them changed.
 
+use sha2::{Digest, Sha256};
 use std::{
     fs::OpenOptions,
     io::{self, Read},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// The bytes of a regular file of at most `most` bytes.
@@ -36,9 +38,83 @@ pub fn read_secret(path: &Path, most: u64) -> io::Result<String> {
     Ok(text.trim().to_owned())
 }
 
+/// What is in each of some files, as hashes; `None`: it cannot be read (or is a folder, as CAs may be).
+pub type Contents = Vec<Option<[u8; 32]>>;
+
+/// What is in `files`, each of at most so many bytes. Read whole each time: they are short, and a time stamp says less.
+pub fn contents(files: &[(PathBuf, u64)]) -> Contents {
+    files.iter().map(|(path, most)| Some(Sha256::digest(read_short(path, *most).ok()?).into())).collect()
+}
+
+/// Whether files changed since they were last used.
+#[derive(Debug)]
+pub struct Changes {
+    used: Contents,
+    seen: Contents,
+    refused: Option<Contents>,
+}
+
+impl Changes {
+    /// Files with these contents are in use.
+    pub fn new(used: Contents) -> Self {
+        Self { seen: used.clone(), used, refused: None }
+    }
+
+    /// Takes in a look; is it time to use what is there? Not while files are being written: two looks must see the same.
+    pub fn see(&mut self, now: Contents) -> bool {
+        let still = self.seen == now;
+        self.seen = now;
+        still && self.seen != self.used
+    }
+
+    /// Did the last look miss one that is in use?
+    pub fn lost(&self) -> bool {
+        self.used.iter().zip(&self.seen).any(|(used, seen)| used.is_some() && seen.is_none())
+    }
+
+    /// What was seen last is in use.
+    pub fn used(&mut self) {
+        self.used.clone_from(&self.seen);
+        self.refused = None;
+    }
+
+    /// What was seen last cannot be used. Is that news?
+    pub fn refused(&mut self) -> bool {
+        let news = self.refused.as_ref() != Some(&self.seen);
+        self.refused = Some(self.seen.clone());
+        news
+    }
+
+    /// Was something refused, and is all now as it was before? True once.
+    pub fn back(&mut self) -> bool {
+        self.seen == self.used && self.refused.take().is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_counts_when_it_stands_still() {
+        let [a, b, c] = [1, 2, 3].map(|byte| Some([byte; 32]));
+        let mut changes = Changes::new(vec![a, a]);
+        assert!(!changes.see(vec![a, a]) && !changes.see(vec![a, a]));
+        assert!(!changes.see(vec![b, a]), "perhaps not all is written");
+        assert!(!changes.see(vec![b, b]), "so it was");
+        assert!(changes.see(vec![b, b]));
+        changes.used();
+        assert!(!changes.see(vec![b, b]));
+        // Gone, and back as it was.
+        assert!(!changes.see(vec![None, b]) && changes.see(vec![None, b]) && changes.lost());
+        assert!(!changes.see(vec![b, b]) && !changes.lost());
+        assert!(!changes.see(vec![b, b]) && !changes.back());
+        // Refused: told once for each content, tried at each look.
+        assert!(!changes.see(vec![c, b]) && changes.see(vec![c, b]) && changes.refused());
+        assert!(changes.see(vec![c, b]) && !changes.refused());
+        assert!(!changes.see(vec![a, b]) && changes.see(vec![a, b]) && changes.refused());
+        assert!(!changes.back() && !changes.see(vec![b, b]) && changes.back() && !changes.back());
+    }
 
     #[test]
     fn only_short_regular_files_are_read() {

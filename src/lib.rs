@@ -11,14 +11,18 @@
 //!
 //! ARCHITECTURE.md has the code map and the invariants.
 
+pub mod actions;
 pub mod alerts;
 pub mod app;
 #[doc(hidden)]
 pub mod bench;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod control;
+#[cfg(test)]
+mod crash;
 pub mod deliver;
 pub mod demo;
 pub mod events;

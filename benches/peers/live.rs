@@ -14,6 +14,7 @@ use crate::{
 use brokerwarden::{
     bench::{offset_key, offset_value},
     model::Timestamp,
+    snapshot::partition_for,
 };
 use rdkafka::{
     ClientConfig,
@@ -48,7 +49,8 @@ struct Moment {
     cpu: Duration,
 }
 
-pub(crate) fn run(cluster: &Cluster, options: &Options, size: Size, rate: u64) {
+/// Were all read that were written?
+pub(crate) fn run(cluster: &Cluster, options: &Options, size: Size, rate: u64) -> bool {
     let started = Instant::now();
     let beside = (options.brokers == 1).then_some(1);
     let mut subject = Subject { processes: vec![subject::agent(cluster, options, beside)] };
@@ -86,13 +88,14 @@ pub(crate) fn run(cluster: &Cluster, options: &Options, size: Size, rate: u64) {
 
     let behind = Instant::now();
     let read = await_all(agent, &keys, written);
-    match read {
+    match &read {
         Ok(()) => println!("all were read {:.1} s after the last was written", behind.elapsed().as_secs_f64()),
         Err(reason) => println!("NOT all were read: {reason}"),
     }
     let (memory, peak) = process::memory(agent.id());
     println!("RSS: {} MiB before, {memory} MiB after, {peak} MiB at its peak", moments[0].memory);
     subject.processes[0].must_run();
+    read.is_ok()
 }
 
 /// Every group and partition: where its records go, and their key.
@@ -102,11 +105,11 @@ impl Keys {
     fn new(cluster: &Cluster, size: Size) -> Self {
         let partitions = cluster.client().until_partitions("the offsets topic is there", |partitions| {
             let count = partitions.iter().filter(|partition| partition.topic == OFFSETS_TOPIC).count();
-            i32::try_from(count).ok().filter(|count| *count > 0).ok_or_else(|| "it is not".to_owned())
+            Some(count).filter(|count| *count > 0).ok_or_else(|| "it is not".to_owned())
         });
         let of_group = |group: u32| {
             let name = group_name(group);
-            let at = coordinator_partition(&name, partitions);
+            let at = i32::try_from(partition_for(&name, partitions)).unwrap();
             size.commits_of(group).map(move |(topic, partition, _)| {
                 (at, offset_key(&name, &topic_name(topic), i32::try_from(partition).unwrap()))
             })
@@ -119,12 +122,6 @@ impl Keys {
         let round = record / u64::try_from(self.0.len()).unwrap();
         i64::try_from(round % (u64::from(RECORDS) + 1)).unwrap()
     }
-}
-
-/// Where Kafka keeps a group: `abs(name.hashCode()) % partitions`.
-fn coordinator_partition(group: &str, partitions: i32) -> i32 {
-    let hash = group.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-    (hash & i32::MAX) % partitions
 }
 
 fn write(cluster: &Cluster, keys: &Keys, rate: u64, time: Duration, written: &AtomicU64) {

@@ -61,7 +61,9 @@ fn main() -> ExitCode {
     if let Some(scrapers) = options.scrapers {
         scrapers::run(&cluster, &options, size, scrapers);
     } else if let Some(rate) = options.live {
-        live::run(&cluster, &options, size, rate);
+        if !live::run(&cluster, &options, size, rate) {
+            return ExitCode::FAILURE;
+        }
     } else {
         let costs = measure_all(&cluster, &options, size);
         print!("{}", table::costs(size, options.brokers, &costs));

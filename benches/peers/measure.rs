@@ -24,7 +24,7 @@ const READY: Duration = Duration::from_mins(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Partitions of one leader that the agent asks about the time before its start, in one cycle (`kafka::seeds`).
-const SEEDED_AT_ONCE: u32 = 1000;
+const SEEDED_AT_ONCE: u32 = 700;
 
 /// Scrapes without compression.
 const PLAIN_SCRAPES: u32 = 3;

@@ -94,7 +94,8 @@ pub mod brokerwarden {
                         .finish()
                 }
             }
-            /// Something configured under `actions:` that this rule was granted. Same `key` = same deed: done once per key and cool-down.
+            /// Something configured under `actions:` that this rule was granted. Same `key` = same deed: done once per key and cool-down, and asked for again
+            /// before that it is nothing new. What became of it: `own-actions`.
             #[derive(Clone, PartialEq)]
             pub struct Action {
                 pub subject: Subject,
@@ -278,7 +279,8 @@ pub mod brokerwarden {
                     }
                 }
             }
-            /// empty list = all. Rows whose lag is unknown pass `min-lag`. Sorted by group, topic, partition; fewer rows than `limit` = the end.
+            /// empty list = all. Rows whose lag is unknown pass `min-lag`. Sorted by group, topic, partition. `limit` 0 = all that one answer may have; fewer
+            /// rows than a `limit` above 0 = the end.
             #[derive(Clone, PartialEq)]
             pub struct LagFilter {
                 pub groups: _rt::Vec<Pattern>,
@@ -602,7 +604,7 @@ pub mod brokerwarden {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "query"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -899,7 +901,7 @@ pub mod brokerwarden {
                     };
                     let ptr10 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "topic-lags"]
                         fn wit_import11(
@@ -1260,7 +1262,7 @@ pub mod brokerwarden {
                     };
                     let ptr10 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "partition-lags"]
                         fn wit_import11(
@@ -1707,7 +1709,7 @@ pub mod brokerwarden {
                     };
                     let ptr10 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "lag-table"]
                         fn wit_import11(
@@ -2138,7 +2140,7 @@ pub mod brokerwarden {
                     };
                     let ptr10 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "history"]
                         fn wit_import11(
@@ -2428,7 +2430,7 @@ pub mod brokerwarden {
                     }
                     let ptr4 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "groups"]
                         fn wit_import5(_: *mut u8, _: usize, _: *mut u8);
@@ -2623,7 +2625,7 @@ pub mod brokerwarden {
                     let ptr0 = vec0.as_ptr().cast::<u8>();
                     let len0 = vec0.len();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "owns"]
                         fn wit_import1(_: *mut u8, _: usize) -> i32;
@@ -2653,7 +2655,7 @@ pub mod brokerwarden {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0-rc.2")]
+                    #[link(wasm_import_module = "brokerwarden:rule/snapshot@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "targets"]
                         fn wit_import1(_: *mut u8);
@@ -2748,7 +2750,7 @@ pub mod brokerwarden {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0-rc.2")]
+                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "get"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -2804,7 +2806,7 @@ pub mod brokerwarden {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0-rc.2")]
+                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "set"]
                         fn wit_import3(
@@ -2912,7 +2914,7 @@ pub mod brokerwarden {
                     let ptr0 = vec0.as_ptr().cast::<u8>();
                     let len0 = vec0.len();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0-rc.2")]
+                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "remove"]
                         fn wit_import1(_: *mut u8, _: usize);
@@ -2944,7 +2946,7 @@ pub mod brokerwarden {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0-rc.2")]
+                    #[link(wasm_import_module = "brokerwarden:rule/state@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "keys"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -3020,7 +3022,7 @@ pub mod brokerwarden {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/rates@0.1.0-rc.2")]
+                    #[link(wasm_import_module = "brokerwarden:rule/rates@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "rate"]
                         fn wit_import2(_: *mut u8, _: usize, _: i64, _: *mut u8);
@@ -3267,9 +3269,7 @@ pub mod brokerwarden {
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(
-                        wasm_import_module = "brokerwarden:rule/own-alerts@0.1.0-rc.2"
-                    )]
+                    #[link(wasm_import_module = "brokerwarden:rule/own-alerts@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "active"]
                         fn wit_import1(_: *mut u8);
@@ -3388,6 +3388,213 @@ pub mod brokerwarden {
                 }
             }
         }
+        /// What became of the actions that this rule asked for, as its last evaluation left them: to say it in an alert, or to ask for something else. Never
+        /// another rule's.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod own_actions {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            #[repr(u8)]
+            #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+            pub enum State {
+                /// taken; not begun, or under way, or to be tried again
+                Waiting,
+                Done,
+                /// tried, and not tried again
+                Failed,
+                /// not begun in time
+                Expired,
+                /// only written to the log, as its configuration says
+                DryRun,
+                /// not done because the alert that it belongs to is silenced
+                Silenced,
+                /// not done because it is another agent's now, or is configured no more
+                Dropped,
+            }
+            impl ::core::fmt::Debug for State {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        State::Waiting => f.debug_tuple("State::Waiting").finish(),
+                        State::Done => f.debug_tuple("State::Done").finish(),
+                        State::Failed => f.debug_tuple("State::Failed").finish(),
+                        State::Expired => f.debug_tuple("State::Expired").finish(),
+                        State::DryRun => f.debug_tuple("State::DryRun").finish(),
+                        State::Silenced => f.debug_tuple("State::Silenced").finish(),
+                        State::Dropped => f.debug_tuple("State::Dropped").finish(),
+                    }
+                }
+            }
+            impl State {
+                #[doc(hidden)]
+                pub unsafe fn _lift(val: u8) -> State {
+                    if !cfg!(debug_assertions) {
+                        return unsafe { ::core::mem::transmute(val) };
+                    }
+                    match val {
+                        0 => State::Waiting,
+                        1 => State::Done,
+                        2 => State::Failed,
+                        3 => State::Expired,
+                        4 => State::DryRun,
+                        5 => State::Silenced,
+                        6 => State::Dropped,
+                        _ => panic!("invalid enum discriminant"),
+                    }
+                }
+            }
+            #[derive(Clone, PartialEq)]
+            pub struct OwnAction {
+                /// as asked for
+                pub name: _rt::String,
+                pub key: _rt::String,
+                pub state: State,
+                /// time of the snapshot on which it was asked for
+                pub requested_at_ms: u64,
+                /// absent while it is `waiting`
+                pub ended_at_ms: ::core::option::Option<u64>,
+                /// how often it was tried; 0 while it is `waiting`
+                pub attempts: u32,
+                /// for people: what was said of it in the end, as an HTTP status or the last line of a program; at most 1024 bytes, empty while it is `waiting`
+                pub text: _rt::String,
+            }
+            impl ::core::fmt::Debug for OwnAction {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("OwnAction")
+                        .field("name", &self.name)
+                        .field("key", &self.key)
+                        .field("state", &self.state)
+                        .field("requested-at-ms", &self.requested_at_ms)
+                        .field("ended-at-ms", &self.ended_at_ms)
+                        .field("attempts", &self.attempts)
+                        .field("text", &self.text)
+                        .finish()
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Those that wait first, then those that ended; of each the newest first. So the first of a name and key is how it stands. At most 100. Not among
+            /// them: what was refused (not granted, a bad parameter, too often), what asked for again was nothing new, and what another agent did for the
+            /// part that it answers for.
+            #[allow(async_fn_in_trait)]
+            pub fn recent() -> _rt::Vec<OwnAction> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "brokerwarden:rule/own-actions@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "recent"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = *ptr0.add(0).cast::<*mut u8>();
+                    let l3 = *ptr0
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let base18 = l2;
+                    let len18 = l3;
+                    let mut result18 = _rt::Vec::with_capacity(len18);
+                    for i in 0..len18 {
+                        let base = base18
+                            .add(i * (40 + 6 * ::core::mem::size_of::<*const u8>()));
+                        let e18 = {
+                            let l4 = *base.add(0).cast::<*mut u8>();
+                            let l5 = *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len6 = l5;
+                            let bytes6 = _rt::Vec::from_raw_parts(l4.cast(), len6, len6);
+                            let l7 = *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>();
+                            let l8 = *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len9 = l8;
+                            let bytes9 = _rt::Vec::from_raw_parts(l7.cast(), len9, len9);
+                            let l10 = i32::from(
+                                *base
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>(),
+                            );
+                            let l11 = *base
+                                .add(8 + 4 * ::core::mem::size_of::<*const u8>())
+                                .cast::<i64>();
+                            let l12 = i32::from(
+                                *base
+                                    .add(16 + 4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>(),
+                            );
+                            let l14 = *base
+                                .add(32 + 4 * ::core::mem::size_of::<*const u8>())
+                                .cast::<i32>();
+                            let l15 = *base
+                                .add(32 + 5 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>();
+                            let l16 = *base
+                                .add(32 + 6 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len17 = l16;
+                            let bytes17 = _rt::Vec::from_raw_parts(
+                                l15.cast(),
+                                len17,
+                                len17,
+                            );
+                            OwnAction {
+                                name: _rt::string_lift(bytes6),
+                                key: _rt::string_lift(bytes9),
+                                state: State::_lift(l10 as u8),
+                                requested_at_ms: l11 as u64,
+                                ended_at_ms: match l12 {
+                                    0 => None,
+                                    1 => {
+                                        let e = {
+                                            let l13 = *base
+                                                .add(24 + 4 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            l13 as u64
+                                        };
+                                        Some(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                },
+                                attempts: l14 as u32,
+                                text: _rt::string_lift(bytes17),
+                            }
+                        };
+                        result18.push(e18);
+                    }
+                    _rt::cabi_dealloc(
+                        base18,
+                        len18 * (40 + 6 * ::core::mem::size_of::<*const u8>()),
+                        8,
+                    );
+                    let result19 = result18;
+                    result19
+                }
+            }
+        }
         /// Wall-clock time where people are: a guest has no table of time zones.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod time {
@@ -3450,7 +3657,7 @@ pub mod brokerwarden {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/time@0.1.0-rc.2")]
+                    #[link(wasm_import_module = "brokerwarden:rule/time@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "in-zone"]
                         fn wit_import2(_: *mut u8, _: usize, _: i64, _: *mut u8);
@@ -3640,7 +3847,7 @@ pub mod brokerwarden {
                     let ptr0 = vec0.as_ptr().cast::<u8>();
                     let len0 = vec0.len();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "brokerwarden:rule/logging@0.1.0-rc.2")]
+                    #[link(wasm_import_module = "brokerwarden:rule/logging@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "log"]
                         fn wit_import1(_: i32, _: *mut u8, _: usize);
@@ -3733,21 +3940,20 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_brokerwarden_rule_config_check_0_1_0_rc_2_cabi {
+                macro_rules! __export_brokerwarden_rule_config_check_0_1_0_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
-                        "brokerwarden:rule/config-check@0.1.0-rc.2#check")] unsafe extern
-                        "C" fn export_check(arg0 : * mut u8, arg1 : usize,) -> * mut u8 {
+                        "brokerwarden:rule/config-check@0.1.0#check")] unsafe extern "C"
+                        fn export_check(arg0 : * mut u8, arg1 : usize,) -> * mut u8 {
                         unsafe { $($path_to_types)*:: _export_check_cabi::<$ty > (arg0,
                         arg1) } } #[unsafe (export_name =
-                        "cabi_post_brokerwarden:rule/config-check@0.1.0-rc.2#check")]
-                        unsafe extern "C" fn _post_return_check(arg0 : * mut u8,) {
-                        unsafe { $($path_to_types)*:: __post_return_check::<$ty > (arg0)
-                        } } };
+                        "cabi_post_brokerwarden:rule/config-check@0.1.0#check")] unsafe
+                        extern "C" fn _post_return_check(arg0 : * mut u8,) { unsafe {
+                        $($path_to_types)*:: __post_return_check::<$ty > (arg0) } } };
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_brokerwarden_rule_config_check_0_1_0_rc_2_cabi;
+                pub use __export_brokerwarden_rule_config_check_0_1_0_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -4629,23 +4835,22 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_brokerwarden_rule_evaluator_0_1_0_rc_2_cabi {
+                macro_rules! __export_brokerwarden_rule_evaluator_0_1_0_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
-                        "brokerwarden:rule/evaluator@0.1.0-rc.2#evaluate")] unsafe extern
-                        "C" fn export_evaluate(arg0 : i64, arg1 : i64, arg2 : * mut u8,
-                        arg3 : usize, arg4 : * mut u8, arg5 : usize, arg6 : * mut u8,
-                        arg7 : usize,) -> * mut u8 { unsafe { $($path_to_types)*::
+                        "brokerwarden:rule/evaluator@0.1.0#evaluate")] unsafe extern "C"
+                        fn export_evaluate(arg0 : i64, arg1 : i64, arg2 : * mut u8, arg3
+                        : usize, arg4 : * mut u8, arg5 : usize, arg6 : * mut u8, arg7 :
+                        usize,) -> * mut u8 { unsafe { $($path_to_types)*::
                         _export_evaluate_cabi::<$ty > (arg0, arg1, arg2, arg3, arg4,
                         arg5, arg6, arg7) } } #[unsafe (export_name =
-                        "cabi_post_brokerwarden:rule/evaluator@0.1.0-rc.2#evaluate")]
-                        unsafe extern "C" fn _post_return_evaluate(arg0 : * mut u8,) {
-                        unsafe { $($path_to_types)*:: __post_return_evaluate::<$ty >
-                        (arg0) } } };
+                        "cabi_post_brokerwarden:rule/evaluator@0.1.0#evaluate")] unsafe
+                        extern "C" fn _post_return_evaluate(arg0 : * mut u8,) { unsafe {
+                        $($path_to_types)*:: __post_return_evaluate::<$ty > (arg0) } } };
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_brokerwarden_rule_evaluator_0_1_0_rc_2_cabi;
+                pub use __export_brokerwarden_rule_evaluator_0_1_0_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -4832,19 +5037,19 @@ macro_rules! __export_checked_rule_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
-        exports::brokerwarden::rule::config_check::__export_brokerwarden_rule_config_check_0_1_0_rc_2_cabi!($ty
+        exports::brokerwarden::rule::config_check::__export_brokerwarden_rule_config_check_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*::
         exports::brokerwarden::rule::config_check); $($path_to_types_root)*::
-        exports::brokerwarden::rule::evaluator::__export_brokerwarden_rule_evaluator_0_1_0_rc_2_cabi!($ty
+        exports::brokerwarden::rule::evaluator::__export_brokerwarden_rule_evaluator_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::brokerwarden::rule::evaluator);
         const _ : () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe
         (link_section =
-        "component-type:wit-bindgen:0.63.0:brokerwarden:rule@0.1.0-rc.2:checked-rule:imports and exports")]
+        "component-type:wit-bindgen:0.63.0:brokerwarden:rule@0.1.0:checked-rule:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2936] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3101] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf5\x15\x01A\x02\x01\
-A\x18\x01B\x19\x01r\x02\x04names\x05values\x04\0\x05label\x03\0\0\x01p\x01\x01r\x02\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x9a\x17\x01A\x02\x01\
+A\x1a\x01B\x19\x01r\x02\x04names\x05values\x04\0\x05label\x03\0\0\x01p\x01\x01r\x02\
 \x06labels\x02\x05valueu\x04\0\x06sample\x03\0\x03\x01q\x04\x05group\x01s\0\x05t\
 opic\x01s\0\x06broker\0\0\x05agent\0\0\x04\0\x07subject\x03\0\x05\x01ku\x01r\x05\
 \x07subject\x06\x04names\x06labels\x02\x0bannotations\x02\x05value\x07\x04\0\x05\
@@ -4855,60 +5060,64 @@ ns\x0f\x0cmeasurements\x10\x04\0\x07outcome\x03\0\x11\x01r\x05\x06now-msw\x0bint
 erval-msw\x04rules\x07clusters\x06configs\x04\0\x07context\x03\0\x13\x01q\x02\x0b\
 unavailable\x01s\0\x06failed\x01s\0\x04\0\x07failure\x03\0\x15\x01q\x03\x10inval\
 id-argument\x01s\0\x0elimit-exceeded\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\
-\x03\0\x17\x03\0\"brokerwarden:rule/types@0.1.0-rc.2\x05\0\x02\x03\0\0\x06sample\
-\x02\x03\0\0\x05error\x01BA\x02\x03\x02\x01\x01\x04\0\x06sample\x03\0\0\x02\x03\x02\
-\x01\x02\x04\0\x05error\x03\0\x02\x01q\x03\x05exact\x01s\0\x04glob\x01s\0\x05reg\
-ex\x01s\0\x04\0\x07pattern\x03\0\x04\x01p\x05\x01kx\x01r\x05\x06groups\x06\x06to\
-pics\x06\x07min-lag\x07\x06offsety\x05limity\x04\0\x0alag-filter\x03\0\x08\x01m\x05\
-\x06behind\x04lost\x05ahead\x09no-commit\x07unknown\x04\0\x0alag-status\x03\0\x0a\
-\x01ku\x01r\x0a\x05groups\x05topics\x03lag\x07\x09known-lagx\x07max-lagx\x0fmax-\
-lag-seconds\x0c\x04lostx\x0apartitionsy\x12unknown-partitionsy\x16uncommitted-pa\
-rtitionsy\x04\0\x09topic-lag\x03\0\x0d\x01kw\x01r\x0d\x05groups\x05topics\x09par\
-titiony\x06status\x0b\x09committed\x07\x0fcommitted-at-ms\x0f\x09log-start\x07\x07\
-log-end\x07\x0blast-stable\x07\x03lag\x07\x04lostx\x0blag-seconds\x0c\x14lag-sec\
-onds-at-least\x7f\x04\0\x0dpartition-lag\x03\0\x10\x01ps\x01py\x01p}\x01px\x01pu\
-\x01r\x0d\x05names\x12\x05group\x13\x05topic\x13\x09partition\x13\x06status\x14\x09\
-committed\x15\x0fcommitted-at-ms\x15\x09log-start\x15\x07log-end\x15\x0blast-sta\
-ble\x15\x03lag\x15\x04lost\x15\x0blag-seconds\x16\x04\0\x0blag-columns\x03\0\x17\
-\x01r\x03\x05at-msw\x09committed\x07\x07log-end\x07\x04\0\x05point\x03\0\x19\x01\
-p\x1a\x01r\x04\x05groups\x05topics\x09partitiony\x06points\x1b\x04\0\x06series\x03\
-\0\x1c\x01ky\x01r\x05\x04names\x05states\x04kinds\x07members\x1e\x0bcoordinator\x1e\
-\x04\0\x05group\x03\0\x1f\x01m\x03\x05owned\x09elsewhere\x07unknown\x04\0\x09own\
-ership\x03\0!\x01r\x03\x04names\x02up\x7f\x0flast-success-ms\x0f\x04\0\x06target\
-\x03\0#\x01p\x01\x01j\x01%\x01\x03\x01@\x01\x08selectors\0&\x04\0\x05query\x01'\x01\
-p\x0e\x01j\x01(\x01\x03\x01@\x01\x06filter\x09\0)\x04\0\x0atopic-lags\x01*\x01p\x11\
+\x03\0\x17\x03\0\x1dbrokerwarden:rule/types@0.1.0\x05\0\x02\x03\0\0\x06sample\x02\
+\x03\0\0\x05error\x01BA\x02\x03\x02\x01\x01\x04\0\x06sample\x03\0\0\x02\x03\x02\x01\
+\x02\x04\0\x05error\x03\0\x02\x01q\x03\x05exact\x01s\0\x04glob\x01s\0\x05regex\x01\
+s\0\x04\0\x07pattern\x03\0\x04\x01p\x05\x01kx\x01r\x05\x06groups\x06\x06topics\x06\
+\x07min-lag\x07\x06offsety\x05limity\x04\0\x0alag-filter\x03\0\x08\x01m\x05\x06b\
+ehind\x04lost\x05ahead\x09no-commit\x07unknown\x04\0\x0alag-status\x03\0\x0a\x01\
+ku\x01r\x0a\x05groups\x05topics\x03lag\x07\x09known-lagx\x07max-lagx\x0fmax-lag-\
+seconds\x0c\x04lostx\x0apartitionsy\x12unknown-partitionsy\x16uncommitted-partit\
+ionsy\x04\0\x09topic-lag\x03\0\x0d\x01kw\x01r\x0d\x05groups\x05topics\x09partiti\
+ony\x06status\x0b\x09committed\x07\x0fcommitted-at-ms\x0f\x09log-start\x07\x07lo\
+g-end\x07\x0blast-stable\x07\x03lag\x07\x04lostx\x0blag-seconds\x0c\x14lag-secon\
+ds-at-least\x7f\x04\0\x0dpartition-lag\x03\0\x10\x01ps\x01py\x01p}\x01px\x01pu\x01\
+r\x0d\x05names\x12\x05group\x13\x05topic\x13\x09partition\x13\x06status\x14\x09c\
+ommitted\x15\x0fcommitted-at-ms\x15\x09log-start\x15\x07log-end\x15\x0blast-stab\
+le\x15\x03lag\x15\x04lost\x15\x0blag-seconds\x16\x04\0\x0blag-columns\x03\0\x17\x01\
+r\x03\x05at-msw\x09committed\x07\x07log-end\x07\x04\0\x05point\x03\0\x19\x01p\x1a\
+\x01r\x04\x05groups\x05topics\x09partitiony\x06points\x1b\x04\0\x06series\x03\0\x1c\
+\x01ky\x01r\x05\x04names\x05states\x04kinds\x07members\x1e\x0bcoordinator\x1e\x04\
+\0\x05group\x03\0\x1f\x01m\x03\x05owned\x09elsewhere\x07unknown\x04\0\x09ownersh\
+ip\x03\0!\x01r\x03\x04names\x02up\x7f\x0flast-success-ms\x0f\x04\0\x06target\x03\
+\0#\x01p\x01\x01j\x01%\x01\x03\x01@\x01\x08selectors\0&\x04\0\x05query\x01'\x01p\
+\x0e\x01j\x01(\x01\x03\x01@\x01\x06filter\x09\0)\x04\0\x0atopic-lags\x01*\x01p\x11\
 \x01j\x01+\x01\x03\x01@\x01\x06filter\x09\0,\x04\0\x0epartition-lags\x01-\x01j\x01\
 \x18\x01\x03\x01@\x01\x06filter\x09\0.\x04\0\x09lag-table\x01/\x01p\x1d\x01j\x01\
 0\x01\x03\x01@\x02\x06filter\x09\x08since-msw\01\x04\0\x07history\x012\x01p\x20\x01\
 j\x013\x01\x03\x01@\x01\x05names\x06\04\x04\0\x06groups\x015\x01@\x01\x05groups\0\
-\"\x04\0\x04owns\x016\x01p$\x01@\0\07\x04\0\x07targets\x018\x03\0%brokerwarden:r\
-ule/snapshot@0.1.0-rc.2\x05\x03\x01B\x0e\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\
-\0\x01p}\x01k\x02\x01@\x01\x03keys\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01\
-@\x02\x03keys\x05value\x02\0\x05\x04\0\x03set\x01\x06\x01@\x01\x03keys\x01\0\x04\
-\0\x06remove\x01\x07\x01ps\x01@\x01\x06prefixs\0\x08\x04\0\x04keys\x01\x09\x03\0\
-\"brokerwarden:rule/state@0.1.0-rc.2\x05\x04\x01B\x08\x02\x03\x02\x01\x01\x04\0\x06\
-sample\x03\0\0\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\x02\x01p\x01\x01j\x01\x04\
-\x01\x03\x01@\x02\x08selectors\x09window-msw\0\x05\x04\0\x04rate\x01\x06\x03\0\"\
-brokerwarden:rule/rates@0.1.0-rc.2\x05\x05\x02\x03\0\0\x05label\x01B\x0b\x02\x03\
-\x02\x01\x06\x04\0\x05label\x03\0\0\x01m\x02\x07pending\x06firing\x04\0\x05state\
-\x03\0\x02\x01p\x01\x01ku\x01r\x05\x04names\x06labels\x04\x05state\x03\x0factive\
--since-msw\x05value\x05\x04\0\x0cactive-alert\x03\0\x06\x01p\x07\x01@\0\0\x08\x04\
-\0\x06active\x01\x09\x03\0'brokerwarden:rule/own-alerts@0.1.0-rc.2\x05\x07\x01B\x07\
-\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\0\x01r\x08\x04yearz\x05month}\x03day}\x07\
-weekday}\x04hour}\x06minute}\x06second}\x12utc-offset-secondsz\x04\0\x0acivil-ti\
-me\x03\0\x02\x01j\x01\x03\x01\x01\x01@\x02\x04zones\x05at-msw\0\x04\x04\0\x07in-\
-zone\x01\x05\x03\0!brokerwarden:rule/time@0.1.0-rc.2\x05\x08\x01B\x04\x01m\x04\x05\
-debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01@\x02\x05level\x01\x07m\
-essages\x01\0\x04\0\x03log\x01\x02\x03\0$brokerwarden:rule/logging@0.1.0-rc.2\x05\
-\x09\x01B\x03\x01j\0\x01s\x01@\x01\x06configs\0\0\x04\0\x05check\x01\x01\x04\0)b\
-rokerwarden:rule/config-check@0.1.0-rc.2\x05\x0a\x02\x03\0\0\x07context\x02\x03\0\
-\0\x07outcome\x02\x03\0\0\x07failure\x01B\x09\x02\x03\x02\x01\x0b\x04\0\x07conte\
-xt\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x07outcome\x03\0\x02\x02\x03\x02\x01\x0d\x04\
+\"\x04\0\x04owns\x016\x01p$\x01@\0\07\x04\0\x07targets\x018\x03\0\x20brokerwarde\
+n:rule/snapshot@0.1.0\x05\x03\x01B\x0e\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\0\
+\x01p}\x01k\x02\x01@\x01\x03keys\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01@\x02\
+\x03keys\x05value\x02\0\x05\x04\0\x03set\x01\x06\x01@\x01\x03keys\x01\0\x04\0\x06\
+remove\x01\x07\x01ps\x01@\x01\x06prefixs\0\x08\x04\0\x04keys\x01\x09\x03\0\x1dbr\
+okerwarden:rule/state@0.1.0\x05\x04\x01B\x08\x02\x03\x02\x01\x01\x04\0\x06sample\
+\x03\0\0\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\x02\x01p\x01\x01j\x01\x04\x01\x03\
+\x01@\x02\x08selectors\x09window-msw\0\x05\x04\0\x04rate\x01\x06\x03\0\x1dbroker\
+warden:rule/rates@0.1.0\x05\x05\x02\x03\0\0\x05label\x01B\x0b\x02\x03\x02\x01\x06\
+\x04\0\x05label\x03\0\0\x01m\x02\x07pending\x06firing\x04\0\x05state\x03\0\x02\x01\
+p\x01\x01ku\x01r\x05\x04names\x06labels\x04\x05state\x03\x0factive-since-msw\x05\
+value\x05\x04\0\x0cactive-alert\x03\0\x06\x01p\x07\x01@\0\0\x08\x04\0\x06active\x01\
+\x09\x03\0\"brokerwarden:rule/own-alerts@0.1.0\x05\x07\x01B\x08\x01m\x07\x07wait\
+ing\x04done\x06failed\x07expired\x07dry-run\x08silenced\x07dropped\x04\0\x05stat\
+e\x03\0\0\x01kw\x01r\x07\x04names\x03keys\x05state\x01\x0frequested-at-msw\x0ben\
+ded-at-ms\x02\x08attemptsy\x04texts\x04\0\x0aown-action\x03\0\x03\x01p\x04\x01@\0\
+\0\x05\x04\0\x06recent\x01\x06\x03\0#brokerwarden:rule/own-actions@0.1.0\x05\x08\
+\x01B\x07\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\0\x01r\x08\x04yearz\x05month}\
+\x03day}\x07weekday}\x04hour}\x06minute}\x06second}\x12utc-offset-secondsz\x04\0\
+\x0acivil-time\x03\0\x02\x01j\x01\x03\x01\x01\x01@\x02\x04zones\x05at-msw\0\x04\x04\
+\0\x07in-zone\x01\x05\x03\0\x1cbrokerwarden:rule/time@0.1.0\x05\x09\x01B\x04\x01\
+m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01@\x02\x05level\
+\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\x1fbrokerwarden:rule/logging@0\
+.1.0\x05\x0a\x01B\x03\x01j\0\x01s\x01@\x01\x06configs\0\0\x04\0\x05check\x01\x01\
+\x04\0$brokerwarden:rule/config-check@0.1.0\x05\x0b\x02\x03\0\0\x07context\x02\x03\
+\0\0\x07outcome\x02\x03\0\0\x07failure\x01B\x09\x02\x03\x02\x01\x0c\x04\0\x07con\
+text\x03\0\0\x02\x03\x02\x01\x0d\x04\0\x07outcome\x03\0\x02\x02\x03\x02\x01\x0e\x04\
 \0\x07failure\x03\0\x04\x01j\x01\x03\x01\x05\x01@\x01\x03ctx\x01\0\x06\x04\0\x08\
-evaluate\x01\x07\x04\0&brokerwarden:rule/evaluator@0.1.0-rc.2\x05\x0e\x04\0)brok\
-erwarden:rule/checked-rule@0.1.0-rc.2\x04\0\x0b\x12\x01\0\x0cchecked-rule\x03\0\0\
-\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bind\
-gen-rust\x060.63.0";
+evaluate\x01\x07\x04\0!brokerwarden:rule/evaluator@0.1.0\x05\x0f\x04\0$brokerwar\
+den:rule/checked-rule@0.1.0\x04\0\x0b\x12\x01\0\x0cchecked-rule\x03\0\0\0G\x09pr\
+oducers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x06\
+0.63.0";
         };
     };
 }
@@ -4917,13 +5126,13 @@ pub use __export_checked_rule_impl as export;
 #[rustfmt::skip]
 #[cfg(target_arch = "wasm32")]
 #[unsafe(
-    link_section = "component-type:wit-bindgen:0.63.0:brokerwarden:rule@0.1.0-rc.2:checked-rule-with-all-of-its-exports-removed:encoded world"
+    link_section = "component-type:wit-bindgen:0.63.0:brokerwarden:rule@0.1.0:checked-rule-with-all-of-its-exports-removed:encoded world"
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2758] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa3\x14\x01A\x02\x01\
-A\x11\x01B\x19\x01r\x02\x04names\x05values\x04\0\x05label\x03\0\0\x01p\x01\x01r\x02\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2933] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd2\x15\x01A\x02\x01\
+A\x13\x01B\x19\x01r\x02\x04names\x05values\x04\0\x05label\x03\0\0\x01p\x01\x01r\x02\
 \x06labels\x02\x05valueu\x04\0\x06sample\x03\0\x03\x01q\x04\x05group\x01s\0\x05t\
 opic\x01s\0\x06broker\0\0\x05agent\0\0\x04\0\x07subject\x03\0\x05\x01ku\x01r\x05\
 \x07subject\x06\x04names\x06labels\x02\x0bannotations\x02\x05value\x07\x04\0\x05\
@@ -4934,55 +5143,59 @@ ns\x0f\x0cmeasurements\x10\x04\0\x07outcome\x03\0\x11\x01r\x05\x06now-msw\x0bint
 erval-msw\x04rules\x07clusters\x06configs\x04\0\x07context\x03\0\x13\x01q\x02\x0b\
 unavailable\x01s\0\x06failed\x01s\0\x04\0\x07failure\x03\0\x15\x01q\x03\x10inval\
 id-argument\x01s\0\x0elimit-exceeded\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\
-\x03\0\x17\x03\0\"brokerwarden:rule/types@0.1.0-rc.2\x05\0\x02\x03\0\0\x06sample\
-\x02\x03\0\0\x05error\x01BA\x02\x03\x02\x01\x01\x04\0\x06sample\x03\0\0\x02\x03\x02\
-\x01\x02\x04\0\x05error\x03\0\x02\x01q\x03\x05exact\x01s\0\x04glob\x01s\0\x05reg\
-ex\x01s\0\x04\0\x07pattern\x03\0\x04\x01p\x05\x01kx\x01r\x05\x06groups\x06\x06to\
-pics\x06\x07min-lag\x07\x06offsety\x05limity\x04\0\x0alag-filter\x03\0\x08\x01m\x05\
-\x06behind\x04lost\x05ahead\x09no-commit\x07unknown\x04\0\x0alag-status\x03\0\x0a\
-\x01ku\x01r\x0a\x05groups\x05topics\x03lag\x07\x09known-lagx\x07max-lagx\x0fmax-\
-lag-seconds\x0c\x04lostx\x0apartitionsy\x12unknown-partitionsy\x16uncommitted-pa\
-rtitionsy\x04\0\x09topic-lag\x03\0\x0d\x01kw\x01r\x0d\x05groups\x05topics\x09par\
-titiony\x06status\x0b\x09committed\x07\x0fcommitted-at-ms\x0f\x09log-start\x07\x07\
-log-end\x07\x0blast-stable\x07\x03lag\x07\x04lostx\x0blag-seconds\x0c\x14lag-sec\
-onds-at-least\x7f\x04\0\x0dpartition-lag\x03\0\x10\x01ps\x01py\x01p}\x01px\x01pu\
-\x01r\x0d\x05names\x12\x05group\x13\x05topic\x13\x09partition\x13\x06status\x14\x09\
-committed\x15\x0fcommitted-at-ms\x15\x09log-start\x15\x07log-end\x15\x0blast-sta\
-ble\x15\x03lag\x15\x04lost\x15\x0blag-seconds\x16\x04\0\x0blag-columns\x03\0\x17\
-\x01r\x03\x05at-msw\x09committed\x07\x07log-end\x07\x04\0\x05point\x03\0\x19\x01\
-p\x1a\x01r\x04\x05groups\x05topics\x09partitiony\x06points\x1b\x04\0\x06series\x03\
-\0\x1c\x01ky\x01r\x05\x04names\x05states\x04kinds\x07members\x1e\x0bcoordinator\x1e\
-\x04\0\x05group\x03\0\x1f\x01m\x03\x05owned\x09elsewhere\x07unknown\x04\0\x09own\
-ership\x03\0!\x01r\x03\x04names\x02up\x7f\x0flast-success-ms\x0f\x04\0\x06target\
-\x03\0#\x01p\x01\x01j\x01%\x01\x03\x01@\x01\x08selectors\0&\x04\0\x05query\x01'\x01\
-p\x0e\x01j\x01(\x01\x03\x01@\x01\x06filter\x09\0)\x04\0\x0atopic-lags\x01*\x01p\x11\
+\x03\0\x17\x03\0\x1dbrokerwarden:rule/types@0.1.0\x05\0\x02\x03\0\0\x06sample\x02\
+\x03\0\0\x05error\x01BA\x02\x03\x02\x01\x01\x04\0\x06sample\x03\0\0\x02\x03\x02\x01\
+\x02\x04\0\x05error\x03\0\x02\x01q\x03\x05exact\x01s\0\x04glob\x01s\0\x05regex\x01\
+s\0\x04\0\x07pattern\x03\0\x04\x01p\x05\x01kx\x01r\x05\x06groups\x06\x06topics\x06\
+\x07min-lag\x07\x06offsety\x05limity\x04\0\x0alag-filter\x03\0\x08\x01m\x05\x06b\
+ehind\x04lost\x05ahead\x09no-commit\x07unknown\x04\0\x0alag-status\x03\0\x0a\x01\
+ku\x01r\x0a\x05groups\x05topics\x03lag\x07\x09known-lagx\x07max-lagx\x0fmax-lag-\
+seconds\x0c\x04lostx\x0apartitionsy\x12unknown-partitionsy\x16uncommitted-partit\
+ionsy\x04\0\x09topic-lag\x03\0\x0d\x01kw\x01r\x0d\x05groups\x05topics\x09partiti\
+ony\x06status\x0b\x09committed\x07\x0fcommitted-at-ms\x0f\x09log-start\x07\x07lo\
+g-end\x07\x0blast-stable\x07\x03lag\x07\x04lostx\x0blag-seconds\x0c\x14lag-secon\
+ds-at-least\x7f\x04\0\x0dpartition-lag\x03\0\x10\x01ps\x01py\x01p}\x01px\x01pu\x01\
+r\x0d\x05names\x12\x05group\x13\x05topic\x13\x09partition\x13\x06status\x14\x09c\
+ommitted\x15\x0fcommitted-at-ms\x15\x09log-start\x15\x07log-end\x15\x0blast-stab\
+le\x15\x03lag\x15\x04lost\x15\x0blag-seconds\x16\x04\0\x0blag-columns\x03\0\x17\x01\
+r\x03\x05at-msw\x09committed\x07\x07log-end\x07\x04\0\x05point\x03\0\x19\x01p\x1a\
+\x01r\x04\x05groups\x05topics\x09partitiony\x06points\x1b\x04\0\x06series\x03\0\x1c\
+\x01ky\x01r\x05\x04names\x05states\x04kinds\x07members\x1e\x0bcoordinator\x1e\x04\
+\0\x05group\x03\0\x1f\x01m\x03\x05owned\x09elsewhere\x07unknown\x04\0\x09ownersh\
+ip\x03\0!\x01r\x03\x04names\x02up\x7f\x0flast-success-ms\x0f\x04\0\x06target\x03\
+\0#\x01p\x01\x01j\x01%\x01\x03\x01@\x01\x08selectors\0&\x04\0\x05query\x01'\x01p\
+\x0e\x01j\x01(\x01\x03\x01@\x01\x06filter\x09\0)\x04\0\x0atopic-lags\x01*\x01p\x11\
 \x01j\x01+\x01\x03\x01@\x01\x06filter\x09\0,\x04\0\x0epartition-lags\x01-\x01j\x01\
 \x18\x01\x03\x01@\x01\x06filter\x09\0.\x04\0\x09lag-table\x01/\x01p\x1d\x01j\x01\
 0\x01\x03\x01@\x02\x06filter\x09\x08since-msw\01\x04\0\x07history\x012\x01p\x20\x01\
 j\x013\x01\x03\x01@\x01\x05names\x06\04\x04\0\x06groups\x015\x01@\x01\x05groups\0\
-\"\x04\0\x04owns\x016\x01p$\x01@\0\07\x04\0\x07targets\x018\x03\0%brokerwarden:r\
-ule/snapshot@0.1.0-rc.2\x05\x03\x01B\x0e\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\
-\0\x01p}\x01k\x02\x01@\x01\x03keys\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01\
-@\x02\x03keys\x05value\x02\0\x05\x04\0\x03set\x01\x06\x01@\x01\x03keys\x01\0\x04\
-\0\x06remove\x01\x07\x01ps\x01@\x01\x06prefixs\0\x08\x04\0\x04keys\x01\x09\x03\0\
-\"brokerwarden:rule/state@0.1.0-rc.2\x05\x04\x01B\x08\x02\x03\x02\x01\x01\x04\0\x06\
-sample\x03\0\0\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\x02\x01p\x01\x01j\x01\x04\
-\x01\x03\x01@\x02\x08selectors\x09window-msw\0\x05\x04\0\x04rate\x01\x06\x03\0\"\
-brokerwarden:rule/rates@0.1.0-rc.2\x05\x05\x02\x03\0\0\x05label\x01B\x0b\x02\x03\
-\x02\x01\x06\x04\0\x05label\x03\0\0\x01m\x02\x07pending\x06firing\x04\0\x05state\
-\x03\0\x02\x01p\x01\x01ku\x01r\x05\x04names\x06labels\x04\x05state\x03\x0factive\
--since-msw\x05value\x05\x04\0\x0cactive-alert\x03\0\x06\x01p\x07\x01@\0\0\x08\x04\
-\0\x06active\x01\x09\x03\0'brokerwarden:rule/own-alerts@0.1.0-rc.2\x05\x07\x01B\x07\
-\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\0\x01r\x08\x04yearz\x05month}\x03day}\x07\
-weekday}\x04hour}\x06minute}\x06second}\x12utc-offset-secondsz\x04\0\x0acivil-ti\
-me\x03\0\x02\x01j\x01\x03\x01\x01\x01@\x02\x04zones\x05at-msw\0\x04\x04\0\x07in-\
-zone\x01\x05\x03\0!brokerwarden:rule/time@0.1.0-rc.2\x05\x08\x01B\x04\x01m\x04\x05\
-debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01@\x02\x05level\x01\x07m\
-essages\x01\0\x04\0\x03log\x01\x02\x03\0$brokerwarden:rule/logging@0.1.0-rc.2\x05\
-\x09\x04\0Ibrokerwarden:rule/checked-rule-with-all-of-its-exports-removed@0.1.0-\
-rc.2\x04\0\x0b2\x01\0,checked-rule-with-all-of-its-exports-removed\x03\0\0\0G\x09\
-producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rus\
-t\x060.63.0";
+\"\x04\0\x04owns\x016\x01p$\x01@\0\07\x04\0\x07targets\x018\x03\0\x20brokerwarde\
+n:rule/snapshot@0.1.0\x05\x03\x01B\x0e\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\0\
+\x01p}\x01k\x02\x01@\x01\x03keys\0\x03\x04\0\x03get\x01\x04\x01j\0\x01\x01\x01@\x02\
+\x03keys\x05value\x02\0\x05\x04\0\x03set\x01\x06\x01@\x01\x03keys\x01\0\x04\0\x06\
+remove\x01\x07\x01ps\x01@\x01\x06prefixs\0\x08\x04\0\x04keys\x01\x09\x03\0\x1dbr\
+okerwarden:rule/state@0.1.0\x05\x04\x01B\x08\x02\x03\x02\x01\x01\x04\0\x06sample\
+\x03\0\0\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\x02\x01p\x01\x01j\x01\x04\x01\x03\
+\x01@\x02\x08selectors\x09window-msw\0\x05\x04\0\x04rate\x01\x06\x03\0\x1dbroker\
+warden:rule/rates@0.1.0\x05\x05\x02\x03\0\0\x05label\x01B\x0b\x02\x03\x02\x01\x06\
+\x04\0\x05label\x03\0\0\x01m\x02\x07pending\x06firing\x04\0\x05state\x03\0\x02\x01\
+p\x01\x01ku\x01r\x05\x04names\x06labels\x04\x05state\x03\x0factive-since-msw\x05\
+value\x05\x04\0\x0cactive-alert\x03\0\x06\x01p\x07\x01@\0\0\x08\x04\0\x06active\x01\
+\x09\x03\0\"brokerwarden:rule/own-alerts@0.1.0\x05\x07\x01B\x08\x01m\x07\x07wait\
+ing\x04done\x06failed\x07expired\x07dry-run\x08silenced\x07dropped\x04\0\x05stat\
+e\x03\0\0\x01kw\x01r\x07\x04names\x03keys\x05state\x01\x0frequested-at-msw\x0ben\
+ded-at-ms\x02\x08attemptsy\x04texts\x04\0\x0aown-action\x03\0\x03\x01p\x04\x01@\0\
+\0\x05\x04\0\x06recent\x01\x06\x03\0#brokerwarden:rule/own-actions@0.1.0\x05\x08\
+\x01B\x07\x02\x03\x02\x01\x02\x04\0\x05error\x03\0\0\x01r\x08\x04yearz\x05month}\
+\x03day}\x07weekday}\x04hour}\x06minute}\x06second}\x12utc-offset-secondsz\x04\0\
+\x0acivil-time\x03\0\x02\x01j\x01\x03\x01\x01\x01@\x02\x04zones\x05at-msw\0\x04\x04\
+\0\x07in-zone\x01\x05\x03\0\x1cbrokerwarden:rule/time@0.1.0\x05\x09\x01B\x04\x01\
+m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01@\x02\x05level\
+\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\x1fbrokerwarden:rule/logging@0\
+.1.0\x05\x0a\x04\0Dbrokerwarden:rule/checked-rule-with-all-of-its-exports-remove\
+d@0.1.0\x04\0\x0b2\x01\0,checked-rule-with-all-of-its-exports-removed\x03\0\0\0G\
+\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen\
+-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

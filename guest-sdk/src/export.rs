@@ -1,7 +1,7 @@
 //! What stands between the component's exports and a [`Rule`]: configuration and panics.
 
 use crate::{
-    Context, Failure, Outcome, Rule,
+    Context, Failure, MigratesState, Outcome, Rule,
     bindings::exports::brokerwarden::rule::{config_check, evaluator},
     config,
 };
@@ -13,6 +13,11 @@ pub struct Exported<R>(PhantomData<R>);
 impl<R: Rule> Exported<R> {
     /// Exists for rules only, so that natively too a type that is none does not compile.
     pub const CHECKED: PhantomData<Self> = PhantomData;
+}
+
+impl<R: MigratesState> Exported<R> {
+    /// Exists for rules that migrate state only.
+    pub const MIGRATES_STATE: PhantomData<Self> = PhantomData;
 }
 
 impl<R: Rule> evaluator::Guest for Exported<R> {
@@ -42,13 +47,13 @@ pub fn read_config<R: Rule>(json: &str) -> Result<R::Config, String> {
 
 /// A panic is a bare trap to the agent; this hands it the text first.
 #[cfg(target_arch = "wasm32")]
-fn log_panics() {
+pub(crate) fn log_panics() {
     use crate::logging::{Level, log};
     std::panic::set_hook(Box::new(|info| log(Level::Error, &info.to_string())));
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-fn log_panics() {}
+pub(crate) fn log_panics() {}
 
 #[cfg(test)]
 mod tests {

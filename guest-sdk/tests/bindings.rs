@@ -4,24 +4,30 @@
 use wit_component::{StringEncoding, WitPrinter};
 use wit_parser::Resolve;
 
-const BINDINGS: &str = include_str!("../src/bindings.rs");
-const WORLD: &str = "checked-rule";
+/// Worlds, and the bindings that are generated for them; one is made by the script `generate`.
+const CHECKED: (&str, &str) = ("checked-rule", include_str!("../src/bindings.rs"));
+const MIGRATION: (&str, &str) = ("migration", include_str!("../src/migration_bindings.rs"));
 
 #[test]
 fn bindings_match_the_contract() {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/wit")).unwrap();
-    let world = resolve.select_world(&[package], Some(WORLD)).unwrap();
-    // Encoded and decoded once, so that both sides lost the same (comments, the other worlds).
-    let contract = wit_component::metadata::encode(&resolve, world, StringEncoding::UTF8, None).unwrap();
-
-    let bindings = embedded_world(BINDINGS);
-    assert_eq!(text(&bindings), text(&contract), "src/bindings.rs is stale: README.md says how to generate it");
+    let version = resolve.packages[package].name.version.as_ref().unwrap();
+    let migration =
+        format!("package brokerwarden:sdk; world migration {{ export brokerwarden:rule/state-migration@{version}; }}");
+    let migration = resolve.push_str("migration.wit", &migration).unwrap();
+    for (package, (world, bindings)) in [(package, CHECKED), (migration, MIGRATION)] {
+        let id = resolve.select_world(&[package], Some(world)).unwrap();
+        // Encoded and decoded once, so that both sides lost the same (comments, the other worlds).
+        let contract = wit_component::metadata::encode(&resolve, id, StringEncoding::UTF8, None).unwrap();
+        let bindings = embedded_world(world, bindings);
+        assert_eq!(text(&bindings), text(&contract), "the bindings are stale: README.md says how to generate them");
+    }
 }
 
 /// The component type that the `export!` macro embeds into each rule, as bytes.
-fn embedded_world(source: &str) -> Vec<u8> {
-    let section = format!("{WORLD}:imports and exports");
+fn embedded_world(world: &str, source: &str) -> Vec<u8> {
+    let section = format!("{world}:imports and exports");
     let (_, rest) = source.split_once(&section).expect("the macro embeds the world's type");
     let (_, rest) = rest.split_once("b\"").expect("as a byte string");
     let mut bytes = Vec::new();

@@ -1,9 +1,13 @@
 //! The composition root: starts each part, joins them by channels, and exchanges parts when the configuration is
 //! reloaded. Nothing else knows more than its neighbours.
 
+mod actions;
 mod assemble;
 mod reload;
+#[cfg(test)]
+mod tests;
 
+pub use actions::produce_by;
 pub use assemble::KAFKA_STALE_INTERVALS;
 
 use crate::{
@@ -29,6 +33,8 @@ use tokio::sync::{mpsc, watch};
 pub const PIPELINE_CAPACITY: usize = 256;
 /// Batches of deliveries that may wait for the fan-out; the pipeline keeps what does not fit.
 pub const DELIVER_CAPACITY: usize = 64;
+/// Batches of deeds that may wait for the actions; the pipeline keeps what does not fit.
+pub const DEEDS_CAPACITY: usize = 64;
 /// Requests to reload that may wait; one more waits for a place.
 pub const RELOAD_CAPACITY: usize = 4;
 /// How long everything may take to end after SIGTERM.
@@ -48,6 +54,9 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] http::BindError),
+    /// The web configuration file, or one that it names.
+    #[error("http.web_config_file: cannot be used")]
+    Security(#[from] http::SecurityError),
     /// The Kafka collector.
     #[error("cannot start the kafka collector")]
     Kafka(#[from] kafka::StartError),
@@ -63,6 +72,17 @@ pub enum StartError {
     /// No thread.
     #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),
+}
+
+impl StartError {
+    /// Is the configuration to blame, or a file that it names, and not this machine?
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Security(_) => true,
+            Self::Kafka(kafka::StartError::Client(error)) => error.is_configuration(),
+            _ => false,
+        }
+    }
 }
 
 /// What people may look at beside HTTP: the demo's table.
@@ -81,6 +101,8 @@ pub struct App {
     config: Config,
     load: LoadConfig,
     address: SocketAddr,
+    /// Kept for a server that takes the place of the present one at the same address.
+    listener: Option<http::Listener>,
     metrics: Arc<SelfMetrics>,
     tasks: Tasks,
     ended: Ended,
@@ -99,6 +121,7 @@ pub struct App {
     /// The configuration in effect, secrets masked, for recordings.
     effective: watch::Sender<Arc<str>>,
     deliver: deliver::Handle,
+    actions: actions::Actions,
     views: http::Views,
     reloads: mpsc::Receiver<http::ReloadRequest>,
 }
@@ -110,6 +133,7 @@ impl App {
     /// When a part cannot start; what has started by then ends with the process.
     pub fn start(config: Config, load: LoadConfig) -> Result<Self, StartError> {
         let listener = http::bind(config.http.listen)?;
+        let guard = guard_of(&config)?;
         let metrics = Arc::new(SelfMetrics::default());
         let (tasks, ended) = Tasks::new();
         let (jmx_broker_id_sender, jmx_broker_id) = watch::channel(None);
@@ -133,24 +157,21 @@ impl App {
         let (rules_view, rules_receiver) = watch::channel(Arc::default());
         let snapshots_of_pipeline = snapshots_receiver.clone();
         let (settled, settled_receiver) = watch::channel(Arc::default());
-        let views_of_pipeline = (alerts, settled);
+        let (actions_view, actions_receiver) = watch::channel(Arc::default());
+        let (deeds, deeds_receiver) = mpsc::channel(DEEDS_CAPACITY);
+        let outlets = pipeline::Outlets { deliver: deliveries, deeds, alerts, actions: actions_view, settled };
+        let journal = Arc::new(deliver::Journal::open(store.as_ref().ok().cloned(), LOAD_TIMEOUT)?);
         let (durability, states) = durability_of(&store)?;
-        pipeline::start(
-            &tasks,
-            inputs_receiver,
-            snapshots_of_pipeline,
-            deliveries,
-            views_of_pipeline,
-            durability,
-            Arc::clone(&metrics),
-        );
+        pipeline::start(&tasks, inputs_receiver, snapshots_of_pipeline, outlets, durability, Arc::clone(&metrics));
         let deliver = deliver::start(
             &tasks,
             config.notify.clone(),
             deliver::External::default(),
             deliveries_receiver,
+            Arc::clone(&journal),
             Arc::clone(&metrics),
         );
+        let actions = actions::Actions::start(&tasks, &config, deeds_receiver, inputs.clone(), &metrics)?;
         let rules = rules::start(
             &tasks,
             config.rules.clone(),
@@ -190,6 +211,8 @@ impl App {
         let views = http::Views {
             page,
             alerts: alerts_receiver,
+            actions: actions_receiver,
+            journal,
             rules: rules_receiver,
             readiness: readiness_receiver,
             snapshot: snapshots_receiver,
@@ -199,13 +222,14 @@ impl App {
         };
         let http_tasks = tasks.group();
         let address = listener.address;
-        http::serve(&http_tasks, listener, views.clone(), Arc::clone(&metrics))?;
+        http::serve(&http_tasks, listener.try_clone()?, guard, views.clone(), Arc::clone(&metrics))?;
         metrics.set(&families::CONFIG_RELOAD_SUCCESSFUL, &[], 1.0);
         tracing::info!(listen = %address, version = env!("CARGO_PKG_VERSION"), "brokerwarden is up");
         Ok(Self {
             config,
             load,
             address,
+            listener: Some(listener),
             metrics,
             tasks,
             ended,
@@ -220,6 +244,7 @@ impl App {
             rules,
             effective,
             deliver,
+            actions,
             views,
             reloads,
         })
@@ -256,6 +281,7 @@ impl App {
                 }
                 Some(request) = self.reloads.recv() => {
                     let result = tokio::select! { () = &mut shutdown => break true, result = self.reload() => result };
+                    let result = result.map(|reloaded| self.outcome(&reloaded));
                     request.reply.send(result).ok(); // whoever asked may have gone
                 }
             }
@@ -268,12 +294,16 @@ impl App {
     /// Collectors first, then rules and alerts, the page, and the store last: what is known can be read to the end.
     /// What hangs in a call to a broker is named, left behind, and ends with the process.
     async fn shut_down(self) {
+        // Who asks now is to hear that nobody is there, as soon as the server ends.
+        drop(self.listener);
         let deadline = tokio::time::Instant::now() + GRACE;
         let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
         for tasks in self.jmx_tasks.iter().map(|(_, tasks)| tasks).chain([&self.kafka_tasks]) {
             tasks.stop().stop();
         }
+        self.actions.stop();
         let mut late = self.tasks.shut_down(left()).await;
+        late.extend(self.actions.shut_down(left()).await);
         late.extend(self.http_tasks.shut_down(left()).await);
         late.extend(self.kafka_tasks.shut_down(left()).await);
         for (_, tasks) in &self.jmx_tasks {
@@ -312,7 +342,7 @@ fn durability_of(
         Ok(store) => {
             let restored = pipeline::restore(store, crate::clock::now(), LOAD_TIMEOUT)?;
             let states = restored.states.clone();
-            Ok((Durability::Store(store.clone(), restored), states))
+            Ok((Durability::Store(store.clone(), Box::new(restored)), states))
         }
         Err(reason) => Ok((Durability::Memory(reason.clone()), BTreeMap::new())),
     }
@@ -329,6 +359,12 @@ fn start_kafka(
         kafka::start(tasks, kafka.clone(), jmx_broker_id.clone(), store.cloned(), Arc::clone(metrics))
     };
     config.kafka.as_ref().map(start).transpose()
+}
+
+/// What the web configuration file says, if there is one.
+fn guard_of(config: &Config) -> Result<http::Guard, http::SecurityError> {
+    let read: http::ReadWebConfig = crate::config::web_config;
+    http::Guard::new(config.http.web_config_file.as_deref().map(|file| (file, read)))
 }
 
 fn sources_of(

@@ -42,6 +42,8 @@ pub(super) fn main(listen: SocketAddr, duration: Option<Duration>) -> ExitCode {
 
 async fn demo(listen: SocketAddr, duration: Option<Duration>) -> anyhow::Result<bool> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // Of a terminal that was closed; there is no file to read again.
+    let mut hangup = signal(SignalKind::hangup())?;
     let scratch = ScratchDir::new()?;
     let (tasks, mut ended) = Tasks::new();
     let world = World::start(&tasks).await?;
@@ -62,6 +64,7 @@ async fn demo(listen: SocketAddr, duration: Option<Duration>) -> anyhow::Result<
         tokio::select! {
             _ = terminate.recv() => true,
             _ = interrupt.recv() => true,
+            _ = hangup.recv() => true,
             () = time_is_up => true,
             name = ended.next() => {
                 tracing::error!(task = name, "a part of the demo's world ended on its own; stopping");

@@ -1,6 +1,7 @@
 //! The command line. Only here, and in tests, errors lose their type.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to its user")]
 
+mod actions;
 mod check;
 mod demo;
 mod log;
@@ -47,6 +48,9 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "agent.yaml")]
         config: PathBuf,
     },
+    /// Pause and resume actions, or see whether they are paused.
+    #[command(subcommand)]
+    Actions(actions::ActionsCommand),
     /// Try a notifier.
     Notify {
         #[command(subcommand)]
@@ -101,6 +105,7 @@ pub fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Run { config } => run::main(&config),
+        Command::Actions(command) => actions::main(&command),
         Command::Check { config } => check::main(&config),
         Command::Notify { command: NotifyCommand::Test { name, config } } => notify::test(&name, &config),
         Command::Demo { listen, duration } => demo::main(listen, duration),

@@ -2,7 +2,7 @@
 
 use super::{EXIT_OK, EXIT_RUNTIME, EXIT_USAGE, log};
 use crate::{
-    app::{App, LoadConfig},
+    app::{App, LoadConfig, StartError},
     config::{self, Config},
     supervise::Tasks,
 };
@@ -54,7 +54,8 @@ pub(super) fn block_on(future: impl Future<Output = anyhow::Result<bool>>) -> Ex
         Ok(false) => ExitCode::from(EXIT_RUNTIME),
         Err(error) => {
             eprintln!("{error:#}");
-            ExitCode::from(EXIT_RUNTIME)
+            let configuration = error.downcast_ref().is_some_and(StartError::is_configuration);
+            ExitCode::from(if configuration { EXIT_USAGE } else { EXIT_RUNTIME })
         }
     }
 }

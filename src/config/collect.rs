@@ -2,10 +2,10 @@
 
 use super::{
     labels::{self, JMX_RESERVED_LABELS},
+    notify,
     problem::key_path,
-    read::{Field, Reader, Section},
-    scalar,
-    url::{is_http_url, url},
+    read::{Field, Reader, Section, suggestion},
+    scalar, url,
     yaml::Node,
 };
 use crate::{http, jmx, kafka, model::Secret, page};
@@ -70,13 +70,14 @@ pub const OWNED_PROPERTIES: [(&str, &str); 12] = [
 
 /// `http:`.
 pub(super) fn http(reader: &mut Reader<'_>, field: Option<Field>) -> http::Config {
-    let mut config = http::Config { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)) };
+    let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT));
+    let mut config = http::Config { listen, web_config_file: None };
     if let Some(mut section) = field.and_then(|field| reader.section(field)) {
         if let Some(field) = section.take("listen") {
             let allowed = "an IP address and a port, such as 0.0.0.0:9308 or [::]:9308";
             config.listen = reader.parsed(&field, allowed, |text| text.parse().ok()).unwrap_or(config.listen);
         }
-        reader.later(section.take("web_config_file"));
+        config.web_config_file = section.take("web_config_file").and_then(|field| reader.path(&field));
         reader.finish(section);
     }
     config
@@ -204,15 +205,32 @@ fn properties(reader: &mut Reader<'_>, mut field: Field) -> BTreeMap<String, Sec
         }
     }
     // What is missing because it was refused above is no second problem.
-    if properties.len() == count {
-        for (name, problem) in kafka::property_problems(&properties) {
-            reader.problem(&key_path(&path, &name), problem);
+    let together = if properties.len() == count { kafka::property_problems(&properties) } else { Vec::new() };
+    for (name, secret) in properties.iter().filter(|(name, _)| together.iter().all(|(known, _)| known != *name)) {
+        if let Some(refusal) = kafka::refusal_of(name, secret) {
+            refuse_property(reader, &path, name, secret, &refusal);
         }
+    }
+    for (name, problem) in together {
+        reader.problem(&key_path(&path, &name), problem);
     }
     if let Some(path) = reader.variable(CA_VARIABLE).filter(|_| trusts_the_system(&properties)) {
         properties.insert(CA_FILE.to_owned(), Secret::Inline(path));
     }
     properties
+}
+
+/// Says why librdkafka does not take a property, at the path where it is written.
+fn refuse_property(reader: &mut Reader<'_>, path: &str, name: &str, secret: &Secret, refusal: &kafka::Refusal) {
+    let end = if matches!(secret, Secret::File(_)) { "_file" } else { "" };
+    let path = key_path(path, &format!("{name}{end}"));
+    if let kafka::Refusal::Value(text) = refusal {
+        return reader.problem(&path, text);
+    }
+    match suggestion(name, &kafka::property_names()) {
+        Some(near) => reader.problem(&path, format_args!("unknown property; did you mean `{near}{end}`?")),
+        None => reader.problem(&path, "unknown property; allowed: those of librdkafka's CONFIGURATION.md"),
+    }
 }
 
 /// Brokers have certificates, and nothing says whose are good.
@@ -277,13 +295,10 @@ fn jmx_page(reader: &mut Reader<'_>, field: Field, names: &mut BTreeSet<String>)
         reader.problem(&path, "found \"kafka\"; allowed: any other name (this one is the Kafka collector's)");
     }
     let example = "a URL such as http://localhost:9094/metrics";
-    let url = reader.required(&mut section, "url", example).and_then(|field| {
-        if matches!(&field.node, Node::Text(text) if text.starts_with("https:") && is_http_url(text)) {
-            reader.problem(&field.path, "https is not supported yet; allowed: http");
-            return None;
-        }
-        url(reader, field, &["http"], example)
-    });
+    let url = reader.required(&mut section, "url", example);
+    let url = url.and_then(|field| url::url(reader, field, &["http", "https"], example));
+    let login = notify::login(reader, &mut section);
+    let tls = notify::tls(reader, &mut section, true);
     let interval = section.take("interval").and_then(|field| reader.duration(&field, INTERVALS));
     let timeout = section.take("timeout").and_then(|field| reader.duration(&field, JMX_TIMEOUTS));
     let max_size = section.take("max_size").and_then(|field| reader.size(&field, JMX_SIZES));
@@ -294,6 +309,8 @@ fn jmx_page(reader: &mut Reader<'_>, field: Field, names: &mut BTreeSet<String>)
     Some(jmx::Config {
         name: name?,
         url: url?,
+        login,
+        tls: tls.unwrap_or_default(),
         interval: interval.unwrap_or(DEFAULT_JMX_INTERVAL),
         timeout: timeout.unwrap_or(DEFAULT_JMX_TIMEOUT),
         max_size: max_size.unwrap_or(DEFAULT_JMX_SIZE),

@@ -1,6 +1,7 @@
 //! A configuration as YAML with every default written out and secrets masked. What it writes, [`super::load`] reads
 //! as the same configuration, but for the secrets.
 
+mod actions;
 mod notify;
 
 use super::{Config, MASK, scalar};
@@ -19,7 +20,13 @@ pub fn effective(config: &Config) -> String {
     let mut top = vec![
         ("cluster", config.cluster.as_deref().map_or(Value::Null, text)),
         ("data_dir", path(&config.data_dir)),
-        ("http", map([("listen", text(&config.http.listen.to_string())), ("web_config_file", Value::Null)])),
+        (
+            "http",
+            map([
+                ("listen", text(&config.http.listen.to_string())),
+                ("web_config_file", config.http.web_config_file.as_deref().map_or(Value::Null, path)),
+            ]),
+        ),
     ];
     top.extend(config.kafka.as_ref().map(|config| ("kafka", kafka(config))));
     top.extend([
@@ -31,7 +38,7 @@ pub fn effective(config: &Config) -> String {
         ("rules_dir", config.rules.rules_dir.as_deref().map_or(Value::Null, path)),
         ("rules", list(&config.rules.rules, |(name, config)| rule(name, config))),
         ("notify", list(&config.notify, notify::notifier)),
-        ("actions", Value::Mapping(Mapping::new())),
+        ("actions", map(config.actions.iter().map(|action| (action.name.as_str(), actions::action(action))))),
     ]);
     // Nothing in it can fail to be written: all keys are text, and there is no tag.
     serde_yaml::to_string(&map(top)).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
@@ -67,16 +74,19 @@ fn name_filter(filter: &kafka::NameFilter) -> Value {
 }
 
 fn page(config: &jmx::Config) -> Value {
-    map([
-        ("name", text(&config.name)),
-        ("url", text(&config.url.to_string())),
+    let mut entries = vec![("name".to_owned(), text(&config.name)), ("url".to_owned(), text(&config.url.to_string()))];
+    entries.extend(config.login.as_ref().map(notify::login));
+    entries.extend(notify::tls(&config.tls));
+    let others = [
         ("interval", duration(config.interval)),
         ("timeout", duration(config.timeout)),
         ("max_size", text(&scalar::size_text(config.max_size))),
         ("keep", list(&config.keep, regex)),
         ("drop", list(&config.drop, regex)),
         ("labels", labels(&config.labels)),
-    ])
+    ];
+    entries.extend(others.map(|(key, value)| (key.to_owned(), value)));
+    map(entries)
 }
 
 fn rule(name: &str, config: &RuleConfig) -> Value {
@@ -99,7 +109,7 @@ fn rule(name: &str, config: &RuleConfig) -> Value {
         ("keep_firing_for", or_null(overlay.keep_firing_for)),
         ("labels", overlay.labels.as_ref().map_or(Value::Null, labels)),
         ("annotations", overlay.annotations.as_ref().map_or(Value::Null, labels)),
-        ("actions", Value::Sequence(Vec::new())),
+        ("actions", Value::Sequence(config.actions.iter().map(|action| text(action)).collect())),
         ("reads", map([("groups", all()), ("topics", all()), ("metrics", all())])),
         ("sha256", config.sha256.as_deref().map_or(Value::Null, text)),
         ("shadow", overlay.shadow.map_or(Value::Null, Value::from)),

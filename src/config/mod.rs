@@ -1,5 +1,6 @@
 //! From agent.yaml to each module's own configuration. The only module that reads the environment.
 
+mod actions;
 mod collect;
 mod effective;
 mod labels;
@@ -12,8 +13,13 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 mod url;
+mod web;
 mod yaml;
 
+pub use actions::{
+    ACTION_RATE_COUNTS, ACTION_RATE_TIMES, ACTION_TIMEOUTS, CONCURRENCIES, MAX_ACTIONS, MAX_ARGUMENT_BYTES,
+    MAX_ARGUMENTS, MAX_ENVIRONMENT, MAX_PARAMETERS,
+};
 pub use collect::{
     INTERVALS, JMX_SIZES, JMX_TIMEOUTS, KAFKA_TIMEOUTS, MAX_BOOTSTRAP_BYTES, MAX_PROPERTY_BYTES, OWNED_PROPERTIES,
     SERIES,
@@ -28,6 +34,7 @@ pub use rules::{
 };
 pub use scalar::{MAX_NAME_BYTES, MAX_REGEX_BYTES, MAX_REGEX_COMPILED_BYTES};
 pub use url::MAX_URL_BYTES;
+pub use web::{MAX_INLINE_PEM_BYTES, MAX_USER_BYTES, MAX_WEB_USERS, web_config};
 pub use yaml::{MAX_BRACKETS, MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES};
 
 use crate::{deliver, files, http, jmx, kafka, model::Secret, page};
@@ -65,6 +72,8 @@ pub struct Config {
     pub rules: crate::rules::Config,
     /// The notifiers.
     pub notify: Vec<deliver::Config>,
+    /// The actions.
+    pub actions: Vec<crate::actions::Config>,
 }
 
 /// The value of a variable of our own environment; `None` also where it is not UTF-8.
@@ -119,14 +128,16 @@ fn config(reader: &mut Reader<'_>, node: Node, file: &str) -> Option<Config> {
     if kafka_field.is_none() && !kafka_empty && no_pages {
         reader.problem(file, "nothing to collect from; allowed: kafka, jmx or both");
     }
+    let has_kafka = kafka_field.is_some();
     let kafka = kafka_field.and_then(|field| collect::kafka(reader, field));
     let jmx = collect::jmx(reader, jmx_field);
     let page = collect::metrics(reader, section.take("metrics"));
     let rules_dir = section.take("rules_dir").and_then(|field| reader.path(&field));
     let rules_dir = rules_dir.unwrap_or_else(|| reader.joined(Path::new("rules")));
-    let rules = rules::rules(reader, section.take("rules"));
+    let actions = section.keys_below("actions");
+    let rules = rules::rules(reader, section.take("rules"), &actions);
     let notify = notify::notify(reader, section.take("notify"));
-    reader.later(section.take("actions").filter(|field| !matches!(&field.node, Node::Map(all) if all.is_empty())));
+    let actions = actions::actions(reader, section.take("actions"), &notify, has_kafka);
     reader.finish(section);
     Some(Config {
         cluster,
@@ -143,6 +154,7 @@ fn config(reader: &mut Reader<'_>, node: Node, file: &str) -> Option<Config> {
         },
         data_dir,
         notify,
+        actions,
     })
 }
 

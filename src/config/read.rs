@@ -87,11 +87,15 @@ impl<'a> Reader<'a> {
         field
     }
 
-    /// Refuses a key of the contract that nothing here does anything with yet.
-    pub(crate) fn later(&mut self, field: Option<Field>) {
-        if let Some(field) = field {
-            self.problem(&field.path, "not supported yet");
-        }
+    /// `field` names a `what` that is not among those under the key `place`.
+    pub(super) fn unknown(&mut self, field: &Field, what: &str, place: &str, name: &str, known: &[&str]) {
+        let near = suggestion(name, known).filter(|_| !field.written_with_variable());
+        let hint = match (near, known) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, []) => format!("there is none under `{place}:`"),
+            (None, known) => format!("there are: {}", known.join(", ")),
+        };
+        self.problem(&field.path, format_args!("{} is no {what}; {hint}", field.shown()));
     }
 
     /// A mapping.
@@ -244,7 +248,8 @@ impl<'a> Reader<'a> {
         items.iter().filter_map(|item| self.regex(item)).collect()
     }
 
-    fn regex(&mut self, field: &Field) -> Option<Regex> {
+    /// A regex, compiled so that it must match a whole name.
+    pub(super) fn regex(&mut self, field: &Field) -> Option<Regex> {
         let text = self.text(field, "a regex")?;
         match scalar::anchored(&text) {
             Ok(regex) => Some(regex),
@@ -339,6 +344,14 @@ impl Section {
     /// Is `key` there with something in it?
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(name, node)| name == key && !matches!(node, Node::Null))
+    }
+
+    /// The keys of the mapping under `key`, without taking it.
+    pub(super) fn keys_below(&self, key: &str) -> BTreeSet<String> {
+        let below = self.entries.iter().find(|(name, _)| name == key).map(|(_, node)| node);
+        let Some(Node::Map(entries)) = below else { return BTreeSet::new() };
+        let text = |(key, _): &(Node, Node)| if let Node::Text(key) = key { Some(key.clone()) } else { None };
+        entries.iter().filter_map(text).collect()
     }
 
     /// Everything not taken yet, nulls too, for mappings whose keys are the user's own.

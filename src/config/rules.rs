@@ -7,7 +7,10 @@ use super::{
     yaml,
     yaml::Node,
 };
-use crate::rules::{Limits, Module, Overlay, RuleConfig, builtin};
+use crate::{
+    pipeline::Grants,
+    rules::{Limits, Module, Overlay, RuleConfig, builtin},
+};
 use std::{
     collections::BTreeSet,
     ops::RangeInclusive,
@@ -38,28 +41,35 @@ const SHA256_DIGITS: usize = 64;
 /// Keys that mean nothing beside a module, since whoever may write there may add code, not rights.
 const GRANTS: [&str; 4] = ["actions", "limits", "reads", "sha256"];
 
-/// `rules:`.
-pub(super) fn rules(reader: &mut Reader<'_>, field: Option<Field>) -> Vec<(String, RuleConfig)> {
+/// `rules:`. `actions`: the names of those that there are.
+pub(super) fn rules(
+    reader: &mut Reader<'_>,
+    field: Option<Field>,
+    actions: &BTreeSet<String>,
+) -> Vec<(String, RuleConfig)> {
     let rules = field.and_then(|field| reader.list(field)).unwrap_or_default();
     let mut names = BTreeSet::new();
-    rules.into_iter().filter_map(|field| rule(reader, field, &mut names)).collect()
+    rules.into_iter().filter_map(|field| rule(reader, field, &mut names, actions)).collect()
 }
 
-fn rule(reader: &mut Reader<'_>, field: Field, names: &mut BTreeSet<String>) -> Option<(String, RuleConfig)> {
+fn rule(
+    reader: &mut Reader<'_>,
+    field: Field,
+    names: &mut BTreeSet<String>,
+    actions: &BTreeSet<String>,
+) -> Option<(String, RuleConfig)> {
     let mut section = reader.section(field)?;
     let name = super::name(reader, &mut section, names);
     let module = section.take("module").and_then(|field| module(reader, &field));
     let overlay = overlay(reader, &mut section);
     let limits = section.take("limits").map(|field| limits(reader, field)).unwrap_or_default();
-    if let Some(field) = section.take("actions").filter(|field| !is_empty(&field.node)) {
-        reader.later(Some(field));
-    }
+    let granted = section.take("actions").map(|field| grants(reader, field, actions)).unwrap_or_default();
     if let Some(field) = section.take("reads") {
         reads(reader, field);
     }
     let sha256 = section.take("sha256").and_then(|field| sha256(reader, &field));
     reader.finish(section);
-    Some((name?, RuleConfig { module, overlay, limits, sha256 }))
+    Some((name?, RuleConfig { module, overlay, limits, sha256, actions: granted }))
 }
 
 /// `builtin:NAME`, or the path of a module.
@@ -132,8 +142,20 @@ fn sha256(reader: &mut Reader<'_>, field: &Field) -> Option<String> {
     })
 }
 
-fn is_empty(node: &Node) -> bool {
-    matches!(node, Node::List(items) if items.is_empty())
+/// Names of actions that a rule may ask for, each of which must be there.
+fn grants(reader: &mut Reader<'_>, field: Field, actions: &BTreeSet<String>) -> Grants {
+    let items = reader.list(field).unwrap_or_default();
+    let known: Vec<&str> = actions.iter().map(String::as_str).collect();
+    let mut granted = Grants::new();
+    for item in &items {
+        let Some(name) = reader.text(item, "the name of an action") else { continue };
+        if actions.contains(&name) {
+            granted.insert(name);
+        } else {
+            reader.unknown(item, "action", "actions", &name, &known);
+        }
+    }
+    granted
 }
 
 /// `config:` of a rule, as JSON.

@@ -49,11 +49,16 @@ pub(super) fn body(batch: &[Delivery], generator_url: &str) -> Result<Vec<u8>, T
 
 /// Where alerts are posted, given the base URL.
 pub(super) fn endpoint(base: &Uri) -> Result<Uri, TellError> {
+    below(base, "/api/v2/alerts")
+}
+
+/// A path of its API, given the base URL.
+pub(super) fn below(base: &Uri, path: &str) -> Result<Uri, TellError> {
     let (Some(scheme), Some(authority)) = (base.scheme(), base.authority()) else { return Err(TellError::Url) };
     Uri::builder()
         .scheme(scheme.clone())
         .authority(authority.clone())
-        .path_and_query(format!("{}/api/v2/alerts", base.path().trim_end_matches('/')))
+        .path_and_query(format!("{}{path}", base.path().trim_end_matches('/')))
         .build()
         .map_err(TellError::Request)
 }

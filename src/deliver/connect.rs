@@ -1,44 +1,25 @@
 //! A connection to a receiver: straight or through a proxy, plain or by TLS. Files of certificates are read for each
 //! connection, so that they can be rotated.
 
-use crate::files;
+use crate::client::{Tls, TlsError};
 use hyper::Uri;
 use hyper_util::{
     client::legacy::connect::{Connected, Connection, HttpConnector},
     rt::TokioIo,
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-};
 use std::{
     fmt,
     future::Future,
     io,
-    path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     task::{Context, Poll},
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tower_service::Service;
 
-/// Bytes of a file that holds certificates or a key.
-pub const MAX_PEM_FILE: u64 = 1 << 20;
-
 /// Bytes of a proxy's answer.
 const MAX_PROXY_ANSWER: usize = 8 << 10;
-
-/// What a receiver's certificate must be signed by, and what we show it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// Certificates to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Our certificate and its key.
-    pub certificate: Option<(PathBuf, PathBuf)>,
-    /// The name that the receiver's certificate must have, if not that of its URL.
-    pub server_name: Option<String>,
-}
 
 /// How a receiver is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,16 +39,8 @@ pub(super) enum ConnectError {
     ProxyBroke(#[source] io::Error),
     #[error("the proxy answered {0}")]
     ProxyRefused(String),
-    #[error("cannot load the certificates that this system trusts")]
-    Roots,
-    #[error("cannot read {}", .0.display())]
-    File(PathBuf, #[source] io::Error),
-    #[error("{} holds no {}", .0.display(), .1)]
-    Pem(PathBuf, &'static str),
-    #[error("our certificate and its key cannot be used")]
-    Certificate(#[source] rustls::Error),
-    #[error("the receiver's name is none that a certificate can have")]
-    Name,
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("no TLS connection")]
     Handshake(#[source] io::Error),
 }
@@ -118,10 +91,8 @@ impl Connector {
 
     /// Goes on by TLS.
     pub(super) async fn secure(&self, wire: Box<dyn Wire>, host: &str) -> Result<Box<dyn Wire>, ConnectError> {
-        let tls = &self.reach.tls;
-        let name = tls.server_name.as_deref().unwrap_or(host).trim_start_matches('[').trim_end_matches(']').to_owned();
-        let name = ServerName::try_from(name).map_err(|_| ConnectError::Name)?;
-        let connector = tokio_rustls::TlsConnector::from(client_config(tls)?);
+        let name = self.reach.tls.name(host)?;
+        let connector = tokio_rustls::TlsConnector::from(self.reach.tls.client_config()?);
         Ok(Box::new(connector.connect(name, wire).await.map_err(ConnectError::Handshake)?))
     }
 
@@ -155,51 +126,6 @@ async fn tunnel(wire: &mut (impl AsyncRead + AsyncWrite + Unpin), authority: &st
 
 /// Bytes of a proxy's refusal that are shown.
 const MAX_PROXY_WORDS: usize = 100;
-
-fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, ConnectError> {
-    /// Made at first use: a host without certificates can still tell by plain HTTP.
-    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    let roots = match (&tls.ca_file, SYSTEM.get()) {
-        (Some(file), _) => {
-            let mut roots = RootCertStore::empty();
-            let (added, _) = roots.add_parsable_certificates(certificates(file)?);
-            if added == 0 {
-                return Err(ConnectError::Pem(file.clone(), "certificate"));
-            }
-            Arc::new(roots)
-        }
-        (None, Some(roots)) => Arc::clone(roots),
-        (None, None) => {
-            let mut roots = RootCertStore::empty();
-            // Those that cannot be read are left out, as everywhere; none at all is what matters.
-            let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if added == 0 {
-                return Err(ConnectError::Roots);
-            }
-            Arc::clone(SYSTEM.get_or_init(|| Arc::new(roots)))
-        }
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(ConnectError::Certificate)?
-        .with_root_certificates(roots);
-    let Some((certificate, key)) = &tls.certificate else { return Ok(Arc::new(builder.with_no_client_auth())) };
-    let chain = certificates(certificate)?;
-    let pem = files::read_short(key, MAX_PEM_FILE).map_err(|error| ConnectError::File(key.clone(), error))?;
-    let key =
-        PrivateKeyDer::from_pem_slice(&pem).map_err(|_| ConnectError::Pem(key.clone(), "key that can be used"))?;
-    Ok(Arc::new(builder.with_client_auth_cert(chain, key).map_err(ConnectError::Certificate)?))
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
-    let pem = files::read_short(file, MAX_PEM_FILE).map_err(|error| ConnectError::File(file.to_owned(), error))?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match all {
-        Ok(all) if !all.is_empty() => Ok(all),
-        _ => Err(ConnectError::Pem(file.to_owned(), "certificate")),
-    }
-}
 
 impl Service<Uri> for Connector {
     type Response = Link;

@@ -120,7 +120,7 @@ pub(super) fn samples() -> Vec<Delivery> {
             keep_firing_since: None,
             last_sent: None,
         };
-        Delivery { alert: Arc::new(alert), ends_at: at, transition: true }
+        Delivery { alert: Arc::new(alert), ends_at: at, transition: true, stored: None }
     };
     vec![sample(Phase::Firing, "orders"), sample(Phase::Resolved, "payments")]
 }

@@ -57,7 +57,7 @@ pub(super) fn message(
 
 fn id(batch: &[Delivery]) -> String {
     let mut hash = Sha256::new();
-    for Delivery { alert, transition, ends_at } in batch {
+    for Delivery { alert, transition, ends_at, stored: _ } in batch {
         for part in alert.key.labels.iter().flat_map(|(name, value)| [name, value]) {
             hash.update(part);
             hash.update([0xff]);

@@ -38,6 +38,8 @@ pub(super) enum TellError {
     Url,
     #[error("a password or token holds characters that no header can")]
     Header,
+    #[error("the answer broke off, or has more than {0} bytes")]
+    Answer(usize),
     #[error("cannot make the request")]
     Request(#[source] hyper::http::Error),
     #[error("cannot encode the alerts")]

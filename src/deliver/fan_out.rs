@@ -4,7 +4,8 @@
 use super::{
     board::Board,
     interest::Interest,
-    lane::{Depth, Lane, count},
+    journal::{Ending, Journal},
+    lane::{Depth, Lane, Shared, count, receiver},
     retry::Timing,
     settings::{Config, Kind},
 };
@@ -21,6 +22,9 @@ use tokio::sync::{mpsc, watch};
 
 /// How much longer than [`Timing::flush`] a lane may take to end.
 const FLUSH_SLACK: Duration = Duration::from_millis(500);
+
+/// How long it may take to store who was told when we stop.
+const JOURNAL_GRACE: Duration = Duration::from_millis(500);
 
 /// Bytes of an alert's annotation or labels in a line of the log notifier.
 const MAX_LOGGED_TEXT: usize = 1024;
@@ -61,12 +65,14 @@ pub fn start(
     configs: Vec<Config>,
     external: External,
     receiver: mpsc::Receiver<Vec<Delivery>>,
+    journal: Arc<Journal>,
     metrics: Arc<SelfMetrics>,
 ) -> Handle {
     let (sender, changes) = watch::channel(Vec::new());
     let board = Arc::new(Board::new());
     let mut fan_out = FanOut {
         groups: tasks.group(),
+        journal,
         external: valid(external),
         metrics,
         board: Arc::clone(&board),
@@ -93,8 +99,17 @@ struct Notifier {
     lanes: Vec<(Arc<Lane>, Tasks)>,
 }
 
+impl Notifier {
+    /// What the journal calls those that it tells.
+    fn receivers(&self, name: &str) -> impl Iterator<Item = String> {
+        let receivers = if self.config.kind == Kind::Log { 1 } else { self.lanes.len() };
+        (0..receivers).map(move |index| receiver(name, index))
+    }
+}
+
 struct FanOut {
     groups: Tasks,
+    journal: Arc<Journal>,
     external: External,
     metrics: Arc<SelfMetrics>,
     board: Arc<Board>,
@@ -110,6 +125,10 @@ impl FanOut {
         mut changes: watch::Receiver<Vec<Config>>,
         stop: Stop,
     ) {
+        let journal_tasks = self.groups.group();
+        let journal = Arc::clone(&self.journal);
+        let journal_stop = journal_tasks.stop();
+        journal_tasks.task("notification-journal", async move { journal.run(journal_stop).await });
         let (mut pipeline_speaks, mut may_change) = (true, true);
         loop {
             tokio::select! {
@@ -148,6 +167,12 @@ impl FanOut {
                 tracing::warn!(task = name, "a notifier did not end in time");
             }
         }
+        // Last: who was told is known when the lanes have ended.
+        if !journal_tasks.shut_down(JOURNAL_GRACE).await.is_empty() {
+            tracing::warn!(
+                "stopped before it was stored who was told; some alerts may be told again after the next start"
+            );
+        }
     }
 
     fn configure(&mut self, configs: Vec<Config>) {
@@ -170,7 +195,8 @@ impl FanOut {
                 }
             };
             let receivers = config.receivers();
-            for (_, tasks) in notifier.lanes.drain(receivers.min(notifier.lanes.len())..) {
+            for (lane, tasks) in notifier.lanes.drain(receivers.min(notifier.lanes.len())..) {
+                lane.retire();
                 tasks.stop().stop();
                 self.retired.push(tasks);
             }
@@ -200,15 +226,14 @@ impl FanOut {
     }
 
     fn open(&self, config: &Arc<Config>, index: usize, depth: &Arc<Depth>) -> (Arc<Lane>, Tasks) {
-        let lane = Arc::new(Lane::new(
-            Arc::clone(config),
-            index,
-            Arc::clone(depth),
-            Arc::clone(&self.metrics),
-            Arc::clone(&self.board),
-            Arc::from(self.external.url.as_str()),
-            self.external.timing,
-        ));
+        let shared = Shared {
+            journal: Arc::clone(&self.journal),
+            metrics: Arc::clone(&self.metrics),
+            board: Arc::clone(&self.board),
+            external_url: Arc::from(self.external.url.as_str()),
+            timing: self.external.timing,
+        };
+        let lane = Arc::new(Lane::new(Arc::clone(config), index, Arc::clone(depth), shared));
         let tasks = self.groups.group();
         tasks.task(&format!("notify {}", config.name), Arc::clone(&lane).run(tasks.stop()));
         (lane, tasks)
@@ -216,21 +241,38 @@ impl FanOut {
 
     fn retire(&mut self, notifier: Notifier) {
         notifier.depth.forget();
-        for (_, tasks) in notifier.lanes {
+        for (lane, tasks) in notifier.lanes {
+            lane.retire();
             tasks.stop().stop();
             self.retired.push(tasks);
         }
     }
 
     fn tell(&mut self, deliveries: &[Delivery]) {
+        #[cfg(test)]
+        crate::crash::point("handed over");
         let now = clock::now();
+        let receivers: Vec<_> = self.notifiers.iter().flat_map(|(name, notifier)| notifier.receivers(name)).collect();
+        for delivery in deliveries {
+            let told = delivery.stored.as_ref().map(|stored| &stored.told);
+            let left = receivers.iter().filter(|receiver| told.is_none_or(|told| !told.contains(*receiver)));
+            self.journal.expect(delivery, left.count());
+        }
         for (name, notifier) in &mut self.notifiers {
             if notifier.config.kind == Kind::Log {
-                let wanted = deliveries.iter().filter(|delivery| notifier.interest.wants(delivery, now));
-                let told = wanted.map(|delivery| log(name, delivery)).count();
-                count(&self.metrics, name, "sent", told);
-                if told > 0 {
-                    self.board.accepted(name, 0, now);
+                let receiver = receiver(name, 0);
+                for delivery in deliveries {
+                    if delivery.stored.as_ref().is_some_and(|stored| stored.told.contains(&receiver)) {
+                        continue;
+                    }
+                    if notifier.interest.wants(delivery, now) {
+                        log(name, delivery);
+                        count(&self.metrics, name, "sent", 1);
+                        self.board.accepted(name, 0, now);
+                        self.journal.ended([delivery], (name, 0, &receiver), Ending::Sent);
+                    } else {
+                        self.journal.unwanted(delivery, &receiver);
+                    }
                 }
             }
             for (lane, _) in &notifier.lanes {

@@ -4,7 +4,9 @@
 use super::{
     alertmanager,
     board::Board,
+    error::TellError,
     interest::Interest,
+    journal::{Ending, Journal},
     pace::Pace,
     post::Sender,
     queue::Queue,
@@ -24,7 +26,10 @@ use crate::{
 use std::{
     collections::BTreeSet,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{sync::Notify, time::Instant};
@@ -74,12 +79,12 @@ pub(super) fn count(metrics: &SelfMetrics, notifier: &str, outcome: &str, alerts
 struct Waiting {
     queue: Queue,
     /// Taken, and not known to be told.
-    taken: usize,
+    taken: Vec<Delivery>,
 }
 
 impl Waiting {
     fn len(&self) -> usize {
-        self.queue.len().saturating_add(self.taken)
+        self.queue.len().saturating_add(self.taken.len())
     }
 }
 
@@ -87,6 +92,8 @@ impl Waiting {
 #[derive(Debug)]
 pub(super) struct Lane {
     notifier: String,
+    /// What the journal calls it.
+    receiver: String,
     /// Which of the notifier's receivers, from 0; from 1 in the log, where URLs are not shown.
     index: usize,
     target: Mutex<Target>,
@@ -98,27 +105,34 @@ pub(super) struct Lane {
     /// There is another receiver, which owes nothing for the failures of the one before.
     redirected: Notify,
     depth: Arc<Depth>,
+    journal: Arc<Journal>,
     metrics: Arc<SelfMetrics>,
     board: Arc<Board>,
     timing: Timing,
+    /// The configuration does not have it any more: what it has not told then is told to nobody.
+    retired: AtomicBool,
+}
+
+/// What a lane shares with those of all notifiers.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) journal: Arc<Journal>,
+    pub(super) metrics: Arc<SelfMetrics>,
+    pub(super) board: Arc<Board>,
+    pub(super) external_url: Arc<str>,
+    pub(super) timing: Timing,
 }
 
 impl Lane {
-    pub(super) fn new(
-        config: Arc<Config>,
-        index: usize,
-        depth: Arc<Depth>,
-        metrics: Arc<SelfMetrics>,
-        board: Arc<Board>,
-        external_url: Arc<str>,
-        timing: Timing,
-    ) -> Self {
-        let waiting = Waiting { queue: Queue::new(MAX_QUEUE), taken: 0 };
+    pub(super) fn new(config: Arc<Config>, index: usize, depth: Arc<Depth>, shared: Shared) -> Self {
+        let Shared { journal, metrics, board, external_url, timing } = shared;
+        let waiting = Waiting { queue: Queue::new(MAX_QUEUE), taken: Vec::new() };
         let hears_repeats = matches!(config.kind, Kind::Alertmanager { .. });
         let interest = Interest::new(config.wants.clone(), hears_repeats);
         let sender = Arc::new(Sender::new(timing.timeout, config.reach.clone()));
         Self {
             notifier: config.name.clone(),
+            receiver: receiver(&config.name, index),
             index,
             target: Mutex::new(Target { config, index, sender, external_url }),
             interest: Mutex::new(interest),
@@ -127,9 +141,11 @@ impl Lane {
             wake: Notify::new(),
             redirected: Notify::new(),
             depth,
+            journal,
             metrics,
             board,
             timing,
+            retired: AtomicBool::new(false),
         }
     }
 
@@ -152,9 +168,16 @@ impl Lane {
     pub(super) fn offer(&self, deliveries: &[Delivery]) {
         let now = clock::now();
         let mut interest = lock(&self.interest);
-        let wanted = deliveries.iter().filter(|delivery| interest.wants(delivery, now));
-        let dropped = self.change(|waiting| wanted.map(|d| waiting.queue.push(d.clone())).sum());
+        // What it was told before our start still counts for when it is told again.
+        let (wanted, others): (Vec<_>, Vec<_>) = deliveries
+            .iter()
+            .filter(|delivery| !self.knows(delivery))
+            .partition(|delivery| interest.wants(delivery, now));
         drop(interest);
+        for delivery in others {
+            self.journal.unwanted(delivery, &self.receiver);
+        }
+        let dropped = self.change(|waiting| wanted.into_iter().flat_map(|d| waiting.queue.push(d.clone())).collect());
         self.dropped(dropped, "its queue is full");
         self.wake.notify_one();
     }
@@ -166,11 +189,17 @@ impl Lane {
             () = async { stop.wait().await; tokio::time::sleep(self.timing.flush).await } => {}
         }
         let left = self.change(|waiting| {
-            let left = waiting.len();
-            *waiting = Waiting { queue: Queue::new(MAX_QUEUE), taken: 0 };
+            let mut left = std::mem::take(&mut waiting.taken);
+            left.extend(waiting.queue.take_all());
             left
         });
-        self.dropped(left, "it was stopped before they could be told");
+        if self.retired.load(Ordering::Relaxed) {
+            self.dropped(left, "it was taken out of the configuration before they could be told");
+        } else if !left.is_empty() {
+            // They are in the outbox, and told after the next start.
+            count(&self.metrics, &self.notifier, "dropped", left.len());
+            tracing::warn!(notifier = %self.notifier, receiver = self.number(), count = left.len(), "stopped before these alerts could be told");
+        }
     }
 
     async fn work(&self, stop: &Stop) {
@@ -203,18 +232,25 @@ impl Lane {
                 continue;
             };
             let group = first.alert.key.name.clone();
-            let Attempt { sent, failed, left, error } = self.send(batch).await;
-            count(&self.metrics, &self.notifier, "sent", sent);
-            count(&self.metrics, &self.notifier, "failed", failed);
+            #[cfg(test)]
+            crate::crash::point("sending");
+            let Attempt { sent, failed, why, left, error } = self.send(batch).await;
+            #[cfg(test)]
+            crate::crash::point("told");
+            let told = !sent.is_empty();
+            count(&self.metrics, &self.notifier, "sent", sent.len());
+            count(&self.metrics, &self.notifier, "failed", failed.len());
             count(&self.metrics, &self.notifier, "retried", left.len());
+            self.ended(&sent, Ending::Sent);
+            self.ended(&failed, Ending::Failed(why.as_deref().unwrap_or("the receiver refused it")));
             let dropped = self.change(|waiting| {
-                waiting.taken = 0;
+                waiting.taken.clear();
                 waiting.queue.put_back(left)
             });
             self.dropped(dropped, "its queue is full");
             let Some(error) = error else {
                 backoff.succeeded();
-                if sent > 0 {
+                if told {
                     self.board.accepted(&self.notifier, self.index, clock::now());
                 }
                 if last_error.take().is_some() {
@@ -250,22 +286,21 @@ impl Lane {
             let target = lock(&self.target);
             (target.groups(), target.most())
         };
-        let (mut batch, mut too_old) = (Vec::new(), 0usize);
+        let (mut batch, mut too_old) = (Vec::new(), Vec::new());
         self.change(|waiting| {
             if groups {
-                let mut first = waiting.queue.first(|d| !failed_groups.contains(&d.alert.key.name));
+                let mut first = waiting.queue.next_in_turn(|d| !failed_groups.contains(&d.alert.key.name));
                 if first.is_none() {
                     failed_groups.clear();
-                    first = waiting.queue.first(|_| true);
+                    first = waiting.queue.next_in_turn(|_| true);
                 }
                 let Some(group) = first.map(|delivery| delivery.alert.key.name.clone()) else { return };
                 batch = waiting.queue.take(most, |delivery| delivery.alert.key.name == group);
             } else {
-                let old = waiting.queue.take(usize::MAX, |delivery| alertmanager::is_too_old(delivery, now));
-                too_old = old.len();
+                too_old = waiting.queue.take(usize::MAX, |delivery| alertmanager::is_too_old(delivery, now));
                 batch = waiting.queue.take(most, |_| true);
             }
-            waiting.taken = batch.len();
+            waiting.taken.clone_from(&batch);
         });
         self.dropped(too_old, "they are too old to matter");
         batch
@@ -290,15 +325,23 @@ impl Lane {
             let now = clock::now();
             let is_lost = |d: &Delivery| now.since(happened_at(d)) >= self.timing.max_age;
             let (lost, left): (Vec<_>, Vec<_>) = attempt.left.into_iter().partition(is_lost);
-            return Attempt { failed: attempt.failed.saturating_add(lost.len()), left, ..attempt };
+            let mut failed = attempt.failed;
+            let why = if lost.is_empty() { attempt.why } else { attempt.error.as_ref().map(TellError::chain) };
+            failed.extend(lost);
+            return Attempt { failed, why, left, ..attempt };
         }
         let (good, bad): (Vec<_>, Vec<_>) = batch.into_iter().partition(alertmanager::is_valid);
         if let Some(first) = bad.first() {
             let rule = &first.alert.key.rule;
             tracing::warn!(notifier = %self.notifier, %rule, count = bad.len(), "alerts with invalid label names");
         }
-        let attempt = if good.is_empty() { Attempt::default() } else { send::send(good, &self.notifier, tell).await };
-        Attempt { failed: attempt.failed.saturating_add(bad.len()), ..attempt }
+        let mut attempt =
+            if good.is_empty() { Attempt::default() } else { send::send(good, &self.notifier, tell).await };
+        if !bad.is_empty() {
+            attempt.why.get_or_insert_with(|| "a label has a name that Alertmanager does not take".to_owned());
+            attempt.failed.extend(bad);
+        }
+        attempt
     }
 
     /// Takes the place of a message among those that the receiver may be told now, or says how long there is none.
@@ -324,12 +367,33 @@ impl Lane {
         result
     }
 
-    fn dropped(&self, alerts: usize, why: &str) {
-        if alerts > 0 {
-            count(&self.metrics, &self.notifier, "dropped", alerts);
-            tracing::warn!(notifier = %self.notifier, receiver = self.number(), count = alerts, "dropped alerts: {why}");
+    /// Was it told before our start?
+    fn knows(&self, delivery: &Delivery) -> bool {
+        delivery.stored.as_ref().is_some_and(|stored| stored.told.contains(&self.receiver))
+    }
+
+    /// The configuration does not have it any more.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    fn ended(&self, deliveries: &[Delivery], ending: Ending<'_>) {
+        self.journal.ended(deliveries, (&self.notifier, self.index, &self.receiver), ending);
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "they are gone")]
+    fn dropped(&self, alerts: Vec<Delivery>, why: &str) {
+        if !alerts.is_empty() {
+            count(&self.metrics, &self.notifier, "dropped", alerts.len());
+            self.ended(&alerts, Ending::Dropped(why));
+            tracing::warn!(notifier = %self.notifier, receiver = self.number(), count = alerts.len(), "dropped alerts: {why}");
         }
     }
+}
+
+/// What the journal calls a receiver.
+pub(super) fn receiver(notifier: &str, index: usize) -> String {
+    format!("{notifier}/{index}")
 }
 
 /// When that came about which is to be told; a repetition, when it was last said to hold.

@@ -8,9 +8,10 @@ use super::{
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    Request, Response, Uri,
+    HeaderMap, Request, Response, Uri,
     body::Incoming,
     header::{self, HeaderValue},
+    http::request::Builder,
 };
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use std::time::Duration;
@@ -72,31 +73,59 @@ impl Sender {
         authorization: Option<HeaderValue>,
         body: Vec<u8>,
     ) -> Result<Answer, TellError> {
-        if !matches!(uri.scheme_str(), Some("http" | "https")) {
-            return Err(TellError::Url);
-        }
+        let authorization = authorization.map(|value| (header::AUTHORIZATION, value));
+        self.post_with(uri, authorization.into_iter().collect(), body).await
+    }
+
+    /// As [`Sender::post`], with these headers.
+    pub(super) async fn post_with(&self, uri: &Uri, headers: HeaderMap, body: Vec<u8>) -> Result<Answer, TellError> {
         let deadline = Instant::now() + self.timeout;
-        let mut request = Request::post(uri)
-            .header(header::CONTENT_TYPE, "application/json")
+        let request = Request::post(uri).header(header::CONTENT_TYPE, "application/json");
+        let answer = self.ask(request, headers, body, deadline).await?;
+        let status = answer.status().to_string();
+        Ok(Answer { status, text: start_of(answer, deadline).await })
+    }
+
+    /// Gets all of an answer, which has at most `most` bytes.
+    pub(super) async fn get(&self, uri: &Uri, headers: HeaderMap, most: usize) -> Result<Bytes, TellError> {
+        let deadline = Instant::now() + self.timeout;
+        let answer = self.ask(Request::get(uri), headers, Vec::new(), deadline).await?;
+        let body = timeout_at(deadline, Limited::new(answer.into_body(), most).collect()).await;
+        let body = body.map_err(|_| TellError::Timeout(self.timeout))?;
+        Ok(body.map_err(|_| TellError::Answer(most))?.to_bytes())
+    }
+
+    /// The answer, if it is one of success.
+    async fn ask(
+        &self,
+        request: Builder,
+        headers: HeaderMap,
+        body: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Response<Incoming>, TellError> {
+        let mut request = request
             .header(header::USER_AGENT, USER_AGENT)
             .body(Full::new(Bytes::from(body)))
             .map_err(TellError::Request)?;
-        if let Some(authorization) = authorization {
-            request.headers_mut().insert(header::AUTHORIZATION, authorization);
+        if !matches!(request.uri().scheme_str(), Some("http" | "https")) {
+            return Err(TellError::Url);
         }
+        request.headers_mut().extend(headers);
         let answer = timeout_at(deadline, self.client.request(request)).await;
         let answer = answer.map_err(|_| TellError::Timeout(self.timeout))?.map_err(TellError::Exchange)?;
         let (status, retry_after) = (answer.status(), retry_after(&answer));
-        // Read to its end where it is short, so that the connection can be used again.
-        let text = match timeout_at(deadline, Limited::new(answer.into_body(), MAX_ANSWER).collect()).await {
-            Ok(Ok(body)) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
-            _ => String::new(),
-        };
         if status.is_success() {
-            Ok(Answer { status: status.to_string(), text })
-        } else {
-            Err(TellError::Status { status, retry_after, answer: text })
+            return Ok(answer);
         }
+        Err(TellError::Status { status, retry_after, answer: start_of(answer, deadline).await })
+    }
+}
+
+/// What was answered, read to its end where it is short, so that the connection can be used again; nothing where it is long.
+async fn start_of(answer: Response<Incoming>, deadline: Instant) -> String {
+    match timeout_at(deadline, Limited::new(answer.into_body(), MAX_ANSWER).collect()).await {
+        Ok(Ok(body)) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+        _ => String::new(),
     }
 }
 

@@ -49,18 +49,19 @@ impl Default for Timing {
 
 /// Failures in a row of one receiver.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    pub(super) fn succeeded(&mut self) {
+    /// It works.
+    pub fn succeeded(&mut self) {
         self.failures = 0;
     }
 
     /// The wait after one more failure: doubled each time, half of it random so that many agents do not come back at
     /// once, and never shorter than the receiver asked for.
-    pub(super) fn failed(&mut self, timing: &Timing, retry_after: Option<Duration>, random: u64) -> Duration {
+    pub fn failed(&mut self, timing: &Timing, retry_after: Option<Duration>, random: u64) -> Duration {
         let factor = 1u32.checked_shl(self.failures.min(31)).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
         let half = timing.first_retry.saturating_mul(factor).min(timing.longest_retry) / 2;

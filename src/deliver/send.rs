@@ -14,8 +14,10 @@ const MAX_LOGGED_ANSWER: usize = 300;
 /// What became of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
-    pub(super) sent: usize,
-    pub(super) failed: usize,
+    pub(super) sent: Vec<Delivery>,
+    pub(super) failed: Vec<Delivery>,
+    /// Why the last of these failed.
+    pub(super) why: Option<String>,
     /// Not told, to be tried again.
     pub(super) left: Vec<Delivery>,
     /// Why the receiver should be left alone for a while.
@@ -34,12 +36,12 @@ where
         let (mut part, told) = tell(part).await;
         let count = part.len();
         match told {
-            Ok(_) => attempt.sent = attempt.sent.saturating_add(count),
+            Ok(_) => attempt.sent.extend(part),
             Err(error) if error.blames_content() => {
                 refusals = refusals.saturating_add(1);
-                if attempt.sent == 0 && refusals >= MAX_REFUSALS {
-                    let rest: usize = parts.iter().map(Vec::len).sum();
-                    attempt.failed = attempt.failed.saturating_add(count).saturating_add(rest);
+                if attempt.sent.is_empty() && refusals >= MAX_REFUSALS {
+                    attempt.failed.extend(part.into_iter().chain(parts.into_iter().flatten()));
+                    attempt.why = Some(error.chain());
                     attempt.error = Some(error);
                     break;
                 }
@@ -47,13 +49,14 @@ where
                     let half = part.split_off(count / 2);
                     parts.extend([part, half]);
                 } else {
-                    attempt.failed = attempt.failed.saturating_add(1);
+                    attempt.why = Some(error.chain());
+                    attempt.failed.extend(part.iter().cloned());
                     refused.extend(part.pop().map(|delivery| (delivery, error)));
                 }
             }
             Err(error) if error.is_final() => {
-                let rest: usize = parts.iter().map(Vec::len).sum();
-                attempt.failed = attempt.failed.saturating_add(count).saturating_add(rest);
+                attempt.failed.extend(part.into_iter().chain(parts.into_iter().flatten()));
+                attempt.why = Some(error.chain());
                 attempt.error = Some(error);
                 break;
             }

@@ -1,7 +1,7 @@
 //! What can be configured about a notifier.
 
 use super::{connect::Reach, interest::Wants, pace::Rate, template::Template};
-use crate::model::Secret;
+use crate::{client::Login, model::Secret};
 use lettre::message::Mailbox;
 use std::time::Duration;
 
@@ -77,25 +77,6 @@ pub enum Kind {
     Email(Box<Mail>),
     /// Our own log.
     Log,
-}
-
-/// Who we are to a receiver by HTTP.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Login {
-    /// Basic authentication.
-    Basic {
-        /// The user.
-        username: String,
-        /// The password.
-        password: Secret,
-    },
-    /// `Authorization: scheme credentials`.
-    Header {
-        /// Such as `Bearer`.
-        scheme: String,
-        /// Such as a token.
-        credentials: Secret,
-    },
 }
 
 /// One notifier.

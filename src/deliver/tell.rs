@@ -7,12 +7,12 @@ use super::{
     error::TellError,
     pagerduty,
     post::{Answer, Sender},
-    settings::{Config, Kind, Login},
+    settings::{Config, Kind},
     slack::{self, MAX_SLACK_POST},
     smtp,
     webhook::{self, MAX_WEBHOOK_POST},
 };
-use crate::{clock, files, model::Secret, pipeline::Delivery};
+use crate::{client::Login, clock, files, model::Secret, pipeline::Delivery};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hyper::{Uri, header::HeaderValue};
 use lettre::message::Mailbox;
@@ -143,7 +143,8 @@ fn secret(secret: &Secret, secrets: &mut Vec<String>) -> Result<String, TellErro
     Ok(text)
 }
 
-fn secret_url(url: &Secret, secrets: &mut Vec<String>) -> Result<Uri, TellError> {
+/// The URL in a secret; its parts are secrets, too.
+pub(super) fn secret_url(url: &Secret, secrets: &mut Vec<String>) -> Result<Uri, TellError> {
     let text = secret(url, secrets)?;
     let uri: Uri = text.trim().parse().map_err(|_| TellError::Url)?;
     if uri.host().is_none_or(str::is_empty) {
@@ -155,7 +156,8 @@ fn secret_url(url: &Secret, secrets: &mut Vec<String>) -> Result<Uri, TellError>
     Ok(uri)
 }
 
-fn authorization(login: &Login, secrets: &mut Vec<String>) -> Result<HeaderValue, TellError> {
+/// The header of a login.
+pub(super) fn authorization(login: &Login, secrets: &mut Vec<String>) -> Result<HeaderValue, TellError> {
     let text = match login {
         Login::Basic { username, password } => {
             let encoded = STANDARD.encode(format!("{username}:{}", secret(password, secrets)?));
@@ -170,7 +172,7 @@ fn authorization(login: &Login, secrets: &mut Vec<String>) -> Result<HeaderValue
 }
 
 /// What a receiver said, which may repeat what it was sent.
-fn redacted(mut text: String, secrets: &[String]) -> String {
+pub(super) fn redacted(mut text: String, secrets: &[String]) -> String {
     let mut secrets: Vec<_> = secrets.iter().filter(|secret| secret.len() >= SHORT_SECRET).collect();
     // The longest first, since one may be a part of another.
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));

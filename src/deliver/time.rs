@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 const LAST: u64 = 253_402_300_799_999;
 
 /// RFC 3339, UTC, milliseconds.
-pub(super) fn rfc3339(at: Timestamp) -> String {
+pub fn rfc3339(at: Timestamp) -> String {
     let since = Duration::from_millis(at.0.min(LAST));
     let moment = UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH);
     humantime::format_rfc3339_millis(moment).to_string()

@@ -102,5 +102,5 @@ fn alert(cluster: Option<&str>, phase: Phase, now: Timestamp) -> Delivery {
         keep_firing_since: None,
         last_sent: None,
     };
-    Delivery { alert: Arc::new(alert), ends_at: now.plus(TEST_LASTS), transition: true }
+    Delivery { alert: Arc::new(alert), ends_at: now.plus(TEST_LASTS), transition: true, stored: None }
 }

@@ -17,6 +17,10 @@ pub use status::{MAX_DETAIL_MEASUREMENTS, MAX_STATUS_TEXT};
 pub use topics::MAX_TOPIC_GROUPS;
 pub use wanted::{DEFAULT_LIST_ROWS, MAX_LIST_ROWS};
 
+mod trail;
+
+pub(super) use trail::{actions, notifications};
+
 use crate::{
     alerts::{Alert, AlertsView, Phase},
     model::{Labels, Timestamp},

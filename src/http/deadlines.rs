@@ -77,11 +77,21 @@ impl<S> Timed<S> {
     fn written(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         let now = Instant::now();
         let response_until = *self.response_until.get_or_insert(now + self.deadlines.response);
+        if result.is_ready() && now >= response_until {
+            return Poll::Ready(Err(not_taken()));
+        }
+        self.waited(cx, result)
+    }
+
+    /// The stream is waited for, to take or to pass on what was written: TLS keeps some of it.
+    fn waited<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.stall_until = None;
-            return if now < response_until { result } else { Poll::Ready(Err(not_taken())) };
+            return result;
         }
+        let now = Instant::now();
         let stall_until = *self.stall_until.get_or_insert(now + self.deadlines.stall);
+        let response_until = self.response_until.unwrap_or(stall_until);
         ready!(passed(&mut self.write_timer, stall_until.min(response_until), cx));
         Poll::Ready(Err(not_taken()))
     }
@@ -142,10 +152,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.inner).poll_flush(cx);
+        this.waited(cx, result)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.inner).poll_shutdown(cx);
+        this.waited(cx, result)
     }
 }

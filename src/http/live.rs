@@ -20,39 +20,48 @@ pub const EVENT_KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Events as they are sent.
 pub(super) type Events = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 
-/// What a server's streams share.
+/// The connection that a stream is on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Connection {
+    /// Each event counts there as an answer of its own, which has to be taken in time like any other.
+    pub(super) heads: Heads,
+    /// It is to end: the agent stops, or who may ask is decided anew.
+    pub(super) over: Stop,
+}
+
+/// Places for a server's streams.
 #[derive(Clone, Debug)]
-pub(super) struct Live {
-    places: Arc<Semaphore>,
-    stop: Stop,
+pub(super) struct Live(Arc<Semaphore>);
+
+impl Default for Live {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_EVENT_STREAMS)))
+    }
 }
 
 struct State {
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    stop: Stop,
-    heads: Heads,
+    connection: Connection,
     _place: OwnedSemaphorePermit,
 }
 
 impl Live {
-    /// Streams end when `stop` says so.
-    pub(super) fn new(stop: Stop) -> Self {
-        Self { places: Arc::new(Semaphore::new(MAX_EVENT_STREAMS)), stop }
-    }
-
-    /// A stream that begins with the present snapshot; `None` = there are too many. `heads` is of its connection: each event
-    /// counts there as an answer of its own, which has to be taken in time like any other.
-    pub(super) fn events(&self, mut snapshots: watch::Receiver<Arc<Snapshot>>, heads: Heads) -> Option<Events> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+    /// A stream that begins with the present snapshot; `None` = there are too many.
+    pub(super) fn events(
+        &self,
+        mut snapshots: watch::Receiver<Arc<Snapshot>>,
+        connection: &Connection,
+    ) -> Option<Events> {
+        let place = Arc::clone(&self.0).try_acquire_owned().ok()?;
         snapshots.mark_changed();
-        let state = State { snapshots, stop: self.stop.clone(), heads, _place: place };
+        let state = State { snapshots, connection: connection.clone(), _place: place };
         Some(Box::pin(stream::unfold(state, next)))
     }
 }
 
 async fn next(mut state: State) -> Option<(Bytes, State)> {
     let event = tokio::select! {
-        () = state.stop.wait() => return None,
+        () = state.connection.over.wait() => return None,
         changed = state.snapshots.changed() => {
             changed.ok()?;
             let number = state.snapshots.borrow_and_update().number;
@@ -60,6 +69,6 @@ async fn next(mut state: State) -> Option<(Bytes, State)> {
         }
         () = tokio::time::sleep(EVENT_KEEP_ALIVE) => Bytes::from_static(b": still here\n\n"),
     };
-    state.heads.fetch_add(1, Ordering::Relaxed);
+    state.connection.heads.fetch_add(1, Ordering::Relaxed);
     Some((event, state))
 }

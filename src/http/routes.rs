@@ -5,9 +5,9 @@ use super::{
     answers::Answers,
     api::{self, Ask, Refused},
     assets::{self, Asset},
+    auth,
     body::Pieces,
-    deadlines::Heads,
-    live::Live,
+    live::{Connection, Live},
     newest,
 };
 use crate::model::{BoundedText, clip};
@@ -17,7 +17,7 @@ use hyper::{
     header::{self, HeaderMap, HeaderName, HeaderValue},
     http::request::Parts,
 };
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, time::Duration};
 use tokio::sync::oneshot;
 
 /// Longest wait for the app to reload its configuration.
@@ -43,11 +43,13 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 pub(super) const READ: &[&str] = &[
     "/-/healthy",
     "/-/ready",
+    "/api/v1/actions",
     "/api/v1/alerts",
     "/api/v1/alerts/status",
     "/api/v1/events",
     "/api/v1/group",
     "/api/v1/groups",
+    "/api/v1/notifications",
     "/api/v1/notifiers",
     "/api/v1/overview",
     "/api/v1/rules",
@@ -67,12 +69,12 @@ pub(super) struct Served {
     pub(super) live: Live,
 }
 
-/// Answers a request. There is no use for a request body, so none is read. `heads` is of its connection.
+/// Answers a request that came on a connection. There is no use for a request body, so none is read.
 pub(super) async fn respond<B: Body>(
     request: Request<B>,
     peer: IpAddr,
     served: &Served,
-    heads: &Heads,
+    connection: &Connection,
 ) -> Response<Pieces> {
     if !request.body().is_end_stream() {
         let mut response = text(StatusCode::PAYLOAD_TOO_LARGE, "no request here takes a body\n");
@@ -80,15 +82,18 @@ pub(super) async fn respond<B: Body>(
         return response;
     }
     let (head, _) = request.into_parts();
-    answer(&head, peer, served, heads).await
+    answer(&head, peer, served, connection).await
 }
 
-async fn answer(head: &Parts, peer: IpAddr, served: &Served, heads: &Heads) -> Response<Pieces> {
+async fn answer(head: &Parts, peer: IpAddr, served: &Served, connection: &Connection) -> Response<Pieces> {
     let views = &served.views;
     let path = head.uri.path();
     let reads = matches!(head.method, Method::GET | Method::HEAD);
     match path {
-        "/-/reload" if matches!(head.method, Method::POST | Method::PUT) => reload(peer, views, RELOAD_TIMEOUT).await,
+        "/-/reload" if matches!(head.method, Method::POST | Method::PUT) => match auth::may_change(head, peer) {
+            Ok(()) => reload(views, RELOAD_TIMEOUT).await,
+            Err(why) => text(StatusCode::FORBIDDEN, why),
+        },
         "/-/reload" => not_allowed("POST, PUT"),
         _ if !reads && (READ.contains(&path) || assets::PATHS.contains(&path)) => not_allowed("GET, HEAD"),
         "/metrics" => metrics(&head.headers, views),
@@ -101,6 +106,8 @@ async fn answer(head: &Parts, peer: IpAddr, served: &Served, heads: &Heads) -> R
             newest(&views.snapshot).interval,
             head.uri.query().unwrap_or_default(),
         )),
+        "/api/v1/actions" => json(Ok(api::actions(&newest(&views.actions)))),
+        "/api/v1/notifications" => json(Ok(api::notifications(&views.journal.recent()))),
         "/api/v1/status/buildinfo" => json(Ok(api::build_info())),
         "/api/v1/overview" => people(served, Ask::Overview, head).await,
         "/api/v1/groups" => people(served, Ask::Groups, head).await,
@@ -111,7 +118,7 @@ async fn answer(head: &Parts, peer: IpAddr, served: &Served, heads: &Heads) -> R
         "/api/v1/rules/status" => people(served, Ask::Rules, head).await,
         "/api/v1/alerts/status" => people(served, Ask::Alerts, head).await,
         "/api/v1/notifiers" => people(served, Ask::Notifiers, head).await,
-        "/api/v1/events" => events(head, served, heads),
+        "/api/v1/events" => events(head, served, connection),
         _ => match assets::find(path) {
             Some(asset) => file(asset, &head.headers),
             None => text(StatusCode::NOT_FOUND, "not found\n"),
@@ -141,11 +148,11 @@ async fn people(served: &Served, ask: Ask, head: &Parts) -> Response<Pieces> {
 }
 
 /// A stream of events. A HEAD has none, and needs no place for one.
-fn events(head: &Parts, served: &Served, heads: &Heads) -> Response<Pieces> {
+fn events(head: &Parts, served: &Served, connection: &Connection) -> Response<Pieces> {
     let pieces = if head.method == Method::HEAD {
         Pieces::default()
     } else {
-        match served.live.events(served.views.snapshot.clone(), Arc::clone(heads)) {
+        match served.live.events(served.views.snapshot.clone(), connection) {
             Some(events) => Pieces::of_events(events),
             None => return text(StatusCode::SERVICE_UNAVAILABLE, "too many streams of events are open\n"),
         }
@@ -210,18 +217,16 @@ fn ready(views: &Views) -> Response<Pieces> {
     text(StatusCode::SERVICE_UNAVAILABLE, lines.collect::<String>())
 }
 
-async fn reload(peer: IpAddr, views: &Views, limit: Duration) -> Response<Pieces> {
-    if !peer.to_canonical().is_loopback() {
-        return text(StatusCode::FORBIDDEN, "a reload can be asked for on this host only\n");
-    }
+async fn reload(views: &Views, limit: Duration) -> Response<Pieces> {
     let (reply, outcome) = oneshot::channel();
     let asked = async {
         views.reload.send(ReloadRequest { reply }).await.map_err(|_| "the agent is stopping".to_owned())?;
-        outcome.await.map_err(|_| "the agent is stopping".to_owned())?
+        let taken = outcome.await.map_err(|_| "the agent is stopping".to_owned())??;
+        Ok(taken.await)
     };
     let outcome = tokio::time::timeout(limit, asked).await;
     match outcome.unwrap_or_else(|_| Err(format!("no answer within {limit:?}"))) {
-        Ok(()) => text(StatusCode::OK, "configuration reloaded; how its rules fare is told at /api/v1/rules\n"),
+        Ok(told) => text(StatusCode::OK, format!("configuration reloaded; {}\n", clip(&told, MAX_RELOAD_ERROR))),
         Err(error) => {
             let error = clip(&error, MAX_RELOAD_ERROR);
             text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {error}\n"))
@@ -263,7 +268,7 @@ fn json(outcome: Result<String, String>) -> Response<Pieces> {
     }
 }
 
-fn text(status: StatusCode, text: impl Into<String>) -> Response<Pieces> {
+pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Response<Pieces> {
     response(status, TEXT_TYPE, text.into().into())
 }
 

@@ -4,9 +4,14 @@
 use super::{
     Views,
     answers::Answers,
-    deadlines::{Deadlines, Heads, RESPONSE_TIMEOUT, Timed, WRITE_STALL_TIMEOUT},
-    live::Live,
+    auth::{Authenticated, Gate, Session},
+    body::Pieces,
+    deadlines::{Deadlines, RESPONSE_TIMEOUT, Timed, WRITE_STALL_TIMEOUT},
+    live::{Connection, Live},
+    logins::Logins,
     routes::{self, Served},
+    security::{Guard, Security},
+    tls::{self, HANDSHAKE_TIMEOUT, MAX_HANDSHAKES},
 };
 use crate::{
     events::SelfMetrics,
@@ -18,12 +23,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::{Semaphore, watch},
+};
 
 /// Connections at a time; more are closed at once.
 pub const MAX_CONNECTIONS: usize = 256;
@@ -48,11 +57,30 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}")]
+#[error("cannot listen on {address} ({})", advice(source))]
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
     source: io::Error,
+}
+
+impl BindError {
+    /// Does something listen there, or on an address that overlaps?
+    pub fn is_in_use(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
+/// What to do about an address that cannot be had.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "stop what listens there, which `ss -ltnp` names, or choose another address or port"
+        }
+        io::ErrorKind::AddrNotAvailable => "choose an address of this host, or 0.0.0.0 for all of them",
+        io::ErrorKind::PermissionDenied => "choose a port above 1023, or give the agent CAP_NET_BIND_SERVICE",
+        _ => "choose another address",
+    }
 }
 
 /// A bound address, on which connections wait until [`serve`] takes them.
@@ -63,18 +91,29 @@ pub struct Listener {
     pub address: SocketAddr,
 }
 
+impl Listener {
+    /// The same again, for a server that takes the place of another one.
+    ///
+    /// # Errors
+    /// When the system has no more file descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, address: self.address })
+    }
+}
+
 /// What [`serve`] promises with its constants; tests promise less.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) connections: usize,
     pub(super) idle: Duration,
+    pub(super) handshake: Duration,
     pub(super) deadlines: Deadlines,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let deadlines = Deadlines { head: HEADER_TIMEOUT, stall: WRITE_STALL_TIMEOUT, response: RESPONSE_TIMEOUT };
-        Self { connections: MAX_CONNECTIONS, idle: IDLE_TIMEOUT, deadlines }
+        Self { connections: MAX_CONNECTIONS, idle: IDLE_TIMEOUT, handshake: HANDSHAKE_TIMEOUT, deadlines }
     }
 }
 
@@ -87,17 +126,24 @@ pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
     taken.map_err(|source| BindError { address, source })
 }
 
-/// Starts the server's thread.
+/// Starts the server's thread, and those that look after log-ins and files of certificates, where there are any.
 ///
 /// # Errors
 /// When the system refuses a thread or its event loop.
-pub fn serve(tasks: &Tasks, listener: Listener, views: Views, metrics: Arc<SelfMetrics>) -> io::Result<()> {
-    serve_with(tasks, listener, views, metrics, Limits::default())
+pub fn serve(
+    tasks: &Tasks,
+    listener: Listener,
+    guard: Guard,
+    views: Views,
+    metrics: Arc<SelfMetrics>,
+) -> io::Result<()> {
+    serve_with(tasks, listener, guard, views, metrics, Limits::default())
 }
 
 pub(super) fn serve_with(
     tasks: &Tasks,
     listener: Listener,
+    mut guard: Guard,
     views: Views,
     metrics: Arc<SelfMetrics>,
     limits: Limits,
@@ -108,16 +154,28 @@ pub(super) fn serve_with(
         tokio::net::TcpListener::from_std(listener.socket)?
     };
     let answers = Answers::start(tasks, views.clone(), Arc::clone(&metrics))?;
+    let logins = if guard.watch(tasks, &metrics)? { Some(Logins::start(tasks)?) } else { None };
+    let gate = Gate::new(logins, Arc::clone(&metrics));
     tasks.thread("http", move |stop| {
-        let served = Arc::new(Served { views, answers, live: Live::new(stop.clone()) });
-        let server = Server { served, metrics, limits, stop };
+        let served = Served { views, answers, live: Live::default() };
+        let shared = Arc::new(Shared { served, gate, handshakes: Semaphore::new(MAX_HANDSHAKES) });
+        let server = Server { shared, metrics, current: guard.current, limits, stop };
         runtime.block_on(server.accept(socket));
     })
 }
 
+/// What all connections share.
+struct Shared {
+    served: Served,
+    gate: Gate,
+    /// Places for handshakes.
+    handshakes: Semaphore,
+}
+
 struct Server {
-    served: Arc<Served>,
+    shared: Arc<Shared>,
     metrics: Arc<SelfMetrics>,
+    current: watch::Receiver<Arc<Security>>,
     limits: Limits,
     stop: Stop,
 }
@@ -163,36 +221,107 @@ impl Server {
 
     /// Serves one connection until it ends.
     fn connection(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send + 'static {
-        let (served, metrics) = (Arc::clone(&self.served), Arc::clone(&self.metrics));
-        let (stop, limits) = (self.stop.clone(), self.limits);
+        let (shared, metrics) = (Arc::clone(&self.shared), Arc::clone(&self.metrics));
+        let (stop, limits, mut current) = (self.stop.clone(), self.limits, self.current.clone());
         async move {
             // Only a matter of latency.
             let _refused = stream.set_nodelay(true);
-            let heads = Heads::default();
-            let stream = TokioIo::new(Timed::new(stream, limits.deadlines, Arc::clone(&heads)));
-            let service = service_fn(move |request: hyper::Request<Incoming>| {
-                heads.fetch_add(1, Ordering::Relaxed);
-                let (served, heads) = (Arc::clone(&served), Arc::clone(&heads));
-                async move { Ok::<_, Infallible>(routes::respond(request, peer.ip(), &served, &heads).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(limits.idle)
-                .max_buf_size(MAX_HEADER_BYTES)
-                .max_headers(MAX_HEADERS)
-                .serve_connection(stream, service);
-            let mut connection = pin!(connection);
-            let outcome = tokio::select! {
-                outcome = connection.as_mut() => outcome,
-                () = stop.wait() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+            let security = Arc::clone(&current.borrow_and_update());
+            let client = Client { address: peer.ip(), authenticated: false, security, shared };
+            let outcome = match client.security.tls.clone() {
+                None => Box::pin(client.serve(stream, &limits, current, &stop)).await,
+                Some(tls) => {
+                    let handshake = tls::shake_hands(stream, tls, &client.shared.handshakes, limits.handshake);
+                    let shaken = tokio::select! { () = stop.wait() => return, shaken = handshake => shaken };
+                    match shaken {
+                        Ok(stream) => {
+                            // Those that are shown are verified, or there is no connection.
+                            let certificates = stream.get_ref().1.peer_certificates();
+                            let authenticated = certificates.is_some_and(|certificates| !certificates.is_empty());
+                            Box::pin(Client { authenticated, ..client }.serve(stream, &limits, current, &stop)).await
+                        }
+                        Err(reason) => Err(reason),
+                    }
                 }
             };
-            if let Some(reason) = outcome.err().and_then(|error| reason(&error)) {
+            if let Err(reason) = outcome {
                 metrics.count(&families::HTTP_REJECTED, &[reason]);
             }
         }
+    }
+}
+
+/// Who is at the other end of a connection.
+struct Client {
+    address: IpAddr,
+    /// Has it shown a good certificate?
+    authenticated: bool,
+    /// What held when it came. It has to come again when that changes.
+    security: Arc<Security>,
+    shared: Arc<Shared>,
+}
+
+impl Client {
+    /// Answers its requests; the error is why it was cut off by us.
+    async fn serve(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        limits: &Limits,
+        mut current: watch::Receiver<Arc<Security>>,
+        stop: &Stop,
+    ) -> Result<(), &'static str> {
+        let ours = Connection::default();
+        let over = ours.over.clone();
+        let stream = TokioIo::new(Timed::new(stream, limits.deadlines, Arc::clone(&ours.heads)));
+        let (client, session) = (Arc::new(self), Arc::new(Session::default()));
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            ours.heads.fetch_add(1, Ordering::Relaxed);
+            let (client, session, ours) = (Arc::clone(&client), Arc::clone(&session), ours.clone());
+            async move { Ok::<_, Infallible>(client.answer(request, &session, &ours).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.idle)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .max_headers(MAX_HEADERS)
+            .serve_connection(stream, service);
+        let mut connection = pin!(connection);
+        let changed = async {
+            // Nobody is left who could change anything.
+            if current.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = async { tokio::select! { () = stop.wait() => {} () = changed => {} } } => {
+                over.stop();
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        outcome.map_or_else(|error| reason(&error).map_or(Ok(()), Err), Ok)
+    }
+
+    async fn answer(
+        &self,
+        mut request: hyper::Request<Incoming>,
+        session: &Session,
+        connection: &Connection,
+    ) -> hyper::Response<Pieces> {
+        let Self { address, security, shared, .. } = self;
+        let admitted = shared.gate.admit(request.headers(), *address, &security.users, session).await;
+        let mut response = match admitted {
+            Ok(()) => {
+                if self.authenticated || security.users.count() > 0 {
+                    request.extensions_mut().insert(Authenticated);
+                }
+                routes::respond(request, *address, &shared.served, connection).await
+            }
+            Err(refusal) => *refusal,
+        };
+        security.adorn(&mut response);
+        response
     }
 }
 

@@ -13,6 +13,8 @@ use tokio::{
     net::TcpStream,
 };
 
+mod secured;
+
 const LONG: Duration = Duration::from_mins(1);
 
 /// The sending ends of [`Views`].
@@ -52,6 +54,8 @@ pub(super) fn views() -> (Sources, Views) {
     let views = Views {
         page: page_seen,
         alerts: alerts_seen,
+        actions: watch::channel(Arc::default()).1,
+        journal: Arc::new(Journal::open(None, Duration::ZERO).unwrap()),
         rules: rules_seen,
         readiness: readiness_seen,
         snapshot: snapshot_seen,
@@ -70,16 +74,25 @@ struct Server {
 }
 
 fn limits() -> Limits {
-    Limits { connections: 8, idle: LONG, deadlines: Deadlines { head: LONG, stall: LONG, response: LONG } }
+    Limits {
+        connections: 8,
+        idle: LONG,
+        handshake: LONG,
+        deadlines: Deadlines { head: LONG, stall: LONG, response: LONG },
+    }
 }
 
 fn start(limits: Limits) -> Server {
+    start_guarded(limits, Guard::new(None).unwrap())
+}
+
+fn start_guarded(limits: Limits, guard: Guard) -> Server {
     let (tasks, _ended) = Tasks::new();
     let (sources, views) = views();
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.address;
     let metrics = Arc::new(SelfMetrics::default());
-    serve_with(&tasks, listener, views, Arc::clone(&metrics), limits).unwrap();
+    serve_with(&tasks, listener, guard, views, Arc::clone(&metrics), limits).unwrap();
     Server { address, tasks, metrics, sources }
 }
 
@@ -163,7 +176,12 @@ async fn the_page_goes_out_whole_over_one_kept_connection() {
 async fn a_taken_address_is_named() {
     let taken = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let error = bind(taken.address).unwrap_err();
-    assert_eq!(error.to_string(), format!("cannot listen on {}", taken.address));
+    let said = error.to_string();
+    assert!(
+        said.starts_with(&format!("cannot listen on {} (", taken.address)) && said.contains("choose another"),
+        "{said}"
+    );
+    assert!(error.is_in_use());
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("in use"));
 }
 
@@ -298,7 +316,7 @@ async fn a_reload_is_asked_for_from_this_host() {
     let mut server = start(limits());
     let asked = async {
         let request = server.sources.reload.recv().await.unwrap();
-        request.reply.send(Err("kafka.interval: must be above 0".into())).unwrap();
+        request.reply.send(Err("kafka.interval: must be above 0".into())).ok().unwrap();
     };
     let request = "POST /-/reload HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     let mut stream = TcpStream::connect(server.address).await.unwrap();

@@ -9,6 +9,7 @@ mod walk;
 pub use walk::MAX_HEADER_BYTES;
 
 use crate::{
+    client::{Login, Tls},
     events::SelfMetrics,
     model::Labels,
     snapshot::{Exposition, PageObservation},
@@ -24,8 +25,12 @@ use tokio::sync::watch;
 pub struct Config {
     /// Value of the label `target`.
     pub name: String,
-    /// `http://` only.
+    /// `http://` or `https://`.
     pub url: hyper::Uri,
+    /// Who we are to the exporter.
+    pub login: Option<Login>,
+    /// Whom we trust to be the exporter, and what we show it.
+    pub tls: Tls,
     /// Distance between two walks; the next one also waits 10 × the duration of the last.
     pub interval: Duration,
     /// Longest duration of one walk, headers and body.
@@ -45,6 +50,7 @@ impl PartialEq for Config {
         let texts = |regexes: &[Regex]| regexes.iter().map(|regex| regex.as_str().to_owned()).collect::<Vec<_>>();
         (&self.name, &self.url, self.interval, self.timeout, self.max_size, &self.labels)
             == (&other.name, &other.url, other.interval, other.timeout, other.max_size, &other.labels)
+            && (&self.login, &self.tls) == (&other.login, &other.tls)
             && texts(&self.keep) == texts(&other.keep)
             && texts(&self.drop) == texts(&other.drop)
     }

@@ -9,6 +9,8 @@ use std::{
     time::Instant,
 };
 
+mod secured;
+
 const TEXT: &str = "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n";
 const GOOD: &str = "# TYPE a gauge\na{b=\"c\"} 1\njmx_scrape_error 0.0\n";
 
@@ -45,6 +47,8 @@ fn config(url: hyper::Uri) -> Config {
     Config {
         name: "p".to_owned(),
         url,
+        login: None,
+        tls: Tls::default(),
         interval: Duration::from_hours(1),
         timeout: Duration::from_secs(20),
         max_size: 8 << 20,

@@ -6,7 +6,10 @@ use super::{
     Config,
     body::{Body, BodyError},
 };
-use crate::snapshot::exposition::{Exposition, ParseError, Parser, Problem};
+use crate::{
+    client::{Login, LoginError, TlsError},
+    snapshot::exposition::{Exposition, ParseError, Parser, Problem},
+};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::{
@@ -17,7 +20,12 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use std::{io, time::Duration};
-use tokio::{net::TcpStream, task::yield_now};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::yield_now,
+};
+use tokio_rustls::TlsConnector;
 
 /// Longest status line and headers of an answer, in bytes.
 pub const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -38,6 +46,12 @@ pub(super) enum WalkError {
     Url,
     #[error("no connection to {0}")]
     Connect(String, #[source] io::Error),
+    #[error("tls_config cannot be used")]
+    Tls(#[from] TlsError),
+    #[error("no TLS connection to {0}")]
+    Handshake(String, #[source] io::Error),
+    #[error("cannot log in")]
+    Login(#[from] LoginError),
     #[error("not read within {0:?}")]
     Timeout(Duration),
     #[error("no HTTP answer")]
@@ -69,6 +83,8 @@ impl WalkError {
             Self::Url => "url",
             Self::Connect(_, source) if source.kind() == io::ErrorKind::ConnectionRefused => "refused",
             Self::Connect(..) => "connect",
+            Self::Tls(_) | Self::Handshake(..) => "tls",
+            Self::Login(_) => "login",
             Self::Timeout(_) => "timeout",
             Self::Http(_) => "http",
             Self::Status(_) => "status",
@@ -116,12 +132,14 @@ async fn exchange(config: &Config) -> Result<Vec<u8>, WalkError> {
     // Without user and password, should there be any.
     let address = authority.as_str().rsplit('@').next().unwrap_or_default();
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await;
+    let secure = config.url.scheme_str() == Some("https");
+    // Before the connection: it is not opened for what cannot be sent.
+    let authorization = config.login.as_ref().map(Login::authorization).transpose()?;
+    let tls = if secure { Some((config.tls.client_config()?, config.tls.name(host)?)) } else { None };
+    let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let stream = TcpStream::connect((host, port)).await;
     let stream = stream.map_err(|source| WalkError::Connect(address.to_owned(), source))?;
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(MAX_HEADER_BYTES);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(WalkError::Http)?;
-    let request = Request::get(config.url.path_and_query().map_or("/", |path| path.as_str()))
+    let mut request = Request::get(config.url.path_and_query().map_or("/", |path| path.as_str()))
         .header(header::HOST, address)
         .header(header::ACCEPT, ACCEPT)
         .header(header::ACCEPT_ENCODING, "gzip")
@@ -129,9 +147,25 @@ async fn exchange(config: &Config) -> Result<Vec<u8>, WalkError> {
         .header(header::USER_AGENT, concat!("brokerwarden/", env!("CARGO_PKG_VERSION")))
         .body(Empty::<Bytes>::new())
         .map_err(|_| WalkError::Url)?;
+    request.headers_mut().extend(authorization.map(|value| (header::AUTHORIZATION, value)));
+    let Some((tls, name)) = tls else { return ask(stream, request, config.max_size).await };
+    let stream = TlsConnector::from(tls).connect(name, stream).await;
+    let stream = stream.map_err(|source| WalkError::Handshake(address.to_owned(), source))?;
+    ask(stream, request, config.max_size).await
+}
+
+/// Sends the request and reads the answer.
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin,
+    request: Request<Empty<Bytes>>,
+    max: u64,
+) -> Result<Vec<u8>, WalkError> {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(MAX_HEADER_BYTES);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(WalkError::Http)?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(WalkError::Http)?;
-        receive(response, config.max_size).await
+        receive(response, max).await
     };
     let drive = async {
         // Its errors reach the answer as well; its end may come before the last piece was taken.

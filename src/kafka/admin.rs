@@ -3,7 +3,7 @@
 //! coordinates each, what each committed. Likewise for the groups of partitions that cannot be read on for a while.
 
 use super::{
-    Config, client,
+    Config, MAX_ENTRIES, client,
     ffi::{AdminHandle, Answer, Fault, Found, Listed},
     handles::Handles,
     polled::{Book, ToAsk},
@@ -216,6 +216,14 @@ impl Poller<'_> {
         self.rounds = self.rounds.saturating_add(1);
         let now = Instant::now();
         let summary = self.book.summary(order.beside, keep, now);
+        if error.is_none() && summary.refused > 0 {
+            let text = format!(
+                "there is no room for {} groups or what they committed ({MAX_ENTRIES} groups and commits in all): they are left \
+                 out. Give this agent less to ask for (kafka.groups, kafka.topics, kafka.scope: broker)",
+                summary.refused
+            );
+            error = Some(ReadError { reason: "offsets_limit", text });
+        }
         if error.is_none() && summary.left_out > 0 {
             let why = first_fault.map_or_else(|| "no answer".to_owned(), |fault| fault.text);
             let text = format!("{} groups cannot be asked for their offsets: {why}", summary.left_out);
@@ -228,7 +236,8 @@ impl Poller<'_> {
             held: order.held.clone(),
             groups: summary.groups,
             unobserved: summary.unobserved,
-            all_listed,
+            // Of one that there is no room for not even the name is known here.
+            all_listed: all_listed && summary.refused == 0,
             error,
             ended: now,
             keep,
@@ -392,8 +401,9 @@ impl Poller<'_> {
 
 /// Is a group at home in a partition that is held up? Its records tell, or, while it has none, its name.
 fn is_held(group: &str, order: &Order, reader: &reader::Shared) -> bool {
-    let by_name = || u32::try_from(partition_for(group, order.leaders.len())).ok();
-    let home = reader.lock().offsets.partition_of(group).or_else(by_name);
+    let partitions = order.leaders.len();
+    let by_name = || u32::try_from(partition_for(group, partitions)).ok();
+    let home = reader.lock().offsets.partition_of(group, partitions).or_else(by_name);
     home.is_some_and(|partition| order.held.contains(&partition))
 }
 

@@ -12,7 +12,7 @@ use crate::{
     snapshot::{Broker, KafkaView},
 };
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -73,9 +73,10 @@ impl Found {
     /// What a cycle does with it but for asking: groups are copied out, it is found out whose offsets are needed, and a
     /// view is put together.
     pub fn view(&self, replay: &Replay, at: Timestamp) -> KafkaView {
-        let groups = replay.0.groups(|_| true, |_| true);
+        let partitions = self.cluster.topics.get(OFFSETS_TOPIC).map_or(0, BTreeMap::len);
+        let groups = replay.0.groups(|_| true, |_| true, partitions);
         drop(view::needed(&self.cluster, Some(BrokerId(1)), &groups, |_| true));
-        view::build(view::Findings {
+        let findings = view::Findings {
             at,
             cluster_id: None,
             beside: Some(BrokerId(1)),
@@ -89,6 +90,7 @@ impl Found {
             wants_topic: &|_| true,
             offsets: &self.offsets,
             produced: &self.produced,
-        })
+        };
+        view::build(findings).0
     }
 }

@@ -5,8 +5,10 @@ use super::{
     cluster::{Cluster, OFFSETS_TOPIC},
     collector::{Collector, as_f64},
     ends::{TopicPartition, Which},
+    freshness::Moment,
     gather::is_ours,
     offsets::GroupCommits,
+    replays::Progress,
     view,
 };
 use crate::{
@@ -26,7 +28,7 @@ pub const START_INTERVAL: Duration = Duration::from_secs(30);
 /// (and at least [`READER_STALE_LEAST`]) counts as not observed: its groups are left out.
 pub const READER_STALE_INTERVALS: u32 = 3;
 /// For so long one of our partitions of `__consumer_offsets` may be held up (by an open transaction, or a broker that does
-/// not answer Fetch) before its groups are asked for one by one.
+/// not answer Fetch, be it from the start) before its groups are asked for one by one.
 pub const HELD_UP: Duration = Duration::from_secs(10);
 /// Long enough for the reader to be helped over transaction markers at the end.
 pub const READER_STALE_LEAST: Duration = Duration::from_secs(15);
@@ -34,6 +36,11 @@ pub const READER_STALE_LEAST: Duration = Duration::from_secs(15);
 pub const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Collector {
+    /// For so long what was read may be short of what is there.
+    pub(super) fn longest_pause(&self) -> Duration {
+        self.config.interval.saturating_mul(READER_STALE_INTERVALS).max(READER_STALE_LEAST)
+    }
+
     pub(super) fn offsets(
         &mut self,
         cluster: &Cluster,
@@ -62,21 +69,19 @@ impl Collector {
             self.starts_asked = Some(Instant::now());
             self.starts.clear();
         }
+        // Of one that is deleted; made anew, it has other ones.
+        self.starts.retain(|(topic, _), _| cluster.may_have(topic));
         for ((which, partition), offset) in &answers.offsets {
             if *which == Which::Start {
                 self.starts.insert(partition.clone(), *offset);
             }
         }
-        // A start that was asked for earlier stands only beside an end of now.
-        for (partition, start) in &self.starts {
-            if answers.offsets.contains_key(&(Which::End, partition.clone())) {
-                answers.offsets.entry((Which::Start, partition.clone())).or_insert(*start);
-            }
-        }
+        beside_ends(&self.starts, &mut answers.offsets);
         answers.offsets
     }
 
-    /// Where a commit lies outside the log as we know it, the log start is asked for at once.
+    /// Where a commit lies outside the log as we know it, the log start is asked for at once. So it is where that would be
+    /// behind the end, since the topic was made anew.
     fn ask_outside(
         &mut self,
         cluster: &Cluster,
@@ -86,6 +91,14 @@ impl Collector {
     ) {
         let mut wanted: HashMap<BrokerId, Vec<(Which, TopicPartition)>> = HashMap::new();
         let mut asked = HashSet::new();
+        for partition in self.starts.iter().filter(|(partition, start)| is_behind(partition, **start, offsets)) {
+            let partition = partition.0.clone();
+            let fresh = offsets.contains_key(&(Which::Start, partition.clone()));
+            if let Some(leader) = cluster.leader(&partition.0, partition.1).filter(|_| !fresh) {
+                asked.insert(partition.clone());
+                wanted.entry(leader).or_default().push((Which::Start, partition));
+            }
+        }
         for (topic, commits) in groups.iter().flat_map(|group| &group.commits) {
             for (partition, commit) in commits {
                 let partition = (Arc::clone(topic), *partition);
@@ -125,34 +138,50 @@ impl Collector {
     }
 
     /// Partitions that were read to their end once, and have grown past the reader since. Those of ours that are held up
-    /// already, hold more than is kept, or are too long to be read, have their groups asked for one by one. The ends of logs
-    /// are not older than `at`.
+    /// already, hold more than is kept, or are too long to be read, have their groups asked for one by one. `led` are those
+    /// that are read and have a leader; the ends of logs are not older than `at`.
     pub(super) fn stale(
         &mut self,
         cluster: &Cluster,
         beside: Option<BrokerId>,
-        (caught_up, full): (&BTreeSet<u32>, &BTreeSet<u32>),
+        (led, full): (&BTreeSet<u32>, &BTreeSet<u32>),
         (offsets, at): (&HashMap<(Which, TopicPartition), i64>, Timestamp),
     ) -> BTreeSet<u32> {
         let (topic, now): (Arc<str>, _) = (OFFSETS_TOPIC.into(), Instant::now());
-        let limit = self.config.interval.saturating_mul(READER_STALE_INTERVALS).max(READER_STALE_LEAST);
-        self.freshness.keep(caught_up);
+        let moment = Moment { now, at };
+        let limit = self.longest_pause();
         let mut state = self.shared.lock();
+        let reads = led.difference(&self.too_long).copied();
+        let (caught_up, replaying): (BTreeSet<u32>, BTreeSet<u32>) =
+            reads.partition(|partition| state.offsets.caught_up(*partition));
+        self.freshness.keep(&caught_up);
+        self.replays.keep(&replaying);
+        let mark = |partition: u32| offsets.get(&(Which::End, (Arc::clone(&topic), partition))).copied();
         let (mut stale, mut held) = (BTreeSet::new(), BTreeSet::new());
-        for partition in caught_up.difference(&self.too_long) {
-            let mark = offsets.get(&(Which::End, (Arc::clone(&topic), *partition))).copied();
-            let short = self.freshness.see(*partition, state.offsets.position(*partition).unwrap_or(0), mark, now);
-            if let Some(end) = self.freshness.recheck(*partition, now) {
-                state.recheck.insert(*partition, end);
+        for partition in caught_up {
+            let position = state.offsets.position(partition).unwrap_or(0);
+            let short = self.freshness.see(partition, position, mark(partition), moment, limit);
+            if let Some(end) = self.freshness.recheck(partition, now) {
+                state.recheck.insert(partition, end);
             }
-            if self.freshness.has_all(*partition) {
-                state.offsets.still_ends(*partition, at);
+            if let Some(until) = self.freshness.has_until(partition) {
+                state.offsets.read_until(partition, until);
             }
             if short > limit {
-                stale.insert(*partition);
+                stale.insert(partition);
             }
-            if short >= HELD_UP || full.contains(partition) {
-                held.insert(*partition);
+            if short >= HELD_UP || full.contains(&partition) {
+                held.insert(partition);
+            }
+        }
+        for partition in replaying {
+            match self.replays.see(partition, state.offsets.position(partition), mark(partition), moment) {
+                // From the next cycle on: what this one has copied out is older.
+                Progress::Read(until) => state.offsets.read_until(partition, until),
+                Progress::Still(time) if time >= HELD_UP => {
+                    held.insert(partition);
+                }
+                Progress::Reading | Progress::Still(_) => {}
             }
         }
         drop(state);
@@ -164,6 +193,20 @@ impl Collector {
             self.order(cluster, beside);
         }
         stale
+    }
+}
+
+/// Is that start of a log behind its end, as it was told just now?
+fn is_behind(partition: &TopicPartition, start: i64, offsets: &HashMap<(Which, TopicPartition), i64>) -> bool {
+    offsets.get(&(Which::End, partition.clone())).is_some_and(|end| start > *end)
+}
+
+/// A start that was asked for earlier stands only beside an end of now, and not behind it.
+fn beside_ends(starts: &HashMap<TopicPartition, i64>, offsets: &mut HashMap<(Which, TopicPartition), i64>) {
+    for (partition, start) in starts {
+        if offsets.contains_key(&(Which::End, partition.clone())) && !is_behind(partition, *start, offsets) {
+            offsets.entry((Which::Start, partition.clone())).or_insert(*start);
+        }
     }
 }
 
@@ -204,4 +247,32 @@ pub(super) fn why_asked(asked: &BTreeSet<u32>) -> Option<String> {
             asked.len()
         )
     })
+}
+
+/// What is to be said of partitions that groups have not committed on, where there are too many of them.
+pub(super) fn why_no_rows(left_out: usize) -> Option<String> {
+    (left_out > 0).then(|| {
+        format!(
+            "{left_out} partitions that a group has not committed on, though on others of that topic, are left out: with them \
+             there would be more than {} (counted for each group)",
+            view::MAX_ROWS
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_of_before_stands_beside_an_end_of_now_and_not_behind_it() {
+        let partition = |number| (Arc::<str>::from("t"), number);
+        let starts = HashMap::from([(partition(0), 5), (partition(1), 50), (partition(2), 5), (partition(3), 5)]);
+        let end = |number, end| ((Which::End, partition(number)), end);
+        let mut offsets = HashMap::from([end(0, 5), end(1, 7), end(3, 9), ((Which::Start, partition(3)), 6)]);
+        assert!(is_behind(&partition(1), 50, &offsets) && !is_behind(&partition(2), 5, &offsets));
+        beside_ends(&starts, &mut offsets);
+        let start = |number| offsets.get(&(Which::Start, partition(number))).copied();
+        assert_eq!([start(0), start(1), start(2), start(3)], [Some(5), None, None, Some(6)]);
+    }
 }

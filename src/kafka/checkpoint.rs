@@ -4,8 +4,9 @@
 use super::{
     client::Handle,
     cluster::OFFSETS_TOPIC,
-    ffi::{self, AdminHandle, Found},
+    ffi::{AdminHandle, Found},
     offsets::{End, Offsets, Round, SavedGroup},
+    questions::{self, Leaders},
     reader::Shared,
 };
 use crate::{
@@ -15,10 +16,10 @@ use crate::{
     store::{Change, LoadError, Reply, Row, Store, Table},
     supervise::Stop,
 };
-use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt::Display,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,6 +35,8 @@ pub const MAX_SLICE_BYTES: usize = 4 << 20;
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest wait for the store in all, before reading begins without a checkpoint.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for all of that where other partitions are read already, which wait meanwhile.
+const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// What `delete.retention.ms` of the offsets topic is taken for when it is not told (no DESCRIBE_CONFIGS).
 pub const UNKNOWN_RETENTION: Duration = Duration::from_hours(1);
 /// Longest wait for the last checkpoint at a stop.
@@ -97,6 +100,19 @@ struct Facts {
     delete_retention: Option<Duration>,
 }
 
+impl Facts {
+    /// A quarter is left for reading, and for what stood behind an open transaction when the end was reached.
+    fn trusted(&self) -> Duration {
+        let retention = self.delete_retention.unwrap_or(UNKNOWN_RETENTION);
+        retention.saturating_sub(retention / 4)
+    }
+}
+
+/// Where nothing is saved, nobody asks how long tombstones live.
+pub fn trusted_unasked() -> Duration {
+    Facts::default().trusted()
+}
+
 /// A partition as it was saved, and may be used.
 pub struct Saved {
     partition: u32,
@@ -114,6 +130,8 @@ pub struct Checkpoint {
     looked: BTreeSet<u32>,
     /// Those of which something is saved that is not true any more.
     wrong: BTreeSet<u32>,
+    /// Scope and key of positions that nobody will read on from.
+    leftovers: Vec<(String, String)>,
     /// What is still to be written of the checkpoint under way.
     rounds: VecDeque<Round>,
     next_begin: Option<Instant>,
@@ -131,6 +149,7 @@ impl Checkpoint {
             facts: None,
             looked: BTreeSet::new(),
             wrong: BTreeSet::new(),
+            leftovers: Vec::new(),
             rounds: VecDeque::new(),
             next_begin: None,
             next_slice: None,
@@ -144,7 +163,7 @@ impl Checkpoint {
         &mut self,
         handle: &Arc<Handle>,
         cluster: Option<String>,
-        followed: &BTreeSet<u32>,
+        (followed, leaders): (&BTreeSet<u32>, &Leaders),
         mut unread: BTreeSet<u32>,
         stop: &Stop,
     ) -> Vec<Saved> {
@@ -154,27 +173,36 @@ impl Checkpoint {
             (self.looked, self.wrong, self.rounds) = (BTreeSet::new(), BTreeSet::new(), VecDeque::new());
         }
         self.looked.retain(|partition| followed.contains(partition));
+        // Whatever is read already waits meanwhile.
+        let takeover = unread.len() < followed.len();
         unread.retain(|partition| !self.looked.contains(partition));
         let Some(cluster) = self.cluster.clone().filter(|_| !unread.is_empty()) else { return Vec::new() };
         self.looked.extend(&unread);
-        let facts = ask_facts(handle, stop);
-        self.metrics.add(&families::KAFKA_REQUESTS, &["DescribeTopics"], 1.0);
-        self.metrics.add(&families::KAFKA_REQUESTS, &["DescribeConfigs"], 1.0);
+        let began = Instant::now();
+        let known = self.facts.clone().filter(|facts| takeover && facts.delete_retention.is_some());
+        let facts = known.unwrap_or_else(|| {
+            self.metrics.add(&families::KAFKA_REQUESTS, &["DescribeTopics"], 1.0);
+            self.metrics.add(&families::KAFKA_REQUESTS, &["DescribeConfigs"], 1.0);
+            ask_facts(handle, if takeover { TAKEOVER_TIMEOUT / 2 } else { ASK_TIMEOUT }, stop)
+        });
         self.facts = Some(facts.clone());
-        let until = Instant::now() + LOAD_TIMEOUT;
-        let positions = match self.store.load(Table::OffsetsPositions, Some(&cluster), LOAD_TIMEOUT) {
+        let until = if takeover { began + TAKEOVER_TIMEOUT } else { Instant::now() + LOAD_TIMEOUT };
+        let left = || until.saturating_duration_since(Instant::now());
+        let rows = match self.store.load(Table::OffsetsPositions, None, left()) {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::warn!(%error, "no checkpoint: reading {OFFSETS_TOPIC} from its beginning");
                 return Vec::new();
             }
         };
+        self.leftovers = leftovers(&rows, &cluster, followed, &facts, clock::now());
+        let positions = rows.into_iter().filter(|row| row.scope == cluster);
         let positions: BTreeMap<u32, Option<SavedPosition>> = positions
-            .into_iter()
             .filter_map(|row| Some((row.key.parse().ok()?, serde_json::from_slice(&row.value).ok())))
             .filter(|(partition, _)| unread.contains(partition))
             .collect();
-        let bounds = self.ask_bounds(handle, &positions.keys().copied().collect::<Vec<_>>());
+        let saved: Vec<u32> = positions.keys().copied().collect();
+        let bounds = questions::bounds(handle, &saved, leaders, left().min(ASK_TIMEOUT), &self.metrics, stop);
         let (mut saved, mut refused) = (Vec::new(), BTreeMap::<&str, Vec<u32>>::new());
         let now = clock::now();
         for partition in unread {
@@ -235,6 +263,11 @@ impl Checkpoint {
             let (partitions, groups) = (resumed, groups_in_all);
             tracing::info!(partitions, groups, "reading {OFFSETS_TOPIC} on from the checkpoint");
         }
+    }
+
+    /// For how long after the end of a partition was reached reading on from there misses nothing.
+    pub fn trusted(&self) -> Duration {
+        self.facts.as_ref().unwrap_or(&Facts::default()).trusted()
     }
 
     /// What is saved of a partition is not true any more: its log was cut or made anew.
@@ -325,7 +358,10 @@ impl Checkpoint {
         let (mut changes, mut sent, mut bytes) = (Vec::new(), Vec::new(), 0usize);
         let wrong = std::mem::take(&mut self.wrong);
         for partition in &wrong {
-            changes.extend(forgotten(cluster, *partition));
+            changes.extend(forgotten(cluster, &partition.to_string()));
+        }
+        for (scope, key) in std::mem::take(&mut self.leftovers) {
+            changes.extend(forgotten(&scope, &key));
         }
         let state = shared.lock();
         while bytes < MAX_SLICE_BYTES
@@ -336,7 +372,7 @@ impl Checkpoint {
             }
             let partition = round.partition;
             if round.all {
-                changes.extend(forgotten(cluster, partition));
+                changes.extend(forgotten(cluster, &partition.to_string()));
             }
             let mut part = Vec::new();
             while bytes < MAX_SLICE_BYTES
@@ -387,47 +423,38 @@ impl Checkpoint {
             Refusal::Unreadable
         })
     }
-
-    /// Where logs begin, and where what may be read of them ends.
-    fn ask_bounds(&self, handle: &Handle, partitions: &[u32]) -> BTreeMap<u32, (i64, i64)> {
-        let ask = |which: Offset| {
-            let mut list = TopicPartitionList::new();
-            for number in partitions.iter().filter_map(|partition| i32::try_from(*partition).ok()) {
-                if let Err(error) = list.add_partition_offset(OFFSETS_TOPIC, number, which) {
-                    tracing::debug!(%error, "cannot ask for bounds");
-                }
-            }
-            if list.count() == 0 {
-                return BTreeMap::new();
-            }
-            self.metrics.count(&families::KAFKA_REQUESTS, &["ListOffsets"]);
-            if let Err(error) = ffi::offsets_for_times(handle, &mut list, ASK_TIMEOUT) {
-                tracing::debug!(error = error.text, "no bounds of {OFFSETS_TOPIC}");
-                return BTreeMap::new();
-            }
-            let elements = list.elements();
-            let told = elements.iter().filter_map(|element| match (element.error(), element.offset()) {
-                (Ok(()), Offset::Offset(offset)) => Some((u32::try_from(element.partition()).ok()?, offset)),
-                _ => None,
-            });
-            told.collect::<BTreeMap<_, _>>()
-        };
-        let (starts, ends) = (ask(Offset::Beginning), ask(Offset::End));
-        starts.into_iter().filter_map(|(partition, start)| Some((partition, (start, *ends.get(&partition)?)))).collect()
-    }
 }
 
-fn groups_scope(cluster: &str, partition: u32) -> String {
+fn groups_scope(cluster: &str, partition: impl Display) -> String {
     format!("{cluster}/{partition}")
 }
 
 /// Removes all that is saved of a partition.
-fn forgotten(cluster: &str, partition: u32) -> [Change; 2] {
-    let (scope, key) = (cluster.to_owned(), partition.to_string());
+fn forgotten(cluster: &str, partition: &str) -> [Change; 2] {
+    let (scope, key) = (cluster.to_owned(), partition.to_owned());
     [
         Change::Remove { table: Table::OffsetsPositions, scope, key },
         Change::RemoveScope { table: Table::OffsetsGroups, scope: groups_scope(cluster, partition) },
     ]
+}
+
+/// Of saved positions, those that are not followed (of another broker's share, of another cluster) and too old ever to be read
+/// on from. Pure.
+fn leftovers(
+    rows: &[Row],
+    cluster: &str,
+    followed: &BTreeSet<u32>,
+    facts: &Facts,
+    now: Timestamp,
+) -> Vec<(String, String)> {
+    let is_followed =
+        |row: &&Row| row.scope == cluster && row.key.parse().is_ok_and(|partition| followed.contains(&partition));
+    let is_old = |row: &&Row| {
+        let saved: Option<SavedPosition> = serde_json::from_slice(&row.value).ok();
+        saved.is_none_or(|saved| now.since(Timestamp(saved.at)) >= facts.trusted())
+    };
+    let old = rows.iter().filter(|row| !is_followed(row)).filter(is_old);
+    old.map(|row| (row.scope.clone(), row.key.clone())).collect()
 }
 
 /// Is a checkpoint still true? Pure.
@@ -439,9 +466,7 @@ fn judge(saved: &SavedPosition, facts: &Facts, bounds: Option<(i64, i64)>, now: 
     if at > now {
         return Err(Refusal::Clock);
     }
-    // A quarter is left for reading, and for what stood behind an open transaction when the end was reached.
-    let retention = facts.delete_retention.unwrap_or(UNKNOWN_RETENTION);
-    if now.since(at) >= retention.saturating_sub(retention / 4) {
+    if now.since(at) >= facts.trusted() {
         return Err(Refusal::Expired);
     }
     let (start, end) = bounds.ok_or(Refusal::Unchecked)?;
@@ -455,12 +480,12 @@ fn judge(saved: &SavedPosition, facts: &Facts, bounds: Option<(i64, i64)>, now: 
 }
 
 /// Asks brokers what the offsets topic is. What they do not tell is not known.
-fn ask_facts(handle: &Arc<Handle>, stop: &Stop) -> Facts {
+fn ask_facts(handle: &Arc<Handle>, limit: Duration, stop: &Stop) -> Facts {
     let mut facts = Facts::default();
     let Some(admin) = AdminHandle::new(Arc::clone(handle)) else { return facts };
-    let sent = [admin.topic_id(1, OFFSETS_TOPIC, ASK_TIMEOUT), admin.topic_settings(2, OFFSETS_TOPIC, ASK_TIMEOUT)];
+    let sent = [admin.topic_id(1, OFFSETS_TOPIC, limit), admin.topic_settings(2, OFFSETS_TOPIC, limit)];
     let mut awaited = sent.iter().filter(|sent| sent.is_ok()).count();
-    let until = Instant::now() + ASK_TIMEOUT;
+    let until = Instant::now() + limit;
     while awaited > 0 && !stop.stopped() {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {

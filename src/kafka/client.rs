@@ -1,7 +1,8 @@
 //! librdkafka handles: how they are set up, and what they say between calls (`handles` keeps them). Two for each agent:
 //! one that reads `__consumer_offsets`, one for requests (a broker answers one request for each connection at a time, so
 //! a waiting Fetch would hold up the others). One more where groups are asked for one by one: it needs a group of its
-//! own. And one for last stable offsets where there are transactions: a handle asks for the one kind of end or the other.
+//! own. And one for last stable offsets where there are transactions: a handle asks for the one kind of end or the other. And
+//! one that produces, while there are actions that do (`produce` keeps it).
 
 use super::{Config, ffi, hints, oauth};
 use crate::{
@@ -15,7 +16,9 @@ use rdkafka::{
     consumer::{BaseConsumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
 };
+use rustix::fs::Access;
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -24,18 +27,32 @@ use std::{
 pub const MAX_ERROR_TEXT: usize = 500;
 /// The largest file that may hold a secret, in bytes.
 pub const MAX_SECRET_FILE: u64 = 64 * 1024;
+/// Properties with the path of a file (of CAs and lists of revoked certificates: or of a folder) that librdkafka reads when
+/// a handle is made.
+pub const LOCATIONS: [&str; 5] =
+    ["ssl.ca.location", "ssl.certificate.location", "ssl.crl.location", "ssl.key.location", "ssl.keystore.location"];
 /// What librdkafka said longer ago than this does not explain a failure of now.
 const ERROR_MEMORY: Duration = Duration::from_secs(30);
 /// Bytes of fetched records that may wait for our reader.
 const MAX_QUEUED_BYTES: u64 = 16 << 20;
 /// Longest time for a connection to a broker to be set up, TLS and SASL included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for the answer to a request, if `kafka.timeout` is not longer; a broker that is silent for so long is taken for
+/// lost, and nobody asks it for metadata.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// What librdkafka takes at most for that.
+const LONGEST_ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
 /// Wait before a lost connection is tried again; doubled after each failure.
 const FIRST_RECONNECT: Duration = Duration::from_millis(100);
 /// Longest such wait.
 const LONGEST_RECONNECT: Duration = Duration::from_secs(1);
 
 impl ClientError {
+    /// Can it be mended in agent.yaml, or in a file that it names?
+    pub fn is_configuration(&self) -> bool {
+        !matches!(self, Self::NoQueue)
+    }
+
     /// The error and its cause, in one line for people.
     pub fn with_cause(&self) -> String {
         let cause = std::error::Error::source(self).map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -154,10 +171,12 @@ pub fn serve_events(handle: &Handle) {
 #[non_exhaustive]
 pub enum ClientError {
     /// A property's file cannot be read.
-    #[error("cannot read the file for kafka.properties.{property}")]
-    Secret {
+    #[error("cannot read {}, the file for kafka.properties.{property}", path.display())]
+    File {
         /// The property.
         property: String,
+        /// The file.
+        path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
@@ -256,6 +275,35 @@ pub fn admin(config: &Config, metrics: &Arc<SelfMetrics>) -> Result<Handle, Clie
     create(config, &mut client, "groups", metrics)
 }
 
+/// A handle that produces, and gives a record up after `timeout`.
+///
+/// # Errors
+/// As [`reader`].
+pub fn producer(
+    config: &Config,
+    timeout: Duration,
+    metrics: &Arc<SelfMetrics>,
+) -> Result<ffi::ProducerHandle, ClientError> {
+    let mut client = common(config);
+    client
+        .remove("allow.auto.create.topics")
+        // The same key goes to the same partition as with Kafka's own clients.
+        .set("partitioner", "murmur2_random")
+        .set("topic.metadata.refresh.interval.ms", "300000")
+        .set("linger.ms", "0");
+    let values = with_properties(config, &mut client)?;
+    client
+        .remove("transactional.id")
+        // Other names of what is set here; which of two counts is left to chance.
+        .remove("request.required.acks")
+        .remove("delivery.timeout.ms")
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("message.timeout.ms", timeout.as_millis().to_string());
+    let context = Context::new("producer", metrics);
+    ffi::ProducerHandle::new(&client, context).map_err(|error| refused(&values, error))
+}
+
 fn common(config: &Config) -> ClientConfig {
     let mut client = ClientConfig::new();
     client
@@ -270,9 +318,14 @@ fn common(config: &Config) -> ClientConfig {
         .set("reconnect.backoff.ms", FIRST_RECONNECT.as_millis().to_string())
         .set("reconnect.backoff.max.ms", LONGEST_RECONNECT.as_millis().to_string())
         .set("socket.connection.setup.timeout.ms", CONNECT_TIMEOUT.as_millis().to_string())
+        .set("socket.timeout.ms", answer_timeout(config.timeout).as_millis().to_string())
         // Metadata is asked for in each cycle anyway.
         .set("topic.metadata.refresh.interval.ms", "-1");
     client
+}
+
+fn answer_timeout(timeout: Duration) -> Duration {
+    timeout.clamp(ANSWER_TIMEOUT, LONGEST_ANSWER_TIMEOUT)
 }
 
 /// The value of a property, if it is there; from its file, if it is in one.
@@ -286,35 +339,54 @@ pub fn property(config: &Config, name: &str) -> Result<Option<String>, ClientErr
 fn value(property: &str, secret: &Secret) -> Result<String, ClientError> {
     match secret {
         Secret::Inline(value) => Ok(value.clone()),
-        Secret::File(path) => files::read_secret(path, MAX_SECRET_FILE)
-            .map_err(|source| ClientError::Secret { property: property.to_owned(), source }),
+        Secret::File(path) => files::read_secret(path, MAX_SECRET_FILE).map_err(|source| ClientError::File {
+            property: property.to_owned(),
+            path: path.clone(),
+            source,
+        }),
     }
 }
 
-/// The user's properties go before our defaults; those that must be ours are refused with the configuration.
 fn create(
     config: &Config,
     client: &mut ClientConfig,
     handle: &'static str,
     metrics: &Arc<SelfMetrics>,
 ) -> Result<Handle, ClientError> {
+    let values = with_properties(config, client)?;
+    client.create_with_context(Context::new(handle, metrics)).map_err(|error| refused(&values, error))
+}
+
+/// The user's properties go before our defaults; those that must be ours are refused with the configuration. Returns their
+/// values.
+fn with_properties(config: &Config, client: &mut ClientConfig) -> Result<Vec<String>, ClientError> {
     let mut values = Vec::new();
     for (property, secret) in &config.properties {
         if oauth::PROPERTIES.contains(&property.as_str()) {
             continue;
         }
         let value = value(property, secret)?;
+        if LOCATIONS.contains(&property.as_str()) && value != "probe" {
+            // librdkafka says less of it.
+            rustix::fs::access(&value, Access::READ_OK).map_err(|error| ClientError::File {
+                property: property.clone(),
+                path: PathBuf::from(&value),
+                source: error.into(),
+            })?;
+        }
         client.set(property, &value);
         values.push(value);
     }
     // Not what our own log takes: `Context` looks at some lines, too.
     let debug = config.properties.contains_key("debug");
     client.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
-    client.create_with_context(Context::new(handle, metrics)).map_err(|error| {
-        let source = without_values(&values, error);
-        let hint = hints::hint(&source.to_string()).map(|hint| format!(": {hint}")).unwrap_or_default();
-        ClientError::Refused { hint, source }
-    })
+    Ok(values)
+}
+
+fn refused(values: &[String], error: KafkaError) -> ClientError {
+    let source = without_values(values, error);
+    let hint = hints::hint(&source.to_string()).map(|hint| format!(": {hint}")).unwrap_or_default();
+    ClientError::Refused { hint, source }
 }
 
 /// librdkafka repeats the offending value in its message; that may be a secret.
@@ -336,7 +408,7 @@ mod tests {
     use crate::kafka::config_for_tests;
 
     #[track_caller]
-    fn refused(properties: &[(&str, Secret)]) -> String {
+    fn refused_with(properties: &[(&str, Secret)]) -> String {
         let mut config = config_for_tests("127.0.0.1:1");
         config.properties = properties.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         requests(&config, &Arc::default()).map(drop).expect_err("refused").with_cause()
@@ -346,12 +418,23 @@ mod tests {
     fn a_refused_value_is_not_repeated() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("value");
-        let missing = refused(&[("sasl.password", Secret::File(path.clone()))]);
+        let missing = refused_with(&[("sasl.password", Secret::File(path.clone()))]);
         assert!(missing.contains("kafka.properties.sasl.password") && missing.contains("No such file"), "{missing}");
         std::fs::write(&path, "hunter2\n").unwrap();
         for secret in [Secret::Inline("hunter2".to_owned()), Secret::File(path)] {
-            let said = refused(&[("security.protocol", secret)]);
+            let said = refused_with(&[("security.protocol", secret)]);
             assert!(said.contains("security.protocol") && !said.contains("hunter2"), "{said}");
+        }
+    }
+
+    #[test]
+    fn no_timeout_that_may_be_set_is_refused_by_librdkafka() {
+        for (timeout, want) in [(1, 10), (11, 11), (3600, 300)] {
+            let mut config = config_for_tests("127.0.0.1:1");
+            config.timeout = Duration::from_secs(timeout);
+            assert_eq!(answer_timeout(config.timeout), Duration::from_secs(want));
+            let made = [requests, last_stable, admin].map(|make| make(&config, &Arc::default()).is_ok());
+            assert!(made == [true; 3] && reader(&config, Pace::Steady, &Arc::default()).is_ok(), "{timeout} s");
         }
     }
 
@@ -359,11 +442,12 @@ mod tests {
     fn a_refusal_names_what_to_mend() {
         let text = |text: &str| Secret::Inline(text.to_owned());
         if !cfg!(feature = "kerberos") {
-            let said = refused(&[("security.protocol", text("SASL_SSL"))]);
+            let said = refused_with(&[("security.protocol", text("SASL_SSL"))]);
             assert!(said.contains("set sasl.mechanism"), "{said}");
         }
-        let said = refused(&[("security.protocol", text("SSL")), ("ssl.ca.location", text("/nowhere/ca.pem"))]);
-        assert!(said.contains("ssl.ca.location"), "{said}");
+        let said = refused_with(&[("security.protocol", text("SSL")), ("ssl.ca.location", text("/nowhere/ca.pem"))]);
+        assert!(said.contains("cannot read /nowhere/ca.pem, the file for kafka.properties.ssl.ca.location"), "{said}");
+        assert!(said.contains("No such file"), "{said}");
     }
 
     #[test]

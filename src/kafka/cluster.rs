@@ -69,6 +69,11 @@ impl Cluster {
         self.brokers.first().map(|broker| broker.id)
     }
 
+    /// Is there such a topic, as far as is known? One that came with an error may be there.
+    pub fn may_have(&self, topic: &str) -> bool {
+        self.topics.contains_key(topic) || self.failed_topics.iter().any(|failed| &**failed == topic)
+    }
+
     /// The leader of a partition, if it has one.
     pub fn leader(&self, topic: &str, partition: u32) -> Option<BrokerId> {
         self.topics.get(topic)?.get(&partition)?.leader

@@ -17,6 +17,7 @@ use super::{
     polls::Polls,
     produced::Produced,
     reader::{self, Shared},
+    replays::Replays,
     seeds::Seeds,
     source::{Chooser, Source},
     stable::LastStable,
@@ -41,10 +42,14 @@ use tokio::sync::watch;
 
 /// Distance between cycles until the first whole one.
 pub const STARTUP_INTERVAL: Duration = Duration::from_millis(500);
+/// For so long after the start cycles follow each other like that. A replay that takes longer is not to cost brokers ten times
+/// as much.
+pub const HURRY: Duration = Duration::from_secs(10);
 /// Distance between the end of a failed cycle and the next one.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A cluster that listed topics and now lists none is believed after this many intervals.
+/// A cluster that listed topics and now lists none is believed after this many intervals; after as many we answer for nothing
+/// if there was no further cycle.
 pub const EMPTY_BELIEVED_INTERVALS: u32 = 3;
 
 /// Why a cycle failed.
@@ -84,6 +89,7 @@ pub(super) struct Collector {
     pub(super) chooser: Chooser,
     pub(super) polls: Arc<Polls>,
     pub(super) freshness: Freshness,
+    pub(super) replays: Replays,
     /// Partitions of the offsets topic that are too long to be read.
     pub(super) too_long: BTreeSet<u32>,
     /// Those whose groups are asked for one by one.
@@ -106,6 +112,7 @@ impl Collector {
     /// Cycles until told to stop.
     pub(super) fn run(mut self, stop: &Stop) {
         let mut failures = 0u64;
+        let mut replaying_since = None;
         while !stop.stopped() {
             let started = Instant::now();
             let result = self.cycle(stop);
@@ -119,8 +126,12 @@ impl Collector {
                     let replaying = matches!(cycle, Cycle::Replaying(..));
                     self.report_cycle(cycle, started.elapsed());
                     if replaying {
-                        self.await_replay(stop);
+                        let since = *replaying_since.get_or_insert(started);
+                        let least = STARTUP_INTERVAL.min(self.config.interval);
+                        let usual = self.config.interval.saturating_sub(started.elapsed()).max(least);
+                        self.await_replay(if since.elapsed() < HURRY { least } else { usual }, stop);
                     } else {
+                        replaying_since = None;
                         self.prepare_last_stable();
                         stop.sleep(self.config.interval.saturating_sub(started.elapsed()));
                     }
@@ -132,11 +143,11 @@ impl Collector {
                 }
             }
         }
+        self.metrics.forget(&families::KAFKA_PARTITIONS_AHEAD, |_| true);
     }
 
     /// At start a view follows the end of the replay at once.
-    fn await_replay(&self, stop: &Stop) {
-        let limit = STARTUP_INTERVAL.min(self.config.interval);
+    fn await_replay(&self, limit: Duration, stop: &Stop) {
         if self.chooser.source() == Source::Admin {
             stop.sleep(limit);
             return;
@@ -182,10 +193,22 @@ impl Collector {
         if failures == 1 || self.target.reason.as_ref() != Some(&failure.text) {
             tracing::warn!(reason = failure.reason, error = %failure.text, "kafka cannot be collected");
         }
+        if self.view.as_ref().is_none_or(|view| clock::now().since(view.at) > self.believable()) {
+            // What nobody sees any more nobody answers for.
+            self.metrics.set(&families::OFFSETS_PARTITIONS_OWNED, &[], 0.0);
+            for family in [&families::OFFSETS_READER_BEHIND, &families::KAFKA_PARTITIONS_AHEAD] {
+                self.metrics.forget(family, |_| true);
+            }
+        }
         self.ready = false;
         self.target = TargetState { up: false, reason: Some(failure.text.clone()), ..self.target.clone() };
         // The last view stays until it is too old; the assembler of snapshots sees to that.
         self.publish();
+    }
+
+    /// For so long a view counts that no other one has followed.
+    fn believable(&self) -> Duration {
+        self.config.interval.saturating_mul(EMPTY_BELIEVED_INTERVALS)
     }
 
     fn publish(&self) {
@@ -218,8 +241,8 @@ impl Collector {
             return Ok(Cycle::Partial(None, "stopping".to_owned()));
         }
         self.self_report(&cluster, beside, &led, &caught_up, &offsets);
-        self.observe_ends(&groups, &offsets, at);
-        let stale = self.stale(&cluster, beside, (&caught_up, &full), (&offsets, at));
+        self.observe_ends(&cluster, &groups, &offsets, at);
+        let stale = self.stale(&cluster, beside, (&led, &full), (&offsets, at));
         let mut unseen: BTreeSet<u32> = stale.into_iter().chain(full.iter().copied()).chain(long).collect();
         unseen.retain(|partition| !held.asked.contains(partition));
         let left_out: BTreeSet<u32> = unseen.union(&held.partly).copied().collect();
@@ -235,8 +258,12 @@ impl Collector {
             |group: &&GroupCommits| group.offsets_partition.is_none_or(|partition| caught_up.contains(&partition));
         self.ask_before_our_time(&cluster, groups.iter().filter(is_current), &offsets, started);
         phases.ended("offsets");
-        // An error of the reader matters while there is something that it has not read.
+        // An error of the reader matters while there is something that it has not read; a refusal, for as long as it stands.
         let reader_has_all = !led.is_empty() && replaying.is_none() && ours_left_out.is_empty();
+        let refused = error.as_ref().filter(|error| reader_has_all && error.reason == reader::REFUSED).cloned();
+        if refused.is_some() {
+            self.try_reading(&caught_up);
+        }
         let error = error.filter(|_| !reader_has_all);
         let all_listed = asked.as_ref().is_none_or(|asked| asked.all_listed);
         let by_topic = asked.is_none();
@@ -246,7 +273,7 @@ impl Collector {
                 self.metrics.forget(family, |_| true);
             }
         }
-        let view = Arc::new(view::build(view::Findings {
+        let (view, no_rows) = view::build(view::Findings {
             at,
             cluster_id: self.cluster_id.clone(),
             beside,
@@ -262,9 +289,11 @@ impl Collector {
             wants_topic: &|topic| self.config.topics.wants(topic),
             offsets: &offsets,
             produced: &self.produced,
-        }));
+        });
+        self.metrics.set(&families::KAFKA_PARTITIONS_AHEAD, &[], as_f64(view::ahead(&view)));
+        let view = Arc::new(view);
         phases.ended("view");
-        if let Some(error) = error {
+        if let Some(error) = error.or(refused) {
             self.metrics.count(&families::TARGET_ERRORS, &[error.reason, KAFKA_TARGET]);
             return Ok(Cycle::Partial(Some(view), error.text));
         }
@@ -278,6 +307,7 @@ impl Collector {
         let no_groups = by_topic && view.offsets_partitions.is_empty();
         let no_groups = no_groups.then(|| format!("no groups yet: {OFFSETS_TOPIC} does not exist"));
         let note = self.handles.trouble().or(note).or_else(|| bounds::why_asked(&held.asked));
+        let note = note.or_else(|| bounds::why_no_rows(no_rows));
         Ok(Cycle::Whole(view, note.or_else(|| self.vanished_note()).or(no_groups)))
     }
 
@@ -319,7 +349,7 @@ impl Collector {
             state.cluster.clone_from(&cluster_id);
         }
         self.cluster_id = cluster_id.or_else(|| self.cluster_id.take());
-        let believable = self.config.interval.saturating_mul(EMPTY_BELIEVED_INTERVALS);
+        let believable = self.believable();
         let lately = |view: &Arc<KafkaView>| !view.topics.is_empty() && clock::now().since(view.at) <= believable;
         if cluster.topics.is_empty() && self.view.as_ref().is_some_and(lately) {
             // A broker that has just started may answer before it knows its cluster.
@@ -436,6 +466,7 @@ pub fn start(
         chooser,
         polls,
         freshness: Freshness::default(),
+        replays: Replays::default(),
         too_long: BTreeSet::new(),
         held: BTreeSet::new(),
         produced: Produced::default(),

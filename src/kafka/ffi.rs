@@ -17,18 +17,24 @@
 
 mod event;
 mod heard;
+mod produce;
 mod topic;
 
 pub use self::{
     heard::{Ear, Record, serve_events},
-    topic::set_leader_epoch,
+    produce::{Outgoing, ProducerHandle, is_temporary},
+    topic::{Bound, set_leader_epoch},
 };
 
 use self::event::Event;
-use super::{client::Handle, oauth::Token};
+use super::{
+    client::{Context, Handle},
+    oauth::Token,
+};
 use crate::{model::BrokerId, snapshot::GroupKind};
 use rdkafka::{
-    TopicPartitionList, bindings as sys, consumer::Consumer, error::RDKafkaErrorCode, metadata::MetadataTopic,
+    TopicPartitionList, bindings as sys, client::Client, consumer::Consumer, error::RDKafkaErrorCode,
+    metadata::MetadataTopic,
 };
 use std::{
     collections::BTreeMap,
@@ -97,7 +103,7 @@ pub enum Found {
     Groups(Vec<Listed>, Vec<Fault>),
     /// One group.
     Description(Description),
-    /// What one group committed: topic, partition, offset.
+    /// What one group committed, or a bound of logs: topic, partition, offset.
     Offsets(Vec<(String, u32, i64)>),
     /// The id of one topic, if the broker has such ids.
     TopicId(Option<String>),
@@ -279,6 +285,11 @@ impl AdminHandle {
 
 impl Drop for AdminHandle {
     fn drop(&mut self) {
+        // Not to leave to rdkafka what waits: it polls a handle when that is dropped. One that others have is theirs to poll:
+        // it may have fetched records.
+        if Arc::strong_count(&self.handle) == 1 {
+            serve_events(&self.handle);
+        }
         // SAFETY: the queue is ours, and is not used again. Answers that come later are thrown away by librdkafka. The
         // handle goes after this.
         unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) };
@@ -290,19 +301,19 @@ impl Drop for AdminHandle {
 ///
 /// # Errors
 /// When librdkafka does not take it. The error says nothing of the token.
-pub fn set_token(handle: &Handle, token: &Token, expires: i64) -> Result<(), Fault> {
+pub fn set_token(client: &Client<Context>, token: &Token, expires: i64) -> Result<(), Fault> {
     let unusable = |_| refused("there is a NUL in the token, its principal or its extensions");
     let text = |text: &str| CString::new(text).map_err(unusable);
     let (value, principal) = (text(&token.value)?, text(&token.principal)?);
     let pairs = token.extensions.iter().flat_map(|(name, value)| [name, value]);
     let extensions = pairs.map(|part| text(part)).collect::<Result<Vec<_>, _>>()?;
     let mut pointers: Vec<_> = extensions.iter().map(|part| part.as_ptr()).collect();
-    // SAFETY: the client is alive, since `handle` is. The texts end with NUL and live until this returns; librdkafka
+    // SAFETY: the client is alive. The texts end with NUL and live until this returns; librdkafka
     // copies them, of which there are as many as it is told. Into a buffer of no bytes nothing is written: what would be
     // written may repeat the token.
     let code = unsafe {
         sys::rd_kafka_oauthbearer_set_token(
-            handle.client().native_ptr(),
+            client.native_ptr(),
             value.as_ptr(),
             expires,
             principal.as_ptr(),

@@ -94,7 +94,7 @@ impl Collector {
         // What was read of a partition is kept while it has no leader, and says nothing meanwhile.
         let has_leader = |partition: &u32| cluster.leader(OFFSETS_TOPIC, *partition).is_some();
         let led: BTreeSet<u32> = followed.iter().copied().filter(has_leader).collect();
-        let mut gathered = Gathered { long, ..self.commits(&followed, &led) };
+        let mut gathered = Gathered { long, ..self.commits(cluster, &followed, &led) };
         self.ask_held(cluster, beside, &mut gathered);
         let mut error = missing.or(gathered.error.take());
         let states = self.polls.lock().states.clone();
@@ -110,7 +110,9 @@ impl Collector {
         }
         // What another agent answers for keeps nobody waiting.
         let ours = || led.iter().filter(|partition| is_ours(cluster, beside, **partition));
-        let unread = ours().filter(|partition| !gathered.caught_up.contains(*partition)).count();
+        let known =
+            |partition: &&u32| gathered.caught_up.contains(*partition) || gathered.held.asked.contains(*partition);
+        let unread = ours().filter(|partition| !known(partition)).count();
         let replaying = (unread > 0).then(|| {
             format!("reading {OFFSETS_TOPIC}: {unread} of {} partitions not read to their end yet", ours().count())
         });
@@ -231,24 +233,41 @@ impl Collector {
 
     /// Tells the reader what to follow, and copies out what it has read. Of the partitions that have a leader: those
     /// that were read to their end, and those that hold too much.
-    fn commits(&self, followed: &BTreeSet<u32>, led: &BTreeSet<u32>) -> Gathered {
+    fn commits(&self, cluster: &Cluster, followed: &BTreeSet<u32>, led: &BTreeSet<u32>) -> Gathered {
+        let partitions = cluster.topics.get(OFFSETS_TOPIC).map_or(0, BTreeMap::len);
+        let leader = |partition: &u32| Some((*partition, cluster.leader(OFFSETS_TOPIC, *partition)?));
         let mut state = self.shared.lock();
+        state.leaders = led.iter().filter_map(leader).collect();
         if state.follow != *followed {
             state.follow.clone_from(followed);
         }
         state.cluster.clone_from(&self.cluster_id);
+        state.longest_pause = self.longest_pause();
         if state.reset {
             // What was read is another cluster's, until the reader has thrown it away.
             return Gathered::default();
         }
-        let groups =
-            state.offsets.groups(|group| self.config.groups.wants(group), |topic| self.config.topics.wants(topic));
+        let groups = state.offsets.groups(
+            |group| self.config.groups.wants(group),
+            |topic| self.config.topics.wants(topic),
+            partitions,
+        );
         Gathered {
             groups,
             caught_up: led.iter().copied().filter(|partition| state.offsets.caught_up(*partition)).collect(),
             full: led.iter().copied().filter(|partition| state.offsets.overflowed(*partition)).collect(),
             error: state.error.clone().filter(|_| !led.is_empty()),
             ..Gathered::default()
+        }
+    }
+
+    /// Has the reader look once more for the end of a partition. Librdkafka says once that we may not read, and where nothing
+    /// is written, nothing when we may again.
+    pub(super) fn try_reading(&self, caught_up: &BTreeSet<u32>) {
+        let mut state = self.shared.lock();
+        let position = |partition: &u32| state.offsets.position(*partition).map(|position| (*partition, position));
+        if let Some((partition, position)) = caught_up.iter().find_map(position) {
+            state.recheck.entry(partition).or_insert(position);
         }
     }
 
@@ -270,15 +289,15 @@ impl Collector {
         self.metrics.set(&families::OFFSETS_READER_READY, &[], f64::from(u8::from(ready)));
         let state = self.shared.lock();
         let topic: Arc<str> = OFFSETS_TOPIC.into();
-        let behind: i64 = led
-            .iter()
-            .filter(|partition| !self.too_long.contains(*partition))
-            .filter_map(|partition| {
-                let end = offsets.get(&(Which::End, (Arc::clone(&topic), *partition)))?;
-                Some(end.saturating_sub(state.offsets.position(*partition).unwrap_or(0)).max(0))
-            })
-            .fold(0, i64::saturating_add);
-        self.metrics.set(&families::OFFSETS_READER_BEHIND, &[], as_f64(behind));
+        // Known only where all ends are.
+        let behind = led.difference(&self.too_long).try_fold(0i64, |behind, partition| {
+            let end = offsets.get(&(Which::End, (Arc::clone(&topic), *partition)))?;
+            Some(behind.saturating_add(end.saturating_sub(state.offsets.position(*partition).unwrap_or(0)).max(0)))
+        });
+        match behind {
+            Some(behind) => self.metrics.set(&families::OFFSETS_READER_BEHIND, &[], as_f64(behind)),
+            None => self.metrics.forget(&families::OFFSETS_READER_BEHIND, |_| true),
+        }
         self.metrics.set(&families::OFFSETS_RECORDS_READ, &[], as_f64(state.records));
         self.metrics.set(&families::OFFSETS_BYTES_READ, &[], as_f64(state.bytes));
     }

@@ -4,18 +4,17 @@
 
 use super::{
     Config,
-    client::{self, ClientError, Handle, MAX_SECRET_FILE, Pace},
+    client::{self, ClientError, Handle, LOCATIONS, MAX_SECRET_FILE, Pace},
     hints, oauth,
     tls::{self, MAX_CA_FILE, Trust},
     tokens::Keeper,
 };
 use crate::{
     events::SelfMetrics,
-    files,
+    files::{self, Changes},
     model::{BoundedText, Secret, families},
     supervise::Stop,
 };
-use sha2::{Digest, Sha256};
 use std::{
     path::PathBuf,
     sync::{
@@ -29,10 +28,6 @@ use std::{
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long what was found out about a certificate counts.
 pub const DIAGNOSIS_MEMORY: Duration = Duration::from_secs(30);
-
-/// Properties with the path of a file that librdkafka reads when a handle is made.
-const LOCATIONS: [&str; 5] =
-    ["ssl.ca.location", "ssl.certificate.location", "ssl.crl.location", "ssl.key.location", "ssl.keystore.location"];
 
 /// See the module.
 pub struct Handles {
@@ -64,17 +59,15 @@ impl Handles {
     /// When a property cannot be read or is refused.
     pub fn new(config: Config, metrics: Arc<SelfMetrics>) -> Result<Self, ClientError> {
         let value = |name: &str| client::property(&config, name);
-        let protocol = value("security.protocol")?.unwrap_or_default().to_ascii_lowercase();
-        let mechanism = value("sasl.mechanisms")?.map_or_else(|| value("sasl.mechanism"), |value| Ok(Some(value)))?;
-        let oidc = value(oauth::METHOD)?.is_some_and(|method| method.eq_ignore_ascii_case("oidc"));
-        let tokens = protocol.starts_with("sasl_") && mechanism.as_deref() == Some("OAUTHBEARER") && oidc;
+        let protocol = protocol(&config)?;
+        let tokens = wants_tokens(&config)?;
         if tokens {
             oauth::TokenRequest::read(value)?;
         }
         let tokens = tokens.then(Keeper::default);
         let files = files_of(&config);
         // Before the handle is made: of a change in between comes a handle too many, and not one too few.
-        let changes = Mutex::new(Changes::new(look(&files)));
+        let changes = Mutex::new(Changes::new(files::contents(&files)));
         let requests = Arc::new(client::requests(&config, &metrics)?);
         if let Some(tokens) = &tokens {
             tokens.adopt(&requests);
@@ -179,7 +172,13 @@ impl Handles {
     }
 
     fn look_at_files(&self) {
-        if !locked(&self.changes).see(look(&self.files)) {
+        let now = files::contents(&self.files);
+        let changed = {
+            let mut changes = locked(&self.changes);
+            // One that is gone is perhaps being replaced.
+            changes.see(now) && !changes.lost()
+        };
+        if !changed {
             return;
         }
         let renewed = client::requests(&self.config, &self.metrics).map(|handle| self.adopted(handle));
@@ -221,8 +220,23 @@ impl Handles {
     }
 }
 
+fn protocol(config: &Config) -> Result<String, ClientError> {
+    Ok(client::property(config, "security.protocol")?.unwrap_or_default().to_ascii_lowercase())
+}
+
+/// Do brokers want a token that we are to fetch?
+///
+/// # Errors
+/// When a property cannot be read.
+pub fn wants_tokens(config: &Config) -> Result<bool, ClientError> {
+    let value = |name: &str| client::property(config, name);
+    let mechanism = value("sasl.mechanisms")?.map_or_else(|| value("sasl.mechanism"), |value| Ok(Some(value)))?;
+    let oidc = value(oauth::METHOD)?.is_some_and(|method| method.eq_ignore_ascii_case("oidc"));
+    Ok(protocol(config)?.starts_with("sasl_") && mechanism.as_deref() == Some("OAUTHBEARER") && oidc)
+}
+
 /// Files that librdkafka reads, or that are read for it, when a handle is made, and how much of each.
-fn files_of(config: &Config) -> Vec<(PathBuf, u64)> {
+pub fn files_of(config: &Config) -> Vec<(PathBuf, u64)> {
     let file = |(name, secret): (&String, &Secret)| match secret {
         // Read anew for each token.
         _ if oauth::PROPERTIES.contains(&name.as_str()) => None,
@@ -233,49 +247,6 @@ fn files_of(config: &Config) -> Vec<(PathBuf, u64)> {
         Secret::Inline(_) => None,
     };
     config.properties.iter().filter_map(file).collect()
-}
-
-/// What is in each file; `None`: it cannot be read (or is a folder, as CAs may be).
-type Contents = Vec<Option<[u8; 32]>>;
-
-/// Read whole each time: they are short, and a time stamp says less.
-fn look(files: &[(PathBuf, u64)]) -> Contents {
-    files.iter().map(|(path, most)| Some(Sha256::digest(files::read_short(path, *most).ok()?).into())).collect()
-}
-
-/// Whether files changed since handles were last made of them.
-struct Changes {
-    used: Contents,
-    seen: Contents,
-    refused: Option<Contents>,
-}
-
-impl Changes {
-    fn new(used: Contents) -> Self {
-        Self { seen: used.clone(), used, refused: None }
-    }
-
-    /// Takes in a look; is it time for new handles? Not while files are being written, and not while one is gone that
-    /// was there.
-    fn see(&mut self, now: Contents) -> bool {
-        let gone = self.used.iter().zip(&now).any(|(used, now)| used.is_some() && now.is_none());
-        let still = self.seen == now;
-        self.seen = now;
-        still && !gone && self.seen != self.used
-    }
-
-    /// Handles were made of what was seen last.
-    fn used(&mut self) {
-        self.used.clone_from(&self.seen);
-        self.refused = None;
-    }
-
-    /// They could not be. Is that news?
-    fn refused(&mut self) -> bool {
-        let news = self.refused.as_ref() != Some(&self.seen);
-        self.refused = Some(self.seen.clone());
-        news
-    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -296,25 +267,6 @@ mod tests {
 
     fn inline(text: &str) -> Secret {
         Secret::Inline(text.to_owned())
-    }
-
-    #[test]
-    fn a_change_counts_when_it_stands_still_and_all_is_there() {
-        let [a, b, c] = [1, 2, 3].map(|byte| Some([byte; 32]));
-        let mut changes = Changes::new(vec![a, a]);
-        assert!(!changes.see(vec![a, a]) && !changes.see(vec![a, a]));
-        assert!(!changes.see(vec![b, a]), "perhaps not all is written");
-        assert!(!changes.see(vec![b, b]), "so it was");
-        assert!(changes.see(vec![b, b]));
-        changes.used();
-        assert!(!changes.see(vec![b, b]));
-        // Gone, and back as it was.
-        assert!(!changes.see(vec![None, b]) && !changes.see(vec![None, b]) && !changes.see(vec![b, b]));
-        assert!(!changes.see(vec![b, b]));
-        // Refused: told once for each content, tried at each look.
-        assert!(!changes.see(vec![c, b]) && changes.see(vec![c, b]) && changes.refused());
-        assert!(changes.see(vec![c, b]) && !changes.refused());
-        assert!(!changes.see(vec![a, b]) && changes.see(vec![a, b]) && changes.refused());
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Modern groups: kind, state and members of the groups whose coordinators keep epochs and a record for each member
 //! (KIP-848, share and streams groups). Pure.
 
-use super::records::{Protocol, RecordError, Standing};
+use super::{
+    offsets::weight,
+    records::{Protocol, RecordError, Standing},
+};
 use crate::snapshot::GroupKind;
 use std::collections::HashMap;
 
@@ -17,12 +20,14 @@ pub(super) struct Modern {
     /// A streams group has told its topology.
     pub(super) topology: bool,
     members: HashMap<Box<str>, Told<Standing>>,
+    /// Of their names.
+    weight: usize,
 }
 
 impl Modern {
     /// No record yet.
     pub(super) fn new(protocol: Protocol) -> Self {
-        Self { protocol, epoch: None, target: None, topology: false, members: HashMap::new() }
+        Self { protocol, epoch: None, target: None, topology: false, members: HashMap::new(), weight: 0 }
     }
 
     pub(super) fn protocol(&self) -> Protocol {
@@ -34,9 +39,9 @@ impl Modern {
         self.epoch.is_none() && self.members.is_empty()
     }
 
-    /// How many members there are.
+    /// How many members there are, by the weight of their names.
     pub(super) fn size(&self) -> usize {
-        self.members.len()
+        self.weight
     }
 
     pub(super) fn has(&self, member: &str) -> bool {
@@ -52,17 +57,21 @@ impl Modern {
     pub(super) fn join(&mut self, member: &str) {
         if !self.has(member) {
             self.members.insert(member.into(), None);
+            self.weight = self.weight.saturating_add(weight(member));
         }
     }
 
     /// A member has none any more.
     pub(super) fn leave(&mut self, member: &str) {
-        self.members.remove(member);
+        if self.members.remove(member).is_some() {
+            self.weight = self.weight.saturating_sub(weight(member));
+        }
     }
 
     /// All have left.
     pub(super) fn clear(&mut self) {
         self.members.clear();
+        self.weight = 0;
     }
 
     /// Where a member stands. Its own record comes first; without that one this is a leftover.

@@ -1,6 +1,7 @@
 //! Collects from Kafka through the local broker: groups from `__consumer_offsets` (or from their coordinators, where that
 //! may not be read), offsets by batched ListOffsets.
 
+mod accepted;
 mod admin;
 #[doc(hidden)]
 pub mod bench;
@@ -24,10 +25,13 @@ mod offsets;
 mod phases;
 mod polled;
 mod polls;
+mod produce;
 mod produced;
 mod properties;
+mod questions;
 mod reader;
 mod records;
+mod replays;
 mod seeds;
 mod source;
 mod stable;
@@ -36,21 +40,26 @@ mod tokens;
 mod vanished;
 mod view;
 
+pub use accepted::{Refusal, property_names, refusal_of};
 pub use admin::{KEEP_INTERVALS, LIST_INTERVAL, MAX_IN_FLIGHT, SILENT_AFTER};
 pub use bounds::{HELD_UP, READER_STALE_INTERVALS, READER_STALE_LEAST, START_INTERVAL};
 pub use checkpoint::{CHECKPOINT_INTERVAL, MAX_SLICE_BYTES, UNKNOWN_RETENTION};
 pub use client::{ClientError, MAX_ERROR_TEXT, MAX_SECRET_FILE};
-pub use collector::{EMPTY_BELIEVED_INTERVALS, RETRY_INTERVAL, STARTUP_INTERVAL, StartError, start};
+pub use collector::{EMPTY_BELIEVED_INTERVALS, HURRY, RETRY_INTERVAL, STARTUP_INTERVAL, StartError, start};
 pub use ends::CHUNK;
 pub use freshness::RECHECK_AFTER;
 pub use handles::{DIAGNOSIS_MEMORY, LOOK_INTERVAL};
 pub use oauth::LONGEST_LIFE;
-pub use offsets::{MAX_ENTRIES, MAX_UNSAVED};
+pub use offsets::{MAX_ENTRIES, MAX_UNSAVED, NAME_BYTES};
 pub use polled::DESCRIBE_INTERVAL;
+pub use produce::{
+    MAX_WAITING_RECORDS, NotWritten, Outgoing, PRODUCER_GRACE, PRODUCER_IDLE, Producer, Written, start_producer,
+};
 pub use properties::problems as property_problems;
 pub use source::{TOPIC_RETRY, TOPIC_TRY};
 pub use tls::MAX_CA_FILE;
 pub use tokens::{FETCH_TIMEOUT, FIRST_RETRY, LEAST_DISTANCE, LONGEST_RETRY, MAX_ANSWER};
+pub use view::MAX_ROWS;
 
 use crate::model::Secret;
 use regex::Regex;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{BrokerId, Timestamp},
-    snapshot::GroupKind,
+    snapshot::{GroupKind, partition_for},
 };
 use partition::OffsetsPartition;
 use saved::Unsaved;
@@ -23,6 +23,13 @@ use std::{
 
 /// Groups, members and commits that are kept of all partitions together. Beyond, no new ones are taken.
 pub const MAX_ENTRIES: usize = 5_000_000;
+/// A name counts as one entry more for each so many bytes.
+pub const NAME_BYTES: usize = 256;
+
+/// As how many entries something of that name counts.
+pub fn weight(name: &str) -> usize {
+    name.len().checked_div(NAME_BYTES).unwrap_or(0).saturating_add(1)
+}
 
 /// Why a record was passed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,12 +100,14 @@ pub struct Offsets {
     saves: bool,
     /// How often the reading of a partition has begun.
     lives: u64,
+    /// Groups whose changes are noted.
+    noted: usize,
 }
 
 impl Default for Offsets {
     fn default() -> Self {
         let (partitions, topics) = (BTreeMap::new(), Names::default());
-        Self { partitions, topics, states_read: 0, entries: 0, limit: MAX_ENTRIES, saves: false, lives: 0 }
+        Self { partitions, topics, states_read: 0, entries: 0, limit: MAX_ENTRIES, saves: false, lives: 0, noted: 0 }
     }
 }
 
@@ -113,6 +122,7 @@ impl Offsets {
             });
         }
         self.entries = self.partitions.values().map(|partition| partition.entries).fold(0, usize::saturating_add);
+        self.noted = self.partitions.values().map(|partition| partition.unsaved.count()).fold(0, usize::saturating_add);
     }
 
     /// Where to go on reading a partition; `None` = from its beginning.
@@ -125,10 +135,12 @@ impl Offsets {
         self.partitions.get(&partition).is_some_and(|partition| partition.caught_up)
     }
 
-    /// The partition that a group has records in.
-    pub fn partition_of(&self, group: &str) -> Option<u32> {
-        let mut partitions = self.partitions.iter();
-        partitions.find(|(_, partition)| partition.groups.contains_key(group)).map(|(number, _)| *number)
+    /// The partition that a group has records in, where the topic has so many. If there are several, the one that its name
+    /// names: since the topic was given more partitions the others have nothing new.
+    pub fn partition_of(&self, group: &str, partitions: usize) -> Option<u32> {
+        let has = |partition: &&OffsetsPartition| partition.groups.contains_key(group);
+        let home = home(group, partitions).filter(|home| self.partitions.get(home).as_ref().is_some_and(has));
+        home.or_else(|| self.partitions.iter().find(|(_, partition)| has(partition)).map(|(number, _)| *number))
     }
 
     /// Has a partition more records than that? Known only of those that were read without reaching the end: offsets say
@@ -177,6 +189,7 @@ impl Offsets {
         let Some(partition) = self.partitions.get_mut(&partition) else { return Ok(()) };
         if partition.position.is_some_and(|position| offset < position) {
             self.entries = self.entries.saturating_sub(partition.entries);
+            self.noted = self.noted.saturating_sub(partition.unsaved.count());
             let unsaved = Unsaved::anew(&mut self.lives);
             *partition = OffsetsPartition { unsaved, ..OffsetsPartition::default() };
         }
@@ -184,7 +197,7 @@ impl Offsets {
         partition.replayed = partition.replayed.saturating_add(u64::from(!partition.caught_up));
         let key = records::key(key)?;
         if let Some(group) = key.group().filter(|_| self.saves) {
-            partition.unsaved.changed(group);
+            partition.unsaved.changed(group, &mut self.noted);
         }
         let (before, room) = (partition.entries, self.entries < self.limit);
         let taken = if room || value.is_none() || partition.has(&key) {
@@ -198,8 +211,13 @@ impl Offsets {
     }
 
     /// Copies out the groups that are wanted, from partitions that were read to their end, sorted by name. Only
-    /// commits on wanted topics are in them.
-    pub fn groups(&self, group: impl Fn(&str) -> bool, topic: impl Fn(&str) -> bool) -> Vec<GroupCommits> {
+    /// commits on wanted topics are in them. The topic has so many `partitions`, of which we may follow a few.
+    pub fn groups(
+        &self,
+        group: impl Fn(&str) -> bool,
+        topic: impl Fn(&str) -> bool,
+        partitions: usize,
+    ) -> Vec<GroupCommits> {
         let wanted: HashSet<&Arc<str>> = self.topics.iter().filter(|name| topic(name)).collect();
         let mut groups = Vec::new();
         for (number, partition) in self.partitions.iter().filter(|(_, partition)| partition.caught_up) {
@@ -226,10 +244,21 @@ impl Offsets {
             }
         }
         groups.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        // A group has its records in one partition; were it in two, the younger assignment is not known: first wins.
-        groups.dedup_by(|later, first| later.name == first.name);
+        // A group has its records in one partition, until the topic is given more: then those of its old one stay there.
+        groups.dedup_by(|later, first| {
+            let twice = later.name == first.name;
+            if twice && later.offsets_partition == home(&later.name, partitions) {
+                std::mem::swap(later, first);
+            }
+            twice
+        });
         groups
     }
+}
+
+/// Where Kafka keeps a group.
+fn home(group: &str, partitions: usize) -> Option<u32> {
+    u32::try_from(partition_for(group, partitions)).ok()
 }
 
 #[cfg(test)]

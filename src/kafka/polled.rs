@@ -4,7 +4,7 @@
 use super::{
     ffi::{Description, Listed},
     names::Names,
-    offsets::{GroupCommits, KeptCommit, TopicCommits},
+    offsets::{GroupCommits, KeptCommit, MAX_ENTRIES, TopicCommits, weight},
 };
 use crate::{model::BrokerId, snapshot::GroupKind};
 use std::{
@@ -17,11 +17,23 @@ use std::{
 /// leaders changed, or when it could not be asked for its offsets.
 pub const DESCRIBE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// All groups that are wanted.
-#[derive(Debug, Default)]
+/// All groups that are wanted, as far as there is room.
+#[derive(Debug)]
 pub struct Book {
     groups: BTreeMap<Arc<str>, Known>,
     topics: Names,
+    /// Groups and commits, by the weight of their names.
+    entries: usize,
+    limit: usize,
+    /// Groups of this round that there is no room for, or not for what they committed.
+    refused: usize,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        let (groups, topics) = (BTreeMap::new(), Names::default());
+        Self { groups, topics, entries: 0, limit: MAX_ENTRIES, refused: 0 }
+    }
 }
 
 /// Sorted by topic.
@@ -65,6 +77,8 @@ pub struct Summary {
     pub unobserved: Vec<Arc<str>>,
     /// How many are not among `groups` for that reason.
     pub left_out: usize,
+    /// How many groups there was no room for, or not for what they committed ([`MAX_ENTRIES`]).
+    pub refused: usize,
 }
 
 impl Book {
@@ -78,10 +92,13 @@ impl Book {
         wants: impl Fn(&str) -> bool,
         now: Instant,
     ) {
+        self.refused = 0;
         for group in listed.into_iter().filter(|group| group.state != "Dead" && wants(&group.group)) {
             let Listed { group, kind, simple, state } = group;
             if let Some(known) = self.groups.get_mut(group.as_str()) {
                 (known.kind, known.simple, known.state, known.listed) = (kind, simple, state, now);
+            } else if self.entries >= self.limit {
+                self.refused = self.refused.saturating_add(1);
             } else {
                 let known = Known {
                     kind,
@@ -93,6 +110,7 @@ impl Book {
                     asked: None,
                     failed: false,
                 };
+                self.entries = self.entries.saturating_add(weight(&group));
                 self.groups.insert(group.into(), known);
             }
         }
@@ -106,6 +124,9 @@ impl Book {
             // One that no broker listed may have moved to a broker that did not answer.
             known.failed = known.listed != now;
         }
+        // What is gone makes room in the next round.
+        let of_group = |(name, known): (&Arc<str>, &Known)| known.size().saturating_add(weight(name));
+        self.entries = self.groups.iter().map(of_group).fold(0, usize::saturating_add);
     }
 
     /// Leaders changed: whoever coordinates a group may not do so any more.
@@ -148,7 +169,7 @@ impl Book {
         }
     }
 
-    /// A group told what it committed. Only commits on wanted topics are kept.
+    /// A group told what it committed. Only commits on wanted topics are kept, and none if there is no room for all.
     pub fn committed(
         &mut self,
         group: &str,
@@ -169,8 +190,14 @@ impl Book {
         for commits in topics.values_mut() {
             commits.sort_unstable_by_key(|(partition, _)| *partition);
         }
+        let others = self.entries.saturating_sub(known.size());
         known.commits = Some((topics.into_iter().collect(), now));
         known.asked = Some(now);
+        if others.saturating_add(known.size()) > self.limit {
+            (known.commits, known.failed) = (None, true);
+            self.refused = self.refused.saturating_add(1);
+        }
+        self.entries = others.saturating_add(known.size());
     }
 
     /// A group could not be asked. It is described again: it may have moved.
@@ -188,7 +215,7 @@ impl Book {
     /// is not known any more.
     pub fn summary(&self, beside: Option<BrokerId>, keep: Duration, now: Instant) -> Summary {
         let age = |at: Instant| now.saturating_duration_since(at);
-        let mut summary = Summary::default();
+        let mut summary = Summary { refused: self.refused, ..Summary::default() };
         for (name, known) in &self.groups {
             let described = known.described.filter(|described| {
                 age(described.at) <= keep.saturating_add(DESCRIBE_INTERVAL)
@@ -227,6 +254,12 @@ impl Described {
 }
 
 impl Known {
+    /// What it committed, by the weight of names.
+    fn size(&self) -> usize {
+        let commits = self.commits.iter().flat_map(|(commits, _)| commits);
+        commits.map(|(topic, commits)| commits.len().saturating_mul(weight(topic))).fold(0, usize::saturating_add)
+    }
+
     /// As [`super::offsets`] has it of the same group.
     fn kind(&self, members: u32, no_commits: bool) -> GroupKind {
         match self.kind {

@@ -184,9 +184,12 @@ impl Produced {
         Some(Age { time: now.since(produced), at_least: older.is_none() || sought > committed })
     }
 
-    /// Forgets partitions that are not observed any more, and stays within [`MAX_POINTS`]. To be called in each cycle.
-    pub fn keep(&mut self, now: Timestamp) {
-        self.tables.retain(|_, table| table.points.last().is_some_and(|last| now.since(last.at) <= FORGET_AFTER));
+    /// Forgets partitions that are not observed any more and those of topics that are gone, and stays within [`MAX_POINTS`].
+    /// To be called in each cycle.
+    pub fn keep(&mut self, now: Timestamp, may_exist: impl Fn(&str) -> bool) {
+        self.tables.retain(|(topic, _), table| {
+            may_exist(topic) && table.points.last().is_some_and(|last| now.since(last.at) <= FORGET_AFTER)
+        });
         self.fit(MAX_POINTS);
     }
 

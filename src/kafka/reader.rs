@@ -1,15 +1,21 @@
 //! The thread that reads `__consumer_offsets`.
 
 use super::{
-    checkpoint::Checkpoint,
+    checkpoint::{self, Checkpoint},
     client::{ClientError, Context, Handle, Pace},
     cluster::OFFSETS_TOPIC,
     collector::RETRY_INTERVAL,
     ffi::{self, Ear, Record},
     handles::Handles,
     offsets::Offsets,
+    questions::{Leaders, Rechecks},
 };
-use crate::{clock, events::SelfMetrics, model::families, supervise::Stop};
+use crate::{
+    clock,
+    events::SelfMetrics,
+    model::{Timestamp, families},
+    supervise::Stop,
+};
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::Consumer,
@@ -28,9 +34,6 @@ const ERROR_PAUSE: Duration = Duration::from_millis(200);
 
 /// [`ReadError::reason`] when the topic may not be read.
 pub const REFUSED: &str = "authorization";
-
-/// Longest wait for a last stable offset; reading waits meanwhile.
-const RECHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the reader and the collector share. Only the reader writes `offsets`, `error`, `records` and `bytes`; the
 /// collector asks through the rest.
@@ -56,10 +59,14 @@ pub struct State {
     /// Partitions whose end moved past the reader, by the end that it should have reached: look whether only
     /// transaction markers are there.
     pub recheck: BTreeMap<u32, i64>,
+    /// Who leads the partitions to follow, as far as that is known.
+    pub leaders: Leaders,
     /// Throw away all that was read: the cluster is another one.
     pub reset: bool,
     /// The cluster that `follow` is of; `None` = it has no id.
     pub cluster: Option<String>,
+    /// For so long what was read counts at least, though it may be short of what is there.
+    pub longest_pause: Duration,
 }
 
 /// Why reading fails.
@@ -102,6 +109,7 @@ pub fn run(
     let Some((mut ear, mut generation)) = first_handle(handles, shared, stop) else { return };
     let mut assigned = BTreeSet::new();
     let mut pace = Pace::Replay;
+    let mut rechecks = Rechecks::default();
     while !stop.stopped() {
         let handle = ear.handle();
         if let Err(error) = follow(handle, shared, &mut assigned, checkpoint.as_mut(), stop) {
@@ -122,6 +130,7 @@ pub fn run(
             match listen(handles, pace) {
                 Ok(new) => {
                     ear = new;
+                    rechecks = Rechecks::default();
                     assigned.clear(); // the next turn assigns where this one stopped
                     continue;
                 }
@@ -129,8 +138,27 @@ pub fn run(
                 Err(error) => keep_reading(&error),
             }
         }
-        recheck(handle, shared);
-        match ear.next(POLL) {
+        rechecks.turn(handle, shared, metrics);
+        let heard = ear.next(POLL);
+        let about = match &heard {
+            Some(Ok(message)) => u32::try_from(message.partition()).ok(),
+            Some(Err(KafkaError::PartitionEOF(partition))) => u32::try_from(*partition).ok(),
+            _ => None,
+        };
+        if let Some(partition) = about {
+            let trusted = checkpoint.as_ref().map_or_else(checkpoint::trusted_unasked, Checkpoint::trusted);
+            let outdated = forget_outdated(shared, partition, trusted, clock::now());
+            if !outdated.is_empty() {
+                for partition in outdated {
+                    if let Some(checkpoint) = &mut checkpoint {
+                        checkpoint.forget(partition);
+                    }
+                }
+                assigned.clear(); // the next turn assigns their beginnings
+                continue;
+            }
+        }
+        match heard {
             Some(Ok(message)) => {
                 let Ok(partition) = u32::try_from(message.partition()) else { continue };
                 if take(shared, partition, &message, metrics) == Taken::Behind {
@@ -160,6 +188,24 @@ pub fn run(
     if let Some(checkpoint) = checkpoint {
         checkpoint.finish(shared);
     }
+}
+
+/// When there is something of a partition after we were cut off for longer than tombstones live, what was read before is no
+/// longer true: groups that were deleted meanwhile would live for ever. All partitions that this goes for are to be read anew.
+fn forget_outdated(shared: &Shared, heard_of: u32, trusted: Duration, now: Timestamp) -> Vec<u32> {
+    let mut state = shared.lock();
+    let trusted = trusted.max(state.longest_pause);
+    if !state.offsets.is_outdated(heard_of, now, trusted) {
+        return Vec::new();
+    }
+    let outdated = state.offsets.forget_outdated(now, trusted);
+    drop(state);
+    tracing::warn!(
+        partitions = ?outdated,
+        "these partitions of {OFFSETS_TOPIC} were last read to their end longer than {trusted:?} ago: groups may have been \
+         deleted since without a trace; reading all of them"
+    );
+    outdated
 }
 
 /// Where a record stood.
@@ -261,10 +307,10 @@ fn follow(
     state.offsets.follow(&wanted);
     if let Some(checkpoint) = checkpoint {
         let unread = wanted.iter().copied().filter(|partition| state.offsets.position(*partition).is_none()).collect();
-        let cluster = state.cluster.clone();
+        let (cluster, leaders) = (state.cluster.clone(), state.leaders.clone());
         // Not over calls to Kafka and to the store.
         drop(state);
-        let saved = checkpoint.resume(handle, cluster, &wanted, unread, stop);
+        let saved = checkpoint.resume(handle, cluster, (&wanted, &leaders), unread, stop);
         state = shared.lock();
         checkpoint.restore(saved, &mut state.offsets);
     }
@@ -281,40 +327,6 @@ fn follow(
     handle.assign(&list)?;
     *assigned = wanted;
     Ok(())
-}
-
-/// The last records of a partition may be transaction markers, which are never delivered, and whose end was signalled
-/// before it was known that they are there. Where the last stable offset has reached the end in question (so that no
-/// open transaction holds us up), reading from our position again makes librdkafka signal the end once more.
-fn recheck(handle: &Handle, shared: &Shared) {
-    let asked = std::mem::take(&mut shared.lock().recheck);
-    if asked.is_empty() {
-        return;
-    }
-    let mut list = TopicPartitionList::with_capacity(asked.len());
-    for number in asked.keys().filter_map(|partition| i32::try_from(*partition).ok()) {
-        if let Err(error) = list.add_partition_offset(OFFSETS_TOPIC, number, Offset::End) {
-            tracing::debug!(%error, "cannot ask for the last stable offset");
-        }
-    }
-    // This handle reads committed records only, so an end is a last stable offset to it.
-    if let Err(error) = ffi::offsets_for_times(handle, &mut list, RECHECK_TIMEOUT) {
-        return tracing::debug!(error = error.text, "no last stable offset");
-    }
-    for element in list.elements() {
-        let (Ok(()), Offset::Offset(offset), Ok(partition)) =
-            (element.error(), element.offset(), u32::try_from(element.partition()))
-        else {
-            continue;
-        };
-        let Some(end) = asked.get(&partition).filter(|end| offset >= **end) else { continue };
-        let position = shared.lock().offsets.position(partition).map_or(Offset::Beginning, Offset::Offset);
-        match handle.seek(OFFSETS_TOPIC, element.partition(), position, RECHECK_TIMEOUT) {
-            // What librdkafka had signalled before is void by now.
-            Ok(()) => shared.lock().offsets.stable_until(partition, *end),
-            Err(error) => tracing::debug!(%error, partition, "cannot read again"),
-        }
-    }
 }
 
 fn count(length: usize) -> u64 {
@@ -356,5 +368,37 @@ pub fn unreadable() -> ReadError {
         text: format!(
             "not allowed to read {OFFSETS_TOPIC}: grant READ and DESCRIBE on topic {OFFSETS_TOPIC} to our user"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_before_a_long_time_without_brokers_is_read_anew() {
+        let shared = Shared::default();
+        let mut state = shared.lock();
+        state.longest_pause = Duration::from_secs(15);
+        state.offsets.follow(&BTreeSet::from([0, 1, 2]));
+        for (partition, at) in [(0, 0), (1, 0), (2, 50_000)] {
+            // An unknown key: there is a record.
+            assert!(state.offsets.apply(partition, 7, &[0x7f, 0], None).is_ok());
+            state.offsets.reached_end(partition, Timestamp(at));
+        }
+        drop(state);
+        let heard_of =
+            |partition, trusted, at| forget_outdated(&shared, partition, Duration::from_secs(trusted), Timestamp(at));
+        assert!(heard_of(0, 60, 60_000).is_empty());
+        assert!(heard_of(2, 60, 60_001).is_empty(), "nothing is told of the others yet");
+        // Tombstones that live for a moment only are no reason to read without end.
+        assert!(heard_of(2, 0, 65_000).is_empty());
+        assert_eq!(heard_of(1, 60, 60_001), [0, 1]);
+        let state = shared.lock();
+        let positions: Vec<_> = (0..3).map(|partition| state.offsets.position(partition)).collect();
+        assert_eq!(positions, [None, None, Some(8)]);
+        assert!(!state.offsets.caught_up(0) && state.offsets.caught_up(2));
+        drop(state);
+        assert!(heard_of(0, 60, 900_000).is_empty(), "it is being read anew");
     }
 }

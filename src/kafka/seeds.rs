@@ -84,14 +84,20 @@ impl Seeds {
 
 impl Collector {
     /// Notes where the partitions of topics that groups committed on ended when they were asked, at `at`.
-    pub(super) fn observe_ends(&mut self, groups: &[GroupCommits], offsets: &Offsets, at: Timestamp) {
+    pub(super) fn observe_ends(
+        &mut self,
+        cluster: &Cluster,
+        groups: &[GroupCommits],
+        offsets: &Offsets,
+        at: Timestamp,
+    ) {
         let topics: HashSet<&str> = groups.iter().flat_map(|group| &group.commits).map(|(topic, _)| &**topic).collect();
         for ((which, partition), end) in offsets {
             if *which == Which::End && topics.contains(&*partition.0) {
                 self.produced.observe(partition, at, *end);
             }
         }
-        self.produced.keep(at);
+        self.produced.keep(at, |topic| cluster.may_have(topic));
     }
 
     /// Asks leaders about the time before ours, where that is needed to tell how old a commit's record is.

@@ -9,16 +9,16 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use std::{
-    io,
+    io::{self, Read, Write},
     net::{TcpStream, ToSocketAddrs},
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Largest file with certificates of CAs, in bytes.
 pub const MAX_CA_FILE: u64 = 4 << 20;
-/// Longest wait for a connection, or for any piece of a handshake, when it is looked what is wrong with a certificate.
+/// Longest time for a connection and a handshake together, when it is looked what is wrong with a certificate.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Whose certificates are trusted.
@@ -76,6 +76,37 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, TrustError> {
     if roots.is_empty() { Err(TrustError::Empty) } else { Ok(roots) }
 }
 
+/// A stream that ends at a moment, however little at a time comes in or is taken until then.
+struct Until {
+    stream: TcpStream,
+    deadline: Instant,
+}
+
+impl Until {
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
+impl Read for Until {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(self.left()?))?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Until {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(self.left()?))?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
 /// What is wrong with the certificate of the broker at `address` (`host:port`), if that can be said. Waits for the broker.
 pub fn what_is_wrong(address: &str, trust: &Trust) -> Option<String> {
     let (host, port) = address.rsplit_once(':')?;
@@ -84,10 +115,12 @@ pub fn what_is_wrong(address: &str, trust: &Trust) -> Option<String> {
     let name = ServerName::try_from(host.to_owned()).ok()?;
     let mut connection = ClientConnection::new(Arc::new(config), name).ok()?;
     let mut addresses = (host, port.parse::<u16>().ok()?).to_socket_addrs().ok()?;
-    let mut stream = addresses.find_map(|address| TcpStream::connect_timeout(&address, LOOK_TIMEOUT).ok())?;
-    stream.set_read_timeout(Some(LOOK_TIMEOUT)).ok()?;
-    stream.set_write_timeout(Some(LOOK_TIMEOUT)).ok()?;
-    let error = connection.complete_io(&mut stream).err()?;
+    let deadline = Instant::now() + LOOK_TIMEOUT;
+    let stream = addresses.find_map(|address| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then(|| TcpStream::connect_timeout(&address, left).ok())?
+    })?;
+    let error = connection.complete_io(&mut Until { stream, deadline }).err()?;
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidCertificate(error) => explanation(address, error),
         _ => None,
@@ -137,6 +170,27 @@ mod tests {
         let nobody = Trust::Pem("nothing".to_owned());
         assert_eq!(what_is_wrong("127.0.0.1:1", &nobody), None);
         assert_eq!(what_is_wrong("nonsense", &Trust::System), None);
+    }
+
+    /// A record of a handshake that is promised to be long, and comes a byte at a time.
+    #[test]
+    fn a_handshake_that_never_ends_is_given_up() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap().to_string();
+        let drips = std::thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let mut bytes = [0x16, 3, 3, 0x3f, 0xff].into_iter().chain(std::iter::repeat(2));
+            let mut written = 0;
+            while bytes.next().is_some_and(|byte| stream.write_all(&[byte]).is_ok()) {
+                written += 1;
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            written
+        });
+        let started = Instant::now();
+        assert_eq!(what_is_wrong(&address, &Trust::System), None);
+        assert!(started.elapsed() < LOOK_TIMEOUT + Duration::from_secs(2), "{:?}", started.elapsed());
+        assert!(drips.join().unwrap() > 10, "it was given up for another reason");
     }
 
     #[test]

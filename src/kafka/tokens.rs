@@ -2,7 +2,7 @@
 
 use super::{
     Config,
-    client::{self, ClientError, Handle},
+    client::{self, ClientError, Context, Handle},
     ffi,
     oauth::{self, AnswerError, Token, TokenRequest},
     tls::{self, TrustError},
@@ -23,11 +23,12 @@ use hyper::{
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{
     client::legacy::{
-        Client,
+        Client as HttpClient,
         connect::{Connect, HttpConnector},
     },
     rt::TokioExecutor,
 };
+use rdkafka::{client::Client, consumer::Consumer};
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -100,8 +101,13 @@ impl Keeper {
         state.handles.push(Arc::downgrade(handle));
         // Under the lock: an older token must not follow a newer one.
         if let Some(token) = &state.token {
-            give(handle, token);
+            give(handle.client(), token);
         }
+    }
+
+    /// The present token, for a client that is none of [`Keeper::adopt`]'s.
+    pub fn token(&self) -> Option<Token> {
+        self.lock().token.clone()
     }
 
     /// Why no broker lets us in, if that is for want of a token.
@@ -136,7 +142,7 @@ impl Keeper {
                 }
                 handles.extend(state.handles.iter().filter_map(Weak::upgrade));
                 for handle in &handles {
-                    give(handle, &token);
+                    give(handle.client(), &token);
                 }
                 (state.token, state.problem, state.failures) = (Some(token), None, 0);
                 state.next = Some(Instant::now() + LEAST_DISTANCE);
@@ -176,9 +182,10 @@ fn retry_after(failures: u32) -> Duration {
     FIRST_RETRY.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_RETRY)
 }
 
-fn give(handle: &Handle, token: &Token) {
+/// Gives a client the token that it logs in with from now on.
+pub fn give(client: &Client<Context>, token: &Token) {
     let expires = i64::try_from(token.expires().0).unwrap_or(i64::MAX);
-    if let Err(fault) = ffi::set_token(handle, token, expires) {
+    if let Err(fault) = ffi::set_token(client, token, expires) {
         tracing::warn!(error = %fault.text, "a token for Kafka cannot be used");
     }
 }
@@ -213,8 +220,8 @@ async fn post<C: Connect + Clone + Send + Sync + 'static>(
     connector: C,
     request: &TokenRequest,
 ) -> Result<(u16, Bytes), FetchError> {
-    let client: Client<C, Full<Bytes>> =
-        Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+    let client: HttpClient<C, Full<Bytes>> =
+        HttpClient::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
     let authorization = HeaderValue::try_from(request.authorization());
     let mut authorization = authorization.map_err(|error| FetchError::Request(error.into()))?;
     authorization.set_sensitive(true);

@@ -8,12 +8,16 @@ use super::{
 };
 use crate::{
     model::{BrokerId, Timestamp},
-    snapshot::{Asked, Group, KafkaView, LagRow, LagStatus, Partition, Share, Sums, Topic},
+    snapshot::{Asked, Group, KafkaView, LagRow, LagStatus, Partition, Share, Sums, Topic, Whole},
 };
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
+
+/// Rows of a view. Beyond, partitions that a group has not committed on have none: a group with one commit has a row for each
+/// partition of that topic.
+pub const MAX_ROWS: usize = 2_000_000;
 
 /// All that one cycle found out.
 pub struct Findings<'a> {
@@ -72,8 +76,8 @@ pub fn needed(
     needed
 }
 
-/// Puts a view together.
-pub fn build(findings: Findings<'_>) -> KafkaView {
+/// Puts a view together, and counts the rows without a commit that are left out ([`MAX_ROWS`]).
+pub fn build(findings: Findings<'_>) -> (KafkaView, usize) {
     let Findings {
         at,
         cluster_id,
@@ -115,13 +119,14 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
         .collect();
     let by_name: HashMap<&str, &Topic> = topics.iter().map(|topic| (&*topic.name, topic)).collect();
     let mut view_groups = Vec::with_capacity(groups.len());
-    let mut rows = Vec::new();
+    let (mut rows, mut left_out) = (Vec::new(), 0usize);
     for (index, group) in groups.into_iter().enumerate() {
         let Ok(index) = u32::try_from(index) else { break };
         let leader = || group.offsets_partition.and_then(|partition| cluster.leader(OFFSETS_TOPIC, partition));
         let coordinator = group.coordinator.or_else(leader);
         for (topic, commits) in &group.commits {
-            add_rows(&mut rows, index, topic, by_name.get(&**topic).copied(), commits);
+            let topic = (topic, by_name.get(&**topic).copied());
+            left_out = left_out.saturating_add(add_rows(&mut rows, MAX_ROWS, index, topic, commits));
         }
         view_groups.push(Group {
             name: group.name,
@@ -145,7 +150,7 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
         };
         partitions.iter().map(share).collect()
     });
-    KafkaView {
+    let view = KafkaView {
         at,
         cluster_id,
         broker_id: beside,
@@ -162,19 +167,29 @@ pub fn build(findings: Findings<'_>) -> KafkaView {
         asked,
         hide_inactive,
         sums: Sums::default(),
-    }
+        table: Whole::default(),
+    };
+    (view, left_out)
+}
+
+/// How many rows of groups of ours are ahead of the log.
+pub fn ahead(view: &KafkaView) -> usize {
+    let groups = &view.groups;
+    let ours =
+        |row: &LagRow| usize::try_from(row.group).ok().and_then(|at| groups.get(at)).is_some_and(|group| group.ours);
+    view.rows.iter().filter(|row| row.status == LagStatus::Ahead && ours(row)).count()
 }
 
 /// Rows of one group and topic, sorted by partition: all partitions of the topic, and those commits whose partition
-/// metadata does not list (a topic deleted, or made anew with fewer partitions).
+/// metadata does not list (a topic deleted, or made anew with fewer partitions). Where all together would be more than
+/// `most`, those with a commit only; returns how many are left out.
 fn add_rows(
     rows: &mut Vec<LagRow>,
+    most: usize,
     group: u32,
-    topic: &Arc<str>,
-    known: Option<&Topic>,
+    (topic, known): (&Arc<str>, Option<&Topic>),
     commits: &[(u32, super::offsets::KeptCommit)],
-) {
-    let mut commits = commits.iter().peekable();
+) -> usize {
     let partitions = known.map_or(&[][..], |topic| &topic.partitions);
     let row = |partition: u32, commit: Option<&super::offsets::KeptCommit>, known: Option<&Partition>| {
         let mut row = LagRow::new(
@@ -192,6 +207,13 @@ fn add_rows(
         }
         row
     };
+    if rows.len().saturating_add(partitions.len()) > most {
+        let of = |number: u32| known.and_then(|topic| topic.partition(number));
+        rows.extend(commits.iter().map(|(number, commit)| row(*number, Some(commit), of(*number))));
+        let committed = commits.iter().filter(|(number, _)| of(*number).is_some()).count();
+        return partitions.len().saturating_sub(committed);
+    }
+    let mut commits = commits.iter().peekable();
     for partition in partitions {
         while let Some((number, commit)) = commits.next_if(|(number, _)| *number < partition.id) {
             rows.push(row(*number, Some(commit), None));
@@ -202,6 +224,7 @@ fn add_rows(
     for (number, commit) in commits {
         rows.push(row(*number, Some(commit), None));
     }
+    0
 }
 
 #[cfg(test)]
@@ -262,7 +285,7 @@ mod tests {
         assert_eq!(needed[&BrokerId(1)].len(), 3);
         // Of other leaders: what a group needs, and the ends of the offsets partitions that we follow.
         assert_eq!(needed[&BrokerId(2)], [(OFFSETS_TOPIC.into(), 1), ("t".into(), 1)]);
-        let view = build(Findings {
+        let (view, _) = build(Findings {
             at: Timestamp(1),
             cluster_id: None,
             beside: Some(BrokerId(1)),
@@ -308,7 +331,7 @@ mod tests {
             produced.observe(&("t".into(), 1), Timestamp(at), end);
         }
         let commits: &[(u32, i64)] = &[(0, 9), (1, 3), (2, 14), (3, 9), (4, 9)];
-        let view = build(Findings {
+        let (view, _) = build(Findings {
             at: Timestamp(21_000),
             cluster_id: None,
             beside: Some(BrokerId(1)),
@@ -331,7 +354,7 @@ mod tests {
     fn we_answer_for_what_our_broker_leads_and_the_lowest_for_what_nobody_leads() {
         let cluster = cluster(&[("x", &[None, Some(2)]), ("y", &[None])]);
         for (beside, x, y) in [(1, false, true), (2, true, false)] {
-            let view = build(Findings {
+            let (view, _) = build(Findings {
                 at: Timestamp(1),
                 cluster_id: None,
                 beside: Some(BrokerId(beside)),
@@ -358,7 +381,7 @@ mod tests {
         let cluster = cluster(&[("t", &[Some(1), Some(2), None]), (OFFSETS_TOPIC, &[Some(1), Some(2), None])]);
         let needed = needed(&cluster, None, &[], |_| true);
         assert_eq!((needed[&BrokerId(1)].len(), needed[&BrokerId(2)].len()), (2, 2));
-        let view = build(Findings {
+        let (view, _) = build(Findings {
             at: Timestamp(1),
             cluster_id: None,
             beside: None,
@@ -388,12 +411,16 @@ mod tests {
             coordinator: Some(BrokerId(coordinator)),
             ..group(name, 0, &[("t", &[(0, 1)])])
         };
-        let view = build(Findings {
+        let ahead_of_log = |coordinator| GroupCommits {
+            commits: group("", 0, &[("t", &[(0, 11)])]).commits,
+            ..told(if coordinator == 1 { "d" } else { "e" }, coordinator)
+        };
+        let (view, _) = build(Findings {
             at: Timestamp(1),
             cluster_id: None,
             beside: Some(BrokerId(1)),
             cluster: &cluster,
-            groups: vec![told("a", 1), told("b", 2)],
+            groups: vec![told("a", 1), told("b", 2), ahead_of_log(1), ahead_of_log(2)],
             caught_up: &|_| true,
             asked: Some(Asked { all_listed: true, unobserved: vec!["b".into()] }),
             hide_inactive: false,
@@ -404,7 +431,31 @@ mod tests {
             produced: &Produced::default(),
         });
         assert_eq!((view.owns_group("a"), view.owns_group("b"), view.owns_group("c")), (Some(true), Some(false), None));
+        assert_eq!(ahead(&view), 1, "of a group of ours");
         assert!(view.group_observed("a") && !view.group_observed("b") && view.group_observed("c"));
         assert_eq!(view.rows_of("a")[0].lag, Some(9));
+    }
+
+    #[test]
+    fn where_there_is_no_room_only_commits_have_rows() {
+        let partition = |id| Partition {
+            id,
+            leader: None,
+            replicas: vec![],
+            in_sync: vec![],
+            log_start: None,
+            log_end: Some(10),
+            last_stable: None,
+            ours: true,
+        };
+        let topic = Topic { name: "t".into(), ours: true, partitions: (0..4).map(partition).collect() };
+        let commits = [(1, KeptCommit { offset: Some(7), at: None }), (9, KeptCommit { offset: Some(7), at: None })];
+        let (mut rows, name) = (Vec::new(), "t".into());
+        let mut add = |group| add_rows(&mut rows, 8, group, (&name, Some(&topic)), &commits);
+        assert_eq!([add(0), add(1), add(2)], [0, 3, 3], "5 rows, and then 2 for each");
+        let seen: Vec<_> = rows.iter().map(|row| (row.group, row.partition, row.lag)).collect();
+        let of_first = [(0, 0, None), (0, 1, Some(3)), (0, 2, None), (0, 3, None), (0, 9, None)];
+        let others = [(1, 1, Some(3)), (1, 9, None), (2, 1, Some(3)), (2, 9, None)];
+        assert_eq!(seen, [&of_first[..], &others[..]].concat());
     }
 }

@@ -46,6 +46,9 @@ macro_rules! families {
 }
 
 families! {
+    ACTIONS_PAUSED Gauge "brokerwarden_actions_paused" [] "1 while actions are paused, or cannot be seen not to be: none begins.";
+    ACTIONS_REFUSED Counter "brokerwarden_actions_refused_total" ["action", "reason", "rule"] "Requests of rules for actions that were refused, by reason; action is empty where agent.yaml has none of that name.";
+    ACTIONS Counter "brokerwarden_actions_total" ["action", "outcome"] "Actions by how they ended (done, failed, expired, dry_run, silenced, dropped), and how often one was tried again (retried).";
     ALERT Gauge "brokerwarden_alert" ["alertname", "rule", "state"] "1 for each pending or firing alert, with the alert's own labels.";
     ALERTS_DROPPED Counter "brokerwarden_alerts_dropped_total" ["reason", "rule"] "Alerts that a rule raised and that were not taken, by reason.";
     BUILD_INFO Gauge "brokerwarden_build_info" ["version"] "1, with the version of this agent.";
@@ -53,7 +56,9 @@ families! {
     CONFIG_RELOAD_SUCCESSFUL Gauge "brokerwarden_config_last_reload_successful" [] "1 if the last attempt to reload the configuration succeeded, 0 if it was refused.";
     HTTP_CONNECTIONS Gauge "brokerwarden_http_connections" [] "Open connections to our HTTP server.";
     HTTP_REJECTED Counter "brokerwarden_http_connections_rejected_total" ["reason"] "Connections refused or cut off by our HTTP server, by reason.";
-    KAFKA_CONNECTION_ERRORS Counter "brokerwarden_kafka_connection_errors_total" ["handle"] "Connections to brokers that could not be made or were lost, by what they are for: groups, last_stable, reader, requests.";
+    HTTP_LOGINS_REFUSED Counter "brokerwarden_http_logins_refused_total" ["reason"] "Log-ins to our HTTP server that were refused, by reason: wrong (no such user and password), throttled (too many of those from an address), busy.";
+    KAFKA_CONNECTION_ERRORS Counter "brokerwarden_kafka_connection_errors_total" ["handle"] "Connections to brokers that could not be made or were lost, by what they are for: groups, last_stable, producer, reader, requests.";
+    KAFKA_PARTITIONS_AHEAD Gauge "brokerwarden_kafka_partitions_ahead" [] "Partitions on which a group of ours has committed beyond the end of the log, counted for each group: records were lost, or the topic was made anew.";
     KAFKA_PHASE_DURATION Gauge "brokerwarden_kafka_phase_duration_seconds" ["phase"] "Duration of each phase of the last collection from Kafka: metadata, commits, offsets, view.";
     KAFKA_REQUESTS Counter "brokerwarden_kafka_requests_total" ["request"] "Requests that this agent asked of brokers, by kind (Fetch and connection upkeep not counted).";
     KAFKA_SECRETS_RELOADS Counter "brokerwarden_kafka_secrets_reloads_total" ["outcome"] "Changes of a file with a secret or certificate for Kafka, by outcome: loaded (connections were made anew), refused.";
@@ -91,6 +96,7 @@ families! {
     TARGET_ERRORS Counter "brokerwarden_target_errors_total" ["reason", "target"] "Failed collections from a target, by reason.";
     TARGET_LAST_SUCCESS Gauge "brokerwarden_target_last_success_timestamp_seconds" ["target"] "When a target was last collected whole, in seconds since the Unix epoch.";
     TARGET_UP Gauge "brokerwarden_target_up" ["target"] "1 if the last collection from a target succeeded.";
+    WEB_CONFIG_RELOAD_SUCCESSFUL Gauge "brokerwarden_web_config_last_reload_successful" [] "1 if the web configuration file is in effect as it is, 0 if it or a file that it names changed and cannot be used; only where there is one.";
     KAFKA_BROKER_INFO Gauge "kafka_broker_info" ["address", "id"] "Information about the Kafka Broker.";
     KAFKA_BROKERS Gauge "kafka_brokers" [] "Number of Brokers in the Kafka Cluster.";
     KAFKA_GROUP_COMMIT_TIMESTAMP Gauge "kafka_consumergroup_commit_timestamp_seconds" ["consumergroup", "partition", "topic"] "When a ConsumerGroup last committed at Topic/Partition, in seconds since the Unix epoch";

@@ -1,6 +1,7 @@
 //! Words that every part shares: identities, time, labels, subjects, what a rule says.
 //! Knows no I/O, no serde and no clock.
 
+pub mod fair;
 pub mod families;
 pub mod hex;
 mod limits;

@@ -1,7 +1,12 @@
 //! Everything that is known of all alerts: the one state that [`tick`](super::tick) turns into the next. Does not know
 //! how it is kept over a restart.
 
-use super::{AlertsView, OwnAlerts, RULE_FAILING, RuleSettings};
+use super::{
+    AlertsView, Delivery, OwnActions, OwnAlerts, RuleSettings,
+    action::{ActionStatus, ActionsView},
+    deeds::DeedBook,
+    own::is_reserved,
+};
 use crate::{
     alerts::{Alert, AlertKey, Phase},
     model::{BrokerId, Labels, Measurement},
@@ -12,14 +17,19 @@ use std::{
     sync::Arc,
 };
 
-/// Pending and firing alerts of all rules together; more are not taken.
-pub const MAX_ALERTS: usize = 10_000;
+/// Pending and firing alerts of all rules together. A rule may take as many as are still free and no more, so that those
+/// that want much never take the place of those that want little.
+pub const MAX_ALERTS: usize = 20_000;
 
 /// Pending and firing alerts of one rule; more are not taken.
 pub const MAX_ALERTS_PER_RULE: usize = 5_000;
 
-/// Resolved alerts that are kept to be told again; those resolved longest ago are forgotten first.
+/// Resolved alerts that are kept to be told again; of the rules that have the most, those resolved longest ago are forgotten
+/// first.
 pub const MAX_RESOLVED: usize = 10_000;
+
+/// Actions of its own that a rule is told of: those that wait, then those that ended last.
+pub const MAX_OWN_ACTIONS: usize = 100;
 
 /// A rule that is live.
 #[derive(Clone, Debug)]
@@ -77,6 +87,12 @@ pub struct Book {
     pub(super) others: bool,
     /// Rules that were in the shadow when the agent before us ended; counts of each until it is live again.
     pub(super) shadowed: BTreeSet<String>,
+    /// Actions.
+    pub(super) deeds: DeedBook,
+    /// What was decided before our start and is not known to be told, by its place in the outbox.
+    pub(super) untold: BTreeMap<u64, Delivery>,
+    /// The next place in the outbox.
+    pub(super) next_sequence: u64,
 }
 
 impl Book {
@@ -113,10 +129,42 @@ impl Book {
     /// What each rule may know of its own alerts. That it keeps failing is the agent's to say.
     pub fn own_alerts(&self) -> OwnAlerts {
         let mut by_rule: BTreeMap<String, Vec<Arc<Alert>>> = BTreeMap::new();
-        for held in self.alerts.values().filter(|held| is_active(&held.alert) && held.alert.key.name != RULE_FAILING) {
+        for held in self.alerts.values().filter(|held| is_active(&held.alert) && !is_reserved(&held.alert.key.name)) {
             by_rule.entry(held.alert.key.rule.clone()).or_default().push(Arc::clone(&held.alert));
         }
         by_rule.into_iter().map(|(rule, alerts)| (rule, alerts.into())).collect()
+    }
+
+    /// Actions as people see them.
+    pub fn actions(&self) -> ActionsView {
+        ActionsView {
+            waiting: self.deeds.waiting.values().map(|waiting| Arc::clone(&waiting.deed)).collect(),
+            ended: self.deeds.ended.iter().rev().cloned().collect(),
+            refused: self.deeds.refused.values().cloned().collect(),
+        }
+    }
+
+    /// What became of what each rule asked for, the newest first.
+    pub fn own_actions(&self) -> OwnActions {
+        let mut by_rule: BTreeMap<String, Vec<ActionStatus>> = BTreeMap::new();
+        let waiting = self.deeds.waiting.values().rev();
+        let waiting = waiting.map(|waiting| ActionStatus { deed: Arc::clone(&waiting.deed), result: None });
+        let ended = self.deeds.ended.iter().rev();
+        let ended = ended.map(|(deed, result)| ActionStatus { deed: Arc::clone(deed), result: Some(result.clone()) });
+        for status in waiting.chain(ended) {
+            let of_rule = by_rule.entry(status.deed.rule.clone()).or_default();
+            if of_rule.len() < MAX_OWN_ACTIONS {
+                of_rule.push(status);
+            }
+        }
+        by_rule.into_iter().map(|(rule, actions)| (rule, actions.into())).collect()
+    }
+
+    /// A place in the outbox that no other had.
+    pub(super) fn place(&mut self) -> u64 {
+        let place = self.next_sequence;
+        self.next_sequence = place.saturating_add(1);
+        place
     }
 
     /// The alerts of one rule.

@@ -1,7 +1,9 @@
 //! One pure function, [`tick`], turns what rules said into alert state, transitions and deliveries; one task, the
 //! owner, feeds it and passes on what it makes. Does not know how rules are run, nor how anybody is told.
 
+mod action;
 mod book;
+mod deeds;
 mod own;
 mod owner;
 mod report;
@@ -10,16 +12,24 @@ mod saver;
 #[cfg(test)]
 mod tests;
 mod tick;
+mod touched;
 
-pub use book::{Book, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_RESOLVED};
-pub use own::{MAX_ERROR_TEXT, OWN_RULE, RULE_FAILING, STORE_FAILING};
-pub use owner::{MAX_BATCH, MAX_LOGGED, MAX_UNDELIVERED, NOT_STORED, TICK_INTERVAL, start};
+pub use action::{
+    ActionPolicies, ActionPolicy, ActionRate, ActionStatus, ActionsView, Deed, DeedEnd, DeedResult, Grants,
+    MAX_DEED_ALERTS, MAX_RESULT_TEXT, Parameter, RefusedAction,
+};
+pub use book::{Book, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_OWN_ACTIONS, MAX_RESOLVED};
+pub use deeds::{DeedKey, MAX_DEEDS, MAX_ENDED, MAX_ENDED_PER_RULE, MAX_KEYS, MAX_REFUSED, UNKNOWN_POLICY};
+pub use own::{ALERTS_DROPPED, MAX_ERROR_TEXT, OWN_RULE, RULE_FAILING, STORE_FAILING};
+pub use owner::{MAX_BATCH, MAX_LOGGED, MAX_UNDELIVERED, NOT_STORED, Outlets, TICK_INTERVAL, start};
 pub use report::{EvaluationReport, LimitsReport, StateReport};
+pub use saved::{row_key, told_change, told_changes};
 pub use saver::{ALIVE_INTERVAL, COMMIT_DEADLINE};
 pub use tick::{DOUBT, FAILURES_UNTIL_ALERT, HOLD, RESEND_DELAY, RESENDS_UNTIL_END, RESOLVED_RETENTION, Ticked, tick};
+pub use touched::Touched;
 
 use crate::{
-    alerts::{Alert, AlertKey, Phase},
+    alerts::{Alert, Phase},
     model::{Labels, Outcome, RuleState, Timestamp},
     snapshot::Snapshot,
     store::{LoadError, Store, Table},
@@ -50,6 +60,8 @@ pub struct RuleSettings {
     pub annotations: Labels,
     /// Evaluated and shown, and told to nobody.
     pub shadow: bool,
+    /// The actions that it may ask for.
+    pub actions: Grants,
 }
 
 /// How an evaluation ended.
@@ -88,7 +100,7 @@ pub struct Evaluation {
 /// Where what must survive is kept.
 pub enum Durability {
     /// There, and this is what was there at our start.
-    Store(Store, Restored),
+    Store(Store, Box<Restored>),
     /// Nowhere, for this reason.
     Memory(String),
 }
@@ -100,9 +112,9 @@ pub struct Restored {
     pub book: Book,
     /// What each rule remembers.
     pub states: BTreeMap<String, RuleState>,
-    /// Alerts that are not as they are stored, since clocks stood still meanwhile, or not all was told.
-    pub touched: BTreeSet<AlertKey>,
-    /// Alerts, and states of rules, that cannot be read.
+    /// What is not as it is stored, since clocks stood still meanwhile.
+    pub touched: Touched,
+    /// Alerts, states of rules, and what waited to be told or done, that cannot be read.
     pub unreadable: usize,
 }
 
@@ -113,8 +125,16 @@ pub struct Restored {
 pub fn restore(store: &Store, now: Timestamp, limit: Duration) -> Result<Restored, LoadError> {
     let (alerts, meta) = (store.load(Table::Alerts, None, limit)?, store.load(Table::Meta, None, limit)?);
     let (states, unreadable) = saved::restore_states(store.load(Table::RuleState, None, limit)?);
-    let restored = saved::restore(alerts, meta, now);
-    let unreadable = restored.unreadable.saturating_add(unreadable);
+    let rows = saved::OutboxRows {
+        outbox: store.load(Table::Outbox, None, limit)?,
+        told: store.load(Table::OutboxTold, None, limit)?,
+        keys: store.load(Table::ActionKeys, None, limit)?,
+        log: store.load(Table::ActionLog, None, limit)?,
+    };
+    let mut restored = saved::restore(alerts, meta, now);
+    let (unreadable_rows, nobodys) = saved::restore_outbox(&mut restored.book, rows);
+    restored.touched.lapsed.extend(nobodys);
+    let unreadable = [restored.unreadable, unreadable, unreadable_rows].into_iter().fold(0usize, usize::saturating_add);
     Ok(Restored { states, unreadable, ..restored })
 }
 
@@ -136,6 +156,10 @@ pub enum Input {
     Known(BTreeSet<String>),
     /// Why what was decided is not stored; `None` = it is.
     Store(Option<String>),
+    /// What may be asked for, from now on.
+    Policies(Arc<ActionPolicies>),
+    /// A deed has ended.
+    Ended(DeedResult),
     /// What a rule remembers changed otherwise than by an evaluation: a new version took over, or a person made it forget.
     Remembers {
         /// The rule.
@@ -159,7 +183,12 @@ pub struct Settled {
     pub taken: BTreeMap<String, (u64, u64)>,
     /// By rule, its pending and firing alerts, sorted; also those that another agent speaks for and we follow.
     pub alerts: Arc<OwnAlerts>,
+    /// By rule, what became of the actions that it asked for.
+    pub actions: Arc<OwnActions>,
 }
+
+/// Actions by rule; see [`Settled`].
+pub type OwnActions = BTreeMap<String, Arc<[ActionStatus]>>;
 
 /// Alerts by rule; see [`Settled`].
 pub type OwnAlerts = BTreeMap<String, Arc<[Arc<Alert>]>>;
@@ -168,6 +197,11 @@ impl Settled {
     /// The alerts of one rule.
     pub fn alerts_of(&self, rule: &str) -> Arc<[Arc<Alert>]> {
         self.alerts.get(rule).cloned().unwrap_or_default()
+    }
+
+    /// The actions of one rule, the newest first.
+    pub fn actions_of(&self, rule: &str) -> Arc<[ActionStatus]> {
+        self.actions.get(rule).cloned().unwrap_or_default()
     }
 }
 
@@ -180,6 +214,17 @@ pub struct Delivery {
     pub ends_at: Timestamp,
     /// False: nothing new, said again so that Alertmanager does not forget.
     pub transition: bool,
+    /// Where it is in the outbox; `None`: it is not, so that a crash forgets it.
+    pub stored: Option<Stored>,
+}
+
+/// A place in the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Unique; later ones are larger.
+    pub sequence: u64,
+    /// Receivers that were told before our start.
+    pub told: Arc<BTreeSet<String>>,
 }
 
 /// A change in an alert's life, for the log.

@@ -8,6 +8,9 @@ pub const RULE_FAILING: &str = "BrokerwardenRuleFailing";
 /// The alert about a store that does not take what was decided; likewise.
 pub const STORE_FAILING: &str = "BrokerwardenStoreFailing";
 
+/// The alert about a rule whose alerts have no place in the book; likewise.
+pub const ALERTS_DROPPED: &str = "BrokerwardenAlertsDropped";
+
 /// The label `rule` of alerts that are about no rule. No rule can be called so.
 pub const OWN_RULE: &str = "brokerwarden itself";
 
@@ -16,7 +19,7 @@ pub const MAX_ERROR_TEXT: usize = 1024;
 
 /// Is this the name of an alert that only the agent raises?
 pub(super) fn is_reserved(name: &str) -> bool {
-    [RULE_FAILING, STORE_FAILING].contains(&name)
+    [RULE_FAILING, STORE_FAILING, ALERTS_DROPPED].contains(&name)
 }
 
 /// The store does not take what was decided.
@@ -28,6 +31,24 @@ pub(super) fn store_failing(error: &str) -> RaisedAlert {
     RaisedAlert {
         subject: Subject::Agent,
         name: STORE_FAILING.into(),
+        labels: Labels::from([("severity".into(), "warning".into())]),
+        annotations: annotations.into_iter().map(|(name, text)| (name.to_owned(), text)).collect(),
+        value: None,
+    }
+}
+
+/// A rule raised more alerts than there is place for.
+pub(super) fn alerts_dropped(rule: &str, count: u64) -> RaisedAlert {
+    let annotations = [
+        ("summary", format!("{count} alerts of rule {rule} were not taken: there are too many")),
+        (
+            "description",
+            "one alert for each group or topic is usually enough; docs/limits.md says how many there may be".to_owned(),
+        ),
+    ];
+    RaisedAlert {
+        subject: Subject::Agent,
+        name: ALERTS_DROPPED.into(),
         labels: Labels::from([("severity".into(), "warning".into())]),
         annotations: annotations.into_iter().map(|(name, text)| (name.to_owned(), text)).collect(),
         value: None,

@@ -1,12 +1,15 @@
 //! The one owner of the alert book: takes what rules said off their channel, ticks, stores, logs, shows and passes on. Waits
 //! for nobody but, for a moment, the store: neither a slow notifier nor a full channel holds up the next tick.
 
-use super::{AlertsView, Delivery, Durability, Input, Settled, Transition, book::Book, saver::Saver, tick::tick};
+use super::{
+    ActionsView, AlertsView, Deed, Delivery, Durability, Input, Settled, Transition, book::Book, saver::Saver,
+    tick::tick,
+};
 use crate::{
     alerts::{Alert, Phase},
     clock,
     events::SelfMetrics,
-    model::{BoundedText, Labels, families},
+    model::{BoundedText, Labels, fair, families},
     snapshot::Snapshot,
     supervise::{Stop, Tasks},
 };
@@ -22,8 +25,8 @@ pub const TICK_INTERVAL: Duration = Duration::from_secs(1);
 /// Inputs taken in one tick.
 pub const MAX_BATCH: usize = 256;
 
-/// Deliveries kept while the notifiers' side does not take them; beyond, the oldest that only repeat go first, then
-/// the oldest.
+/// Deliveries kept while the notifiers' side does not take them; beyond, of the rules that have the most, the oldest
+/// that only repeat go first, then the oldest.
 pub const MAX_UNDELIVERED: usize = 20_000;
 
 /// Transitions logged one by one in one tick; more are only counted there.
@@ -41,17 +44,30 @@ pub const NOT_STORED: &str = "brokerwarden_not_stored";
 /// How long the notifiers' side may take to accept the last deliveries when we stop.
 const LAST_DELIVERY: Duration = Duration::from_millis(500);
 
-/// Starts the owner. `inputs`: from the rule host, in order; `snapshots`: who answers for what, also while no rule speaks; `deliver`: to the fan-out of the notifiers; `view`: to
-/// whoever shows alerts, changed only when they did; `settled`: to the rule host, after each evaluation that was taken;
-/// `durability`: where what was decided is stored before it is told.
+/// Where what the owner decides goes.
+#[derive(Debug)]
+pub struct Outlets {
+    /// To the fan-out of the notifiers.
+    pub deliver: mpsc::Sender<Vec<Delivery>>,
+    /// To those who do what rules ask for.
+    pub deeds: mpsc::Sender<Vec<Deed>>,
+    /// To whoever shows alerts; changed only when they did.
+    pub alerts: watch::Sender<Arc<AlertsView>>,
+    /// To whoever shows actions; changed only when they did.
+    pub actions: watch::Sender<Arc<ActionsView>>,
+    /// To the rule host, after each evaluation that was taken.
+    pub settled: watch::Sender<Arc<Settled>>,
+}
+
+/// Starts the owner. `inputs`: from the rule host, and from those who do what rules ask for, in order; `snapshots`: who answers
+/// for what, also while no rule speaks; `durability`: where what was decided is stored before it is told or done.
 ///
 /// When told to stop it ticks no more (nothing resolves because we stop) and hands over what it already decided.
 pub fn start(
     tasks: &Tasks,
     inputs: mpsc::Receiver<Input>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    deliver: mpsc::Sender<Vec<Delivery>>,
-    (view, settled): (watch::Sender<Arc<AlertsView>>, watch::Sender<Arc<Settled>>),
+    outlets: Outlets,
     durability: Durability,
     metrics: Arc<SelfMetrics>,
 ) {
@@ -60,15 +76,28 @@ pub fn start(
             if restored.unreadable > 0 {
                 tracing::error!(
                     count = restored.unreadable,
-                    "stored alerts and states of rules that cannot be read are left out"
+                    "what cannot be read of stored alerts, actions and states of rules is left out"
                 );
             }
             (restored.book, Ok(Saver::new(store, restored.states, restored.touched)))
         }
         Durability::Memory(reason) => (Book::default(), Err(reason)),
     };
-    let owner = Owner { book, saver, durable: true, backlog: Vec::new(), snapshots, view, settled, metrics };
-    tasks.task("pipeline", owner.run(inputs, deliver, tasks.stop()));
+    let Outlets { deliver, deeds, alerts, actions, settled } = outlets;
+    actions.send_replace(Arc::new(book.actions()));
+    let owner = Owner {
+        book,
+        saver,
+        durable: true,
+        backlog: Vec::new(),
+        to_do: Vec::new(),
+        snapshots,
+        view: alerts,
+        actions,
+        settled,
+        metrics,
+    };
+    tasks.task("pipeline", owner.run(inputs, deliver, deeds, tasks.stop()));
 }
 
 struct Owner {
@@ -79,18 +108,27 @@ struct Owner {
     durable: bool,
     /// Decided and not yet taken by the notifiers' side, oldest first.
     backlog: Vec<Delivery>,
+    /// Decided and not yet taken by those who do it, oldest first.
+    to_do: Vec<Deed>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     view: watch::Sender<Arc<AlertsView>>,
+    actions: watch::Sender<Arc<ActionsView>>,
     settled: watch::Sender<Arc<Settled>>,
     metrics: Arc<SelfMetrics>,
 }
 
 impl Owner {
-    async fn run(mut self, mut inputs: mpsc::Receiver<Input>, deliver: mpsc::Sender<Vec<Delivery>>, stop: Stop) {
+    async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        deliver: mpsc::Sender<Vec<Delivery>>,
+        deeds: mpsc::Sender<Vec<Deed>>,
+        stop: Stop,
+    ) {
         let mut timer = tokio::time::interval(TICK_INTERVAL);
         timer.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut batch = Vec::new();
-        let (mut rules_speak, mut told) = (true, true);
+        let (mut rules_speak, mut told, mut done) = (true, true, true);
         loop {
             tokio::select! {
                 biased;
@@ -99,6 +137,13 @@ impl Owner {
                     match permit {
                         Ok(permit) => permit.send(std::mem::take(&mut self.backlog)),
                         Err(_) => told = false,
+                    }
+                    continue;
+                }
+                permit = deeds.reserve(), if done && !self.to_do.is_empty() => {
+                    match permit {
+                        Ok(permit) => permit.send(std::mem::take(&mut self.to_do)),
+                        Err(_) => done = false,
                     }
                     continue;
                 }
@@ -130,11 +175,16 @@ impl Owner {
         let now = clock::now();
         let mut ticked = tick(std::mem::take(&mut self.book), inputs, now);
         self.book = ticked.book;
+        #[cfg(test)]
+        crate::crash::point("decided");
+        let acted = !ticked.touched.deeds.is_empty() || !ticked.refused.is_empty();
         // Before anybody is told; when that takes too long they are told all the same.
         let durable = match &mut self.saver {
-            Ok(saver) => saver.save(&self.book, ticked.touched, now).await,
+            Ok(saver) => saver.save(&self.book, ticked.touched, &ticked.deliveries, now).await,
             Err(_) => false,
         };
+        #[cfg(test)]
+        crate::crash::point("committed");
         self.note_durable(durable);
         if !durable {
             ticked.deliveries.iter_mut().for_each(mark);
@@ -149,17 +199,30 @@ impl Owner {
         for ((reason, rule), count) in &ticked.dropped {
             self.count_dropped(reason, rule, *count);
         }
+        for ((rule, action, reason), count) in &ticked.refused {
+            self.count_refused(rule, action, reason, *count);
+        }
+        let own_actions = if acted {
+            self.actions.send_replace(Arc::new(self.book.actions()));
+            Arc::new(self.book.own_actions())
+        } else {
+            Arc::clone(&self.settled.borrow().actions)
+        };
         let own_alerts = if ticked.changed {
             self.view.send_replace(Arc::new(self.book.view()));
             Arc::new(self.book.own_alerts())
         } else {
             Arc::clone(&self.settled.borrow().alerts)
         };
-        if news || ticked.changed {
-            self.settled.send_replace(Arc::new(Settled { taken, alerts: own_alerts }));
+        if news || acted || ticked.changed {
+            self.settled.send_replace(Arc::new(Settled { taken, alerts: own_alerts, actions: own_actions }));
         }
+        self.to_do.extend(ticked.deeds.iter().map(|deed| Deed::clone(deed)));
         self.backlog.extend(ticked.deliveries);
         for delivery in squeeze(&mut self.backlog, MAX_UNDELIVERED) {
+            if let (Ok(saver), Some(stored)) = (&mut self.saver, &delivery.stored) {
+                saver.forget(stored.sequence);
+            }
             self.count_dropped("undelivered", &delivery.alert.key.rule, 1);
         }
     }
@@ -183,6 +246,11 @@ impl Owner {
         self.durable = durable;
     }
 
+    fn count_refused(&self, rule: &str, action: &str, reason: &str, count: u64) {
+        #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "counts of one tick")]
+        self.metrics.add(&families::ACTIONS_REFUSED, &[action, reason, rule], count as f64);
+    }
+
     fn count_dropped(&self, reason: &str, rule: &str, count: u64) {
         #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "counts of one tick")]
         self.metrics.add(&families::ALERTS_DROPPED, &[reason, rule], count as f64);
@@ -200,7 +268,13 @@ fn note_taken(taken: &mut BTreeMap<String, (u64, u64)>, inputs: &[Input]) -> boo
                 news = true;
             }
             Input::Removed { rule, .. } => news |= taken.remove(rule).is_some(),
-            Input::Seen(_) | Input::Installed { .. } | Input::Remembers { .. } | Input::Known(_) | Input::Store(_) => {}
+            Input::Seen(_)
+            | Input::Installed { .. }
+            | Input::Remembers { .. }
+            | Input::Known(_)
+            | Input::Store(_)
+            | Input::Policies(_)
+            | Input::Ended(_) => {}
         }
     }
     news
@@ -214,17 +288,29 @@ fn mark(delivery: &mut Delivery) {
     delivery.alert = Arc::new(alert);
 }
 
-/// Takes out what is over `max`: the oldest that only repeat, then the oldest.
+/// Takes out what is over `max`, of the rules that have the most: the oldest that only repeat, then the oldest.
 fn squeeze(backlog: &mut Vec<Delivery>, max: usize) -> Vec<Delivery> {
-    let mut excess = backlog.len().saturating_sub(max);
-    let mut out: Vec<_> = backlog
-        .extract_if(.., |delivery| {
-            let goes = excess > 0 && !delivery.transition;
-            excess = excess.saturating_sub(usize::from(goes));
-            goes
-        })
-        .collect();
-    out.extend(backlog.drain(..backlog.len().saturating_sub(max)));
+    if backlog.len() <= max {
+        return Vec::new();
+    }
+    let mut excess: BTreeMap<String, usize> = BTreeMap::new();
+    for delivery in backlog.iter() {
+        let count = excess.entry(delivery.alert.key.rule.clone()).or_default();
+        *count = count.saturating_add(1);
+    }
+    let each = fair::share(excess.values().copied(), max);
+    for count in excess.values_mut() {
+        *count = count.saturating_sub(each);
+    }
+    let mut out = Vec::new();
+    for only_repeats in [true, false] {
+        out.extend(backlog.extract_if(.., |delivery| {
+            let left = excess.get_mut(&delivery.alert.key.rule).filter(|left| **left > 0);
+            let Some(left) = left.filter(|_| !(only_repeats && delivery.transition)) else { return false };
+            *left = left.saturating_sub(1);
+            true
+        }));
+    }
     out
 }
 
@@ -250,12 +336,20 @@ mod tests {
     use super::*;
     use crate::{
         model::{Outcome, RaisedAlert, Subject, Timestamp},
-        pipeline::{COMMIT_DEADLINE, Evaluation, Restored, RuleSettings, Verdict, restore},
+        pipeline::{COMMIT_DEADLINE, Evaluation, Grants, RuleSettings, Verdict, restore},
     };
 
     fn nothing_seen() -> watch::Receiver<Arc<Snapshot>> {
         let Input::Evaluated(evaluation) = evaluated(0, &[]) else { unreachable!() };
         watch::channel(evaluation.snapshot).1
+    }
+
+    fn outlets(
+        deliver: mpsc::Sender<Vec<Delivery>>,
+        alerts: watch::Sender<Arc<AlertsView>>,
+        settled: watch::Sender<Arc<Settled>>,
+    ) -> Outlets {
+        Outlets { deliver, deeds: mpsc::channel(1).0, alerts, actions: watch::channel(Arc::default()).0, settled }
     }
 
     fn settings() -> Arc<RuleSettings> {
@@ -267,6 +361,7 @@ mod tests {
             labels: Labels::new(),
             annotations: Labels::new(),
             shadow: false,
+            actions: Grants::new(),
         })
     }
 
@@ -308,8 +403,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (store_tasks, _ended) = Tasks::new();
         let store = crate::store::start(&store_tasks, folder.path(), Arc::default()).unwrap();
-        let durability = Durability::Store(store, Restored::default());
-        start(&tasks, inputs, nothing_seen(), deliver, (view, settle), durability, Arc::new(SelfMetrics::default()));
+        let durability = Durability::Store(store, Box::default());
+        let outlets = outlets(deliver, view, settle);
+        start(&tasks, inputs, nothing_seen(), outlets, durability, Arc::new(SelfMetrics::default()));
         input.send(Input::Installed { settings: settings(), generation: 1 }).await.unwrap();
         for (number, alerts) in [(1, &["A"][..]), (2, &["A", "B"]), (3, &["B"])] {
             input.send(evaluated(number, alerts)).await.unwrap();
@@ -340,7 +436,8 @@ mod tests {
         let (deliver, mut told) = mpsc::channel(8);
         let (view, _seen) = watch::channel(Arc::default());
         let (settle, _settled) = watch::channel(Arc::default());
-        start(&tasks, inputs, nothing_seen(), deliver, (view, settle), durability, Arc::new(SelfMetrics::default()));
+        let outlets = outlets(deliver, view, settle);
+        start(&tasks, inputs, nothing_seen(), outlets, durability, Arc::new(SelfMetrics::default()));
         input.send(Input::Installed { settings: settings(), generation: 1 }).await.unwrap();
         let mut words: Vec<(String, Phase, bool)> = Vec::new();
         for (number, alerts) in (1..).zip(rounds) {
@@ -360,7 +457,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (tasks, _ended) = Tasks::new();
         let store = crate::store::start(&tasks, folder.path(), Arc::default()).unwrap();
-        let durability = Durability::Store(store.clone(), Restored::default());
+        let durability = Durability::Store(store.clone(), Box::default());
         let words = told(durability, &[&["A"], &["A", "B"]]).await;
         assert_eq!(words, [("A".to_owned(), Phase::Firing, false), ("B".to_owned(), Phase::Firing, false)]);
         let restored = restore(&store, clock::now(), Duration::from_secs(10)).unwrap();
@@ -372,7 +469,7 @@ mod tests {
     async fn a_store_that_hangs_holds_alerts_up_for_a_moment_once() {
         let (store, _hangs) = crate::store::Store::hanging();
         let started = std::time::Instant::now();
-        let words = told(Durability::Store(store, Restored::default()), &[&["A"], &["A", "B"]]).await;
+        let words = told(Durability::Store(store, Box::default()), &[&["A"], &["A", "B"]]).await;
         let names: Vec<_> = words.iter().map(|(name, phase, marked)| (name.as_str(), *phase, *marked)).collect();
         assert!(
             names.contains(&("A", Phase::Firing, true)) && names.contains(&("B", Phase::Firing, true)),
@@ -384,7 +481,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_store_that_takes_nothing_holds_up_nobody() {
-        let durability = Durability::Store(crate::store::Store::failing(), Restored::default());
+        let durability = Durability::Store(crate::store::Store::failing(), Box::default());
         let words = told(durability, &[&["A"]]).await;
         assert_eq!(words[0], ("A".to_owned(), Phase::Firing, true));
     }

@@ -1,9 +1,13 @@
 //! The alert book as rows of the store, and back. Pure.
 
+mod outbox;
+
+pub(super) use outbox::{OutboxRows, deed_changes, delivery_change, key_change, restore as restore_outbox};
+pub use outbox::{row_key, told_change, told_changes};
+
 use super::{
     Restored,
     book::{Book, Held, Told},
-    tick::DOUBT,
 };
 use crate::{
     alerts::{Alert, AlertKey, Phase},
@@ -69,6 +73,28 @@ struct SavedIdentity {
     shadow: BTreeSet<String>,
 }
 
+impl From<Subject> for SavedSubject {
+    fn from(subject: Subject) -> Self {
+        match subject {
+            Subject::Group(group) => Self::Group(group),
+            Subject::Topic(topic) => Self::Topic(topic),
+            Subject::Broker => Self::Broker,
+            Subject::Agent => Self::Agent,
+        }
+    }
+}
+
+impl From<SavedSubject> for Subject {
+    fn from(subject: SavedSubject) -> Self {
+        match subject {
+            SavedSubject::Group(group) => Self::Group(group),
+            SavedSubject::Topic(topic) => Self::Topic(topic),
+            SavedSubject::Broker => Self::Broker,
+            SavedSubject::Agent => Self::Agent,
+        }
+    }
+}
+
 impl From<Phase> for SavedPhase {
     fn from(phase: Phase) -> Self {
         match phase {
@@ -94,7 +120,10 @@ pub(super) fn alert_change(book: &Book, key: &AlertKey) -> Change {
     let scope = key.rule.clone();
     // Sorted, since labels are: the same alert has the same key.
     let row_key = serde_json::json!([key.name, key.labels]).to_string();
-    let value = book.alerts.get(key).and_then(|held| serde_json::to_vec(&saved(held)).ok());
+    let value = book.alerts.get(key).and_then(|held| {
+        let row = saved_alert(&held.alert, held.spoken, held.told);
+        serde_json::to_vec(&row).ok()
+    });
     match value {
         Some(value) => Change::Put(Table::Alerts, Row { scope, key: row_key, value }),
         None => Change::Remove { table: Table::Alerts, scope, key: row_key },
@@ -169,7 +198,7 @@ pub(super) fn meta_changes(book: &Book, now: Timestamp) -> [Change; 2] {
     [put(ALIVE, now.0.into()), put(IDENTITY, serde_json::json!(identity))]
 }
 
-fn saved(held: &Held) -> SavedAlert {
+fn saved_alert(alert: &Alert, spoken: bool, told: Option<Told>) -> SavedAlert {
     let Alert {
         key: _,
         subject,
@@ -181,15 +210,10 @@ fn saved(held: &Held) -> SavedAlert {
         resolved_at,
         keep_firing_since,
         last_sent,
-    } = Alert::clone(&held.alert);
+    } = alert.clone();
     let milliseconds = |at: Option<Timestamp>| at.map(|at| at.0);
     SavedAlert {
-        subject: match subject {
-            Subject::Group(group) => SavedSubject::Group(group),
-            Subject::Topic(topic) => SavedSubject::Topic(topic),
-            Subject::Broker => SavedSubject::Broker,
-            Subject::Agent => SavedSubject::Agent,
-        },
+        subject: subject.into(),
         annotations,
         value: value.filter(|value| value.is_finite()),
         phase: phase.into(),
@@ -198,14 +222,28 @@ fn saved(held: &Held) -> SavedAlert {
         resolved_at: milliseconds(resolved_at),
         keep_firing_since: milliseconds(keep_firing_since),
         last_sent: milliseconds(last_sent),
-        spoken: held.spoken,
-        told: held.told.map(|told| SavedTold { phase: told.phase.into(), by_us: told.by_us }),
+        spoken,
+        told: told.map(|told| SavedTold { phase: told.phase.into(), by_us: told.by_us }),
+    }
+}
+
+fn alert_of(key: AlertKey, saved: SavedAlert) -> Alert {
+    Alert {
+        key,
+        subject: saved.subject.into(),
+        annotations: saved.annotations,
+        value: saved.value,
+        phase: saved.phase.into(),
+        active_at: Timestamp(saved.active_at),
+        fired_at: saved.fired_at.map(Timestamp),
+        resolved_at: saved.resolved_at.map(Timestamp),
+        keep_firing_since: saved.keep_firing_since.map(Timestamp),
+        last_sent: saved.last_sent.map(Timestamp),
     }
 }
 
 /// The book as it was when we were last alive, for an agent that starts at `now`. The time in between counts neither as one
-/// in which a condition held nor as one in which it did not: clocks stood still. What was decided shortly before the end is
-/// told once more, since it may not have been told.
+/// in which a condition held nor as one in which it did not: clocks stood still.
 pub(super) fn restore(alerts: Vec<Row>, meta: Vec<Row>, now: Timestamp) -> Restored {
     let mut restored = Restored::default();
     let meta: BTreeMap<String, Vec<u8>> = meta.into_iter().map(|row| (row.key, row.value)).collect();
@@ -225,39 +263,18 @@ pub(super) fn restore(alerts: Vec<Row>, meta: Vec<Row>, now: Timestamp) -> Resto
             continue;
         };
         let key = AlertKey { rule: row.scope, name, labels };
-        let phase = Phase::from(saved.phase);
-        let active_at = Timestamp(saved.active_at);
-        let alert = Alert {
-            key: key.clone(),
-            subject: match saved.subject {
-                SavedSubject::Group(group) => Subject::Group(group),
-                SavedSubject::Topic(topic) => Subject::Topic(topic),
-                SavedSubject::Broker => Subject::Broker,
-                SavedSubject::Agent => Subject::Agent,
-            },
-            annotations: saved.annotations,
-            value: saved.value,
-            phase,
-            active_at: if phase == Phase::Pending { active_at.plus(down) } else { active_at },
-            fired_at: saved.fired_at.map(Timestamp),
-            resolved_at: saved.resolved_at.map(Timestamp),
-            keep_firing_since: saved.keep_firing_since.map(|since| Timestamp(since).plus(down)),
-            last_sent: saved.last_sent.map(Timestamp),
-        };
-        let began = alert.resolved_at.or(alert.fired_at);
-        let in_doubt = saved.spoken && began.is_some_and(|began| alive.since(began) < DOUBT);
-        let clock = phase == Phase::Pending || alert.keep_firing_since.is_some();
-        if in_doubt || (clock && !down.is_zero()) {
-            restored.touched.insert(key.clone());
+        let spoken = saved.spoken;
+        let told = saved.told.as_ref().map(|told| Told { phase: told.phase.into(), by_us: told.by_us });
+        let mut alert = alert_of(key.clone(), saved);
+        let clock = alert.phase == Phase::Pending || alert.keep_firing_since.is_some();
+        if clock && !down.is_zero() {
+            restored.touched.alerts.insert(key.clone());
         }
-        let told = saved.told.map(|told| Told { phase: told.phase.into(), by_us: told.by_us });
-        let told = match (in_doubt, phase) {
-            (true, Phase::Firing) => None,
-            // One that nobody was told of, as in the shadow, has no end to be told of.
-            (true, Phase::Resolved) if told.is_some() => Some(Told { phase: Phase::Firing, by_us: true }),
-            _ => told,
-        };
-        let held = Held { alert: Arc::new(alert), spoken: saved.spoken, told, restored: true };
+        if alert.phase == Phase::Pending {
+            alert.active_at = alert.active_at.plus(down);
+        }
+        alert.keep_firing_since = alert.keep_firing_since.map(|since| since.plus(down));
+        let held = Held { alert: Arc::new(alert), spoken, told, restored: true };
         restored.book.alerts.insert(key, held);
     }
     restored

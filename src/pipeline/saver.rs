@@ -1,16 +1,12 @@
 //! Commits what the book and the rules have come to before anybody is told of it. A store that hangs or fails holds up the
 //! owner once, for a moment; what it did not take is written later.
 
-use super::{Evaluation, Input, Verdict, book::Book, saved};
+use super::{Delivery, Evaluation, Input, Touched, Verdict, book::Book, saved};
 use crate::{
-    alerts::AlertKey,
     model::{RuleState, Timestamp},
     store::{Change, Reply, Row, Store, Table},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 use tokio::sync::oneshot::error::TryRecvError;
 
 /// How long alerts wait for the store. Then they are told all the same, marked.
@@ -22,14 +18,14 @@ pub const ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// What is not in the store.
 #[derive(Default)]
 struct Unsaved {
-    alerts: BTreeSet<AlertKey>,
+    touched: Touched,
     /// By rule, what it remembers; `None` = it is gone.
     states: BTreeMap<String, Option<RuleState>>,
 }
 
 impl Unsaved {
     fn is_empty(&self) -> bool {
-        self.alerts.is_empty() && self.states.is_empty()
+        self.touched.is_empty() && self.states.is_empty()
     }
 }
 
@@ -46,11 +42,11 @@ pub(super) struct Saver {
 }
 
 impl Saver {
-    /// `states`: what the store has of each rule; `touched`: alerts that it has otherwise than they are.
-    pub(super) fn new(store: Store, states: BTreeMap<String, RuleState>, touched: BTreeSet<AlertKey>) -> Self {
+    /// `states`: what the store has of each rule; `touched`: what it has otherwise than it is.
+    pub(super) fn new(store: Store, states: BTreeMap<String, RuleState>, touched: Touched) -> Self {
         Self {
             store,
-            unsaved: Unsaved { alerts: touched, states: BTreeMap::new() },
+            unsaved: Unsaved { touched, states: BTreeMap::new() },
             states,
             in_flight: None,
             alive: None,
@@ -73,7 +69,12 @@ impl Saver {
                     let gone = self.states.keys().filter(|rule| !rules.contains(*rule));
                     self.unsaved.states.extend(gone.map(|rule| (rule.clone(), None)));
                 }
-                Input::Seen(_) | Input::Installed { .. } | Input::Evaluated(_) | Input::Store(_) => {}
+                Input::Seen(_)
+                | Input::Installed { .. }
+                | Input::Evaluated(_)
+                | Input::Store(_)
+                | Input::Policies(_)
+                | Input::Ended(_) => {}
             }
         }
     }
@@ -88,18 +89,36 @@ impl Saver {
         }
     }
 
-    /// Commits what changed: `touched` alerts, what was noted, what was not taken before. True: all of it is in the store.
-    /// Waits for [`COMMIT_DEADLINE`], but not while the store fails already.
-    pub(super) async fn save(&mut self, book: &Book, touched: BTreeSet<AlertKey>, now: Timestamp) -> bool {
-        self.unsaved.alerts.extend(touched);
+    /// Nobody is told of what is at this place of the outbox.
+    pub(super) fn forget(&mut self, sequence: u64) {
+        self.unsaved.touched.lapsed.insert(sequence);
+    }
+
+    /// Commits what changed: what was touched or noted, what was not taken before, and `deliveries` that are to wait in the
+    /// outbox. True: all of it is in the store. Waits for [`COMMIT_DEADLINE`], but not while the store fails already. What
+    /// is told although it is not stored is not put into the outbox later: it may be told by then.
+    pub(super) async fn save(
+        &mut self,
+        book: &Book,
+        touched: Touched,
+        deliveries: &[Delivery],
+        now: Timestamp,
+    ) -> bool {
+        self.unsaved.touched.extend(touched);
         if self.in_flight.is_some() && !self.landed(self.patience()).await {
             return false;
         }
         let alive = self.alive.is_some_and(|at| now >= at && now.since(at) < ALIVE_INTERVAL);
-        if self.unsaved.is_empty() && alive {
+        let outbox: Vec<Change> = deliveries.iter().filter_map(saved::delivery_change).collect();
+        if self.unsaved.is_empty() && alive && outbox.is_empty() {
             return self.failing.is_none();
         }
-        let mut changes: Vec<Change> = self.unsaved.alerts.iter().map(|key| saved::alert_change(book, key)).collect();
+        let touched = &self.unsaved.touched;
+        let mut changes: Vec<Change> = touched.alerts.iter().map(|key| saved::alert_change(book, key)).collect();
+        changes.extend(touched.deeds.iter().flat_map(|sequence| saved::deed_changes(book, *sequence)));
+        changes.extend(touched.keys.iter().map(|key| saved::key_change(book, key)));
+        changes.extend(touched.lapsed.iter().flat_map(|sequence| saved::told_changes(*sequence)));
+        changes.extend(outbox);
         for (rule, state) in &self.unsaved.states {
             changes.extend(state_changes(rule, self.states.get(rule), state.as_ref()));
         }
@@ -143,7 +162,7 @@ impl Saver {
                 true
             }
             Err(error) => {
-                self.unsaved.alerts.extend(sent.alerts);
+                self.unsaved.touched.extend(sent.touched);
                 for (rule, state) in sent.states {
                     self.unsaved.states.entry(rule).or_insert(state);
                 }
@@ -158,7 +177,7 @@ impl Saver {
     /// The last commit of all: what is not in the store is lost otherwise.
     pub(super) async fn finish(mut self, book: &Book, now: Timestamp) {
         self.alive = None;
-        if !self.save(book, BTreeSet::new(), now).await {
+        if !self.save(book, Touched::default(), &[], now).await {
             let error = self.failing.unwrap_or_default();
             tracing::warn!(error, "stopped before the alerts were stored; the next start knows what was stored before");
         }

@@ -1,14 +1,16 @@
 //! The pure step of the whole: what rules said, and the time, make the next book, its transitions and what is to be
 //! told. Reads no clock, knows no channel, and gives the same answer to the same question.
 
+mod deeds;
+
 use super::{
-    Delivery, Evaluation, Input, RuleSettings, Transition, Verdict,
+    Deed, DeedKey, Delivery, Evaluation, Input, RuleSettings, Stored, Touched, Transition, Verdict,
     book::{Book, Held, Installed, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_RESOLVED, Told, is_active},
-    own::{OWN_RULE, is_reserved, rule_failing, store_failing},
+    own::{OWN_RULE, alerts_dropped, is_reserved, rule_failing, store_failing},
 };
 use crate::{
     alerts::{self, Alert, AlertKey, Durations, Phase, Raised},
-    model::{Labels, Outcome, RaisedAlert, Subject, Timestamp},
+    model::{Labels, Outcome, RaisedAlert, Subject, Timestamp, fair},
     snapshot::{KAFKA_TARGET, Snapshot},
 };
 use std::{
@@ -50,8 +52,12 @@ pub struct Ticked {
     pub dropped: BTreeMap<(&'static str, String), u64>,
     /// Does the view of the book differ from the one before?
     pub changed: bool,
-    /// Alerts that are not as they were, but for when they were last told.
-    pub touched: BTreeSet<AlertKey>,
+    /// What is not as it was.
+    pub touched: Touched,
+    /// What is to be done, in order.
+    pub deeds: Vec<Arc<Deed>>,
+    /// Requests that were refused, by rule, action and reason.
+    pub refused: BTreeMap<(String, String, &'static str), u64>,
 }
 
 /// Takes `inputs` in order, then tells again what is due at `now`.
@@ -70,9 +76,12 @@ pub fn tick(book: Book, inputs: Vec<Input>, now: Timestamp) -> Ticked {
             Input::Removed { rule, generation } => tick.remove(&rule, generation),
             Input::Known(rules) => tick.end_others(&rules),
             Input::Store(failing) => tick.store(failing.as_deref()),
+            Input::Policies(policies) => tick.done.book.deeds.policies = policies,
+            Input::Ended(result) => tick.ended(result),
         }
     }
     tick.forget();
+    tick.forget_deeds();
     tick.tell_again();
     tick.done
 }
@@ -128,7 +137,7 @@ impl Tick {
             if let Some(back) = alerts::rewind(&held.alert, now) {
                 held.alert = Arc::new(back);
                 self.done.changed = true;
-                self.done.touched.insert(key.clone());
+                self.done.touched.alerts.insert(key.clone());
             }
         }
     }
@@ -201,14 +210,18 @@ impl Tick {
         self.done.changed |= forgotten;
         self.see(&snapshot);
         match verdict {
-            Verdict::Outcome(Outcome { alerts, measurements, actions: _ }) => {
+            Verdict::Outcome(Outcome { alerts, measurements, actions }) => {
                 let ours: Vec<_> = measurements.into_iter().filter(|m| snapshot.answers_for(&m.subject)).collect();
                 self.done.changed |= !ours.is_empty();
                 if let Some(installed) = self.done.book.rules.get_mut(&settings.name) {
                     installed.measurements = ours;
                 }
+                let lost = self.over_limit(&settings.name);
                 self.apply(&settings, &snapshot, alerts, Speaker::Rule);
-                self.apply(&settings, &snapshot, Vec::new(), Speaker::Agent);
+                let lost = self.over_limit(&settings.name).saturating_sub(lost);
+                let about = (lost > 0).then(|| alerts_dropped(&settings.name, lost));
+                self.apply(&settings, &snapshot, about.into_iter().collect(), Speaker::Agent);
+                self.ask(&settings, &snapshot, actions);
             }
             Verdict::Failed { reason, text } if failures_in_a_row >= FAILURES_UNTIL_ALERT => {
                 let alert = rule_failing(&settings.name, reason, &text);
@@ -244,11 +257,13 @@ impl Tick {
             let told = held.spoken && !self.done.book.is_shadow(&held.alert.key.rule);
             if voice == Voice::Unknown && told && held.alert.phase == Phase::Firing {
                 let ends_at = self.now.plus(HOLD);
-                self.done.deliveries.push(Delivery { alert: Arc::clone(&held.alert), ends_at, transition: false });
+                let alert = Arc::clone(&held.alert);
+                self.done.deliveries.push(Delivery { alert, ends_at, transition: false, stored: None });
             }
             let after = (voice != Voice::Elsewhere).then(|| Alert::clone(&held.alert));
             self.put(Some(&held.alert), after);
         }
+        self.release();
     }
 
     /// Who speaks about `subject`, by the newest snapshot.
@@ -291,7 +306,9 @@ impl Tick {
         // The snapshot's time, not ours: `for` is about what was observed, and ours jitters with the load.
         let at = snapshot.at.min(self.now);
         let mut active_of_rule = Active { spoken: 0, silent: 0 };
-        for (_, held) in self.done.book.of_rule(&settings.name).filter(|(_, held)| is_active(&held.alert)) {
+        // What the agent says of it takes no place of the rule's.
+        let its_own = |(key, held): &(&AlertKey, &Held)| is_active(&held.alert) && !is_reserved(&key.name);
+        for (_, held) in self.done.book.of_rule(&settings.name).filter(its_own) {
             let count = active_of_rule.of(held.spoken);
             *count = count.saturating_add(1);
         }
@@ -322,7 +339,8 @@ impl Tick {
                     self.drop_one("rule_limit", &settings.name);
                     continue;
                 }
-                if *self.active.of(voice == Voice::Ours) >= MAX_ALERTS {
+                // Not more than is left to others: so there is always a place for a rule that has few.
+                if *of_rule >= MAX_ALERTS.saturating_sub(*self.active.of(voice == Voice::Ours)) {
                     self.drop_one("limit", &settings.name);
                     continue;
                 }
@@ -396,7 +414,7 @@ impl Tick {
                 Some(Phase::Pending) => {
                     if let Some(held) = book.alerts.remove(&before) {
                         let moved = Alert { key: key.clone(), ..Alert::clone(&held.alert) };
-                        self.done.touched.extend([before, key.clone()]);
+                        self.done.touched.alerts.extend([before, key.clone()]);
                         book.alerts.insert(key.clone(), Held { alert: Arc::new(moved), ..held });
                         self.done.changed = true;
                     }
@@ -406,6 +424,12 @@ impl Tick {
             }
         }
         key
+    }
+
+    /// Alerts of a rule that had no place.
+    fn over_limit(&self, rule: &str) -> u64 {
+        let of = |reason| self.done.dropped.get(&(reason, rule.to_owned())).copied().unwrap_or(0);
+        of("limit").saturating_add(of("rule_limit"))
     }
 
     fn drop_one(&mut self, reason: &'static str, rule: &str) {
@@ -480,7 +504,7 @@ impl Tick {
         if spoken && !restored && (from != Some(alert.phase) || tells) {
             self.done.transitions.push(Transition { alert: Arc::clone(&alert), from, dropped: false });
         }
-        self.done.touched.insert(alert.key.clone());
+        self.done.touched.alerts.insert(alert.key.clone());
         self.done.book.alerts.insert(alert.key.clone(), now);
         if tells {
             self.tell(alert, true);
@@ -489,7 +513,7 @@ impl Tick {
 
     fn take_out(&mut self, held: &Held) {
         self.done.book.alerts.remove(&held.alert.key);
-        self.done.touched.insert(held.alert.key.clone());
+        self.done.touched.alerts.insert(held.alert.key.clone());
         self.done.changed = true;
         if is_active(&held.alert) {
             let count = self.active.of(held.spoken);
@@ -504,7 +528,8 @@ impl Tick {
     fn tell(&mut self, alert: Arc<Alert>, transition: bool) {
         let ends_at =
             alert.resolved_at.unwrap_or_else(|| self.now.plus(RESEND_DELAY.saturating_mul(RESENDS_UNTIL_END)));
-        self.done.deliveries.push(Delivery { alert, ends_at, transition });
+        let stored = transition.then(|| Stored { sequence: self.done.book.place(), told: Arc::default() });
+        self.done.deliveries.push(Delivery { alert, ends_at, transition, stored });
     }
 
     /// By our clock, whether or not any rule spoke: Alertmanager resolves what it hears nothing of.
@@ -532,7 +557,7 @@ impl Tick {
         let kept_for = |held: &Held| held.alert.resolved_at.is_none_or(|at| now.since(at) <= RESOLVED_RETENTION);
         // We told that it fires, and have not been able to tell that it is over.
         let owed = |held: &Held| held.told.is_some_and(|told| told.by_us && told.phase == Phase::Firing);
-        let touched = &mut self.done.touched;
+        let touched = &mut self.done.touched.alerts;
         book.alerts.retain(|key, held| {
             let stays = kept_for(held) || owed(held);
             if !stays {
@@ -544,15 +569,22 @@ impl Tick {
         let active = self.active.spoken.saturating_add(self.active.silent);
         let excess = book.alerts.len().saturating_sub(active).saturating_sub(MAX_RESOLVED);
         if excess > 0 {
-            let mut resolved: Vec<_> = book
-                .alerts
-                .values()
-                .filter_map(|held| Some((held.alert.resolved_at?, held.alert.key.clone())))
-                .collect();
-            resolved.sort_unstable();
-            for (_, key) in resolved.into_iter().take(excess) {
+            let mut of_rule: BTreeMap<&str, Vec<(Timestamp, &AlertKey)>> = BTreeMap::new();
+            for held in book.alerts.values() {
+                if let Some(at) = held.alert.resolved_at {
+                    of_rule.entry(&held.alert.key.rule).or_default().push((at, &held.alert.key));
+                }
+            }
+            let each = fair::share(of_rule.values().map(Vec::len), MAX_RESOLVED);
+            let mut gone = Vec::new();
+            for resolved in of_rule.values_mut() {
+                resolved.sort_unstable();
+                let excess = resolved.len().saturating_sub(each);
+                gone.extend(resolved.iter().take(excess).map(|(_, key)| AlertKey::clone(key)));
+            }
+            for key in gone {
                 book.alerts.remove(&key);
-                self.done.touched.insert(key);
+                self.done.touched.alerts.insert(key);
             }
             self.done.changed = true;
         }

@@ -5,7 +5,7 @@ use crate::{
     model::{BrokerId, Labels, Timestamp, hex},
     snapshot::{
         Age, Asked, Broker, Exposition, GROUP_STATES, Group, GroupKind, KafkaView, LagRow, LagStatus, ObservedPage,
-        Partition, Share, Snapshot, Sums, TargetState, Topic,
+        Partition, Share, Snapshot, Sums, TargetState, Topic, Whole,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -275,6 +275,7 @@ impl Known {
             asked: told.asked.map(|(all_listed, unobserved)| Asked { all_listed, unobserved: names(unobserved) }),
             hide_inactive: told.hide_inactive,
             sums: Sums::default(),
+            table: Whole::default(),
         })
     }
 

@@ -44,7 +44,7 @@ impl Rule {
         let none = Overlay::default();
         let job = Job {
             code: Arc::new(code),
-            settings: Arc::new(RuleConfig::settings("bench", &none, &none)),
+            settings: Arc::new(RuleConfig::default().settings("bench", &none)),
             config: config.into(),
             limits: Limits::default(),
             snapshot: Arc::new(snapshot),

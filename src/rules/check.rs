@@ -2,7 +2,7 @@
 //! way that the agent goes, up to the dry run, but does not stop at the first problem.
 
 use super::{
-    Limits, RuleConfig, compile, componentize, engine,
+    Limits, compile, componentize, engine,
     evaluate::{self, Code, Job},
     host, limits,
     load::{self, LoadError},
@@ -143,7 +143,7 @@ fn run(
     let stop = tasks.stop();
     let job = |snapshot: Snapshot| Job {
         code: Arc::clone(&code),
-        settings: Arc::new(RuleConfig::settings(name, &super::Overlay::default(), &super::Overlay::default())),
+        settings: Arc::new(super::RuleConfig::default().settings(name, &super::Overlay::default())),
         config: config.into(),
         limits: limits.clone(),
         snapshot: Arc::new(snapshot),
@@ -178,7 +178,7 @@ fn run(
 const SECRET: [u8; 32] = [0; 32];
 
 /// What the agent may see right after its start, and on a cluster without consumers.
-fn snapshots(now: Timestamp) -> [(&'static str, Snapshot); 2] {
+pub(super) fn snapshots(now: Timestamp) -> [(&'static str, Snapshot); 2] {
     let snapshot = |kafka: Option<KafkaView>| Snapshot {
         number: 1,
         at: now,

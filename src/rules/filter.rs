@@ -111,6 +111,14 @@ impl Wanted {
         Ok(Self { groups, topics, min_lag, offset, limit })
     }
 
+    /// Every row there is, on one page.
+    pub(super) fn is_all(&self) -> bool {
+        let names = [&self.groups, &self.topics];
+        names.iter().all(|names| names.matchers.is_empty())
+            && self.min_lag.is_none()
+            && (self.offset, self.limit) == (0, 0)
+    }
+
     /// The asked-for page of `rows`, or an error where the host's limit would cut it.
     pub(super) fn page<T>(&self, rows: impl Iterator<Item = T>, most: u32) -> Result<Vec<T>, Error> {
         let offset = usize::try_from(self.offset).unwrap_or(usize::MAX);

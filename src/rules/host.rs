@@ -2,7 +2,7 @@
 //! its own. Knows nothing of alerts.
 
 use super::{
-    bindings::{self, logging, own_alerts, rates, snapshot, state, time, types},
+    bindings::{self, logging, own_actions, own_alerts, rates, snapshot, state, time, types},
     civil,
     deadline::Deadline,
     filter::{Names, Wanted, take},
@@ -18,7 +18,8 @@ use crate::{
     alerts::Phase,
     history::Point,
     model::Timestamp,
-    snapshot::{Age, KafkaView, LagFilter, LagRow, LagStatus, Snapshot, TopicLag},
+    pipeline::{ActionStatus, DeedEnd},
+    snapshot::{Age, KafkaView, LagFilter, LagRow, LagStatus, LagTable, Snapshot, TopicLag},
 };
 use std::{
     collections::HashMap,
@@ -27,11 +28,6 @@ use std::{
 use types::Error;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::WasiCtx;
-
-/// What stands for an absent number in `lag-table`.
-const ABSENT: i64 = i64::MIN;
-/// Added to a status in `lag-table` where the lag in seconds is a lower bound.
-const AT_LEAST: u8 = 128;
 
 /// The rule called our functions too often.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +67,7 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>
 
 /// May a rule import that interface?
 pub(super) fn may_import(interface: &str) -> bool {
-    let ours = ["types", "snapshot", "state", "rates", "own-alerts", "time", "logging"];
+    let ours = ["types", "snapshot", "state", "rates", "own-alerts", "own-actions", "time", "logging"];
     ours.iter().any(|name| interface == format!("{}/{name}@{}", bindings::PACKAGE, bindings::VERSION))
         || wasi::may_import(interface)
 }
@@ -272,69 +268,36 @@ fn at_least(row: &LagRow) -> bool {
     row.age.is_some_and(|age| age.at_least)
 }
 
-/// Position of a status in `lag-status`.
-fn status_code(status: LagStatus) -> u8 {
-    match status {
-        LagStatus::Behind => 0,
-        LagStatus::Lost => 1,
-        LagStatus::Ahead => 2,
-        LagStatus::NoCommit => 3,
-        LagStatus::Unknown => 4,
-    }
-}
-
-/// Names in the order of their first use.
-#[derive(Default)]
-struct Catalogue<'a> {
-    names: Vec<String>,
-    index: HashMap<&'a str, u32>,
-}
-
-impl<'a> Catalogue<'a> {
-    fn id(&mut self, name: &'a str) -> u32 {
-        *self.index.entry(name).or_insert_with(|| {
-            self.names.push(name.to_owned());
-            u32::try_from(self.names.len().saturating_sub(1)).unwrap_or(u32::MAX)
-        })
-    }
-}
-
-fn columns(kafka: &KafkaView, rows: &[&LagRow]) -> snapshot::LagColumns {
-    let absent = |value: Option<i64>| value.unwrap_or(ABSENT);
-    let time = |at: Option<Timestamp>| at.and_then(|at| i64::try_from(at.0).ok());
-    let mut catalogue = Catalogue::default();
-    let mut group = Vec::with_capacity(rows.len());
-    let mut topic = Vec::with_capacity(rows.len());
-    // Rows are sorted, so most have the names of the row before.
-    let mut last: Option<(&LagRow, u32, u32)> = None;
-    for row in rows {
-        let (group_id, topic_id) = match last {
-            Some((before, group_id, topic_id)) if before.group == row.group && before.topic == row.topic => {
-                (group_id, topic_id)
-            }
-            _ => {
-                let name = kafka.group_of(row.group).map(|group| &*group.name).unwrap_or_default();
-                (catalogue.id(name), catalogue.id(&row.topic))
-            }
-        };
-        group.push(group_id);
-        topic.push(topic_id);
-        last = Some((row, group_id, topic_id));
-    }
-    snapshot::LagColumns {
-        names: catalogue.names,
+fn columns(table: LagTable) -> snapshot::LagColumns {
+    let LagTable {
+        names,
         group,
         topic,
-        partition: rows.iter().map(|row| row.partition).collect(),
-        status: rows.iter().map(|row| status_code(row.status) | if at_least(row) { AT_LEAST } else { 0 }).collect(),
-        committed: rows.iter().map(|row| absent(row.committed)).collect(),
-        committed_at_ms: rows.iter().map(|row| absent(time(row.committed_at))).collect(),
-        log_start: rows.iter().map(|row| absent(row.log_start)).collect(),
-        log_end: rows.iter().map(|row| absent(row.log_end)).collect(),
-        last_stable: rows.iter().map(|row| absent(row.last_stable)).collect(),
-        lag: rows.iter().map(|row| absent(row.lag)).collect(),
-        lost: rows.iter().map(|row| row.lost).collect(),
-        lag_seconds: rows.iter().map(|row| row.age.map_or(f64::NAN, Age::seconds)).collect(),
+        partition,
+        status,
+        committed,
+        committed_at_ms,
+        log_start,
+        log_end,
+        last_stable,
+        lag,
+        lost,
+        lag_seconds,
+    } = table;
+    snapshot::LagColumns {
+        names,
+        group,
+        topic,
+        partition,
+        status,
+        committed,
+        committed_at_ms,
+        log_start,
+        log_end,
+        last_stable,
+        lag,
+        lost,
+        lag_seconds,
     }
 }
 
@@ -411,12 +374,16 @@ impl snapshot::Host for Host {
 fn lag_table(host: &Host, filter: snapshot::LagFilter) -> Result<snapshot::LagColumns, Error> {
     let wanted = Wanted::new(filter, host.deadline)?;
     let kafka = host.kafka()?;
+    if wanted.is_all() && kafka.rows.len() <= usize::try_from(host.most_rows()).unwrap_or(usize::MAX) {
+        return Ok(columns(kafka.whole_table().clone()));
+    }
     let filter = LagFilter {
         group: &|name| wanted.groups.matches(name),
         topic: &|name| wanted.topics.matches(name),
         min_lag: wanted.min_lag,
     };
-    Ok(columns(kafka, &wanted.page(kafka.lag_rows(&filter), host.most_rows())?))
+    let page = wanted.page(kafka.lag_rows(&filter), host.most_rows())?;
+    Ok(columns(kafka.lag_table(page.into_iter())))
 }
 
 fn groups(host: &Host, names: Vec<snapshot::Pattern>) -> Result<Vec<snapshot::Group>, Error> {
@@ -492,6 +459,35 @@ impl own_alerts::Host for Host {
             value: alert.value,
         });
         Ok(active.collect())
+    }
+}
+
+impl own_actions::Host for Host {
+    fn recent(&mut self) -> wasmtime::Result<Vec<own_actions::OwnAction>> {
+        self.charge()?;
+        Ok(self.memory.actions.iter().map(own_action).collect())
+    }
+}
+
+fn own_action(status: &ActionStatus) -> own_actions::OwnAction {
+    let ActionStatus { deed, result } = status;
+    let result = result.as_ref();
+    own_actions::OwnAction {
+        name: deed.action.clone(),
+        key: deed.key.clone(),
+        state: match result.map(|result| result.end) {
+            None => own_actions::State::Waiting,
+            Some(DeedEnd::Done) => own_actions::State::Done,
+            Some(DeedEnd::Failed) => own_actions::State::Failed,
+            Some(DeedEnd::Expired) => own_actions::State::Expired,
+            Some(DeedEnd::DryRun) => own_actions::State::DryRun,
+            Some(DeedEnd::Silenced) => own_actions::State::Silenced,
+            Some(DeedEnd::Dropped) => own_actions::State::Dropped,
+        },
+        requested_at_ms: deed.requested_at.0,
+        ended_at_ms: result.map(|result| result.at.0),
+        attempts: result.map_or(0, |result| result.attempts),
+        text: result.map(|result| result.text.clone()).unwrap_or_default(),
     }
 }
 

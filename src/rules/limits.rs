@@ -30,6 +30,8 @@ pub const MAX_COMPILING: usize = 2;
 pub const COMPILE_PATIENCE: Duration = Duration::from_millis(500);
 /// Bytes of machine code of one module.
 pub const MAX_COMPILED_BYTES: u64 = 256 << 20;
+/// Bytes of machine code of all rules, with what their modules hold as data: it stays in memory.
+pub const MAX_LIVE_CODE: u64 = 256 << 20;
 /// Bytes kept of what that child says when it fails.
 pub const MAX_COMPILER_WORDS: u64 = 4 << 10;
 /// Compiled modules kept on disk; the oldest go first.
@@ -39,6 +41,8 @@ pub const MAX_CACHED_BYTES: u64 = 1 << 30;
 
 /// Wall time of an evaluation, as a multiple of its CPU time: other programs may keep it waiting.
 pub const WALL_FACTOR: u32 = 10;
+/// How much more time a rule gets in `rule test` and `rule replay`, which must come out the same each time.
+pub const OFFLINE_TIMES: u32 = 10;
 /// The epoch ticks this often; a deadline is noticed this much late.
 pub const EPOCH_TICK: Duration = Duration::from_millis(5);
 /// The most memory that agent.yaml can give one evaluation, in bytes.
@@ -146,6 +150,10 @@ pub const CHEAP_EVALUATION: Duration = Duration::from_millis(10);
 pub const DEAR_EVALUATIONS: u32 = 8;
 /// `rules_dir` is looked at this often; a file counts once it stood still for two looks.
 pub const SCAN_INTERVAL: Duration = Duration::from_millis(500);
+/// Versions that wait for their trial on the thread for those that may take long; others ask again.
+pub const TRIALS_WAITING: usize = 16;
+/// Files of `rules_dir` that are no rules by their names, and are told; others are counted.
+pub const MAX_TOLD_FILES: usize = 5;
 /// A load that failed for a reason of the machine's is tried again after this.
 pub const LOAD_RETRY: Duration = Duration::from_mins(1);
 /// Threads that evaluate all rules.

@@ -1,18 +1,14 @@
-//! From a module's bytes to a rule that may go live: hash, compiled code (kept or made), world, configuration, a dry run.
-//! Knows no folder and no schedule.
+//! From a module's bytes to code: hash, compiled code (kept or made), world. Knows no folder and no schedule.
 
 use super::{
     cache::Cache,
     compile::{CompileError, Compiling},
     engine::Ticking,
-    evaluate::{self, Code, Job},
+    evaluate::Code,
     host::Host,
     limits,
-    memory::Memory,
-    registry::Version,
-    state::State,
 };
-use crate::{model::hex, pipeline::Verdict, snapshot::Snapshot, supervise::Stop};
+use crate::{model::hex, supervise::Stop};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
@@ -57,6 +53,12 @@ pub(super) enum LoadError {
     /// The module did not compile, or is no rule.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// All rules together would have too much code.
+    #[error(
+        "its machine code, {0} bytes, has no place beside that of the other rules: {most} bytes in all",
+        most = limits::MAX_LIVE_CODE
+    )]
+    NoPlace(u64),
     /// The rule refuses its configuration.
     #[error("config: {0}")]
     Config(String),
@@ -90,6 +92,7 @@ impl LoadError {
                 | Self::Compile(CompileError::Machine { .. } | CompileError::Killed(_))
                 | Self::DryRun { .. }
                 | Self::State(_)
+                | Self::NoPlace(_)
         )
     }
 }
@@ -110,52 +113,58 @@ pub(super) struct Loader {
     ticking: Arc<Ticking>,
     cache: Cache,
     compile: Compile,
-    secret: [u8; 32],
     stop: Stop,
-    loaded: HashMap<String, Weak<Code>>,
+    /// With the bytes of its machine code.
+    loaded: HashMap<String, (Weak<Code>, u64)>,
     /// By the hash of the module.
     begun: HashMap<String, Begun>,
 }
 
 impl Loader {
-    pub(super) fn new(
-        linker: Linker<Host>,
-        ticking: Arc<Ticking>,
-        cache: Cache,
-        compile: Compile,
-        secret: [u8; 32],
-        stop: Stop,
-    ) -> Self {
-        Self { linker, ticking, cache, compile, secret, stop, loaded: HashMap::new(), begun: HashMap::new() }
+    pub(super) fn new(linker: Linker<Host>, ticking: Arc<Ticking>, cache: Cache, compile: Compile, stop: Stop) -> Self {
+        Self { linker, ticking, cache, compile, stop, loaded: HashMap::new(), begun: HashMap::new() }
     }
 
     /// The code of a module. The same bytes give the same code, compiled once. `None` = it is being compiled, or waits
     /// for its turn: ask again. It is given up where nobody asks between two calls of [`Self::give_up_unwanted`].
     pub(super) fn code(&mut self, compiler: &Path, bytes: &[u8]) -> Result<Option<Arc<Code>>, LoadError> {
         let sha256 = sha256(bytes);
-        self.loaded.retain(|_, code| code.strong_count() > 0);
-        if let Some(code) = self.loaded.get(&sha256).and_then(Weak::upgrade) {
+        self.loaded.retain(|_, (code, _)| code.strong_count() > 0);
+        if let Some(code) = self.loaded.get(&sha256).and_then(|(code, _)| code.upgrade()) {
             return Ok(Some(code));
         }
-        let kept =
-            self.cache.get(&sha256).and_then(|code| match Code::load(&self.linker, &self.ticking, &code, &sha256) {
-                Ok(code) => Some(code),
-                Err(error) => {
-                    tracing::warn!(%error, sha256, "a kept compiled rule is of no use; compiling it again");
-                    None
+        let kept = match self.cache.get(&sha256) {
+            Some(code) => {
+                let size = self.place_for(&code)?;
+                match Code::load(&self.linker, &self.ticking, &code, &sha256) {
+                    Ok(code) => Some((code, size)),
+                    Err(error) => {
+                        tracing::warn!(%error, sha256, "a kept compiled rule is of no use; compiling it again");
+                        None
+                    }
                 }
-            });
-        let code = if let Some(code) = kept {
-            code
+            }
+            None => None,
+        };
+        let (code, size) = if let Some(kept) = kept {
+            kept
         } else {
             let Some(machine_code) = self.compiled(compiler, bytes, &sha256)? else { return Ok(None) };
+            let size = self.place_for(&machine_code)?;
             let code = Code::load(&self.linker, &self.ticking, &machine_code, &sha256).map_err(CompileError::from)?;
             self.cache.put(&sha256, &machine_code);
-            code
+            (code, size)
         };
         let code = Arc::new(code);
-        self.loaded.insert(sha256, Arc::downgrade(&code));
+        self.loaded.insert(sha256, (Arc::downgrade(&code), size));
         Ok(Some(code))
+    }
+
+    /// How large it is, if there is a place for it beside what is loaded.
+    fn place_for(&self, machine_code: &[u8]) -> Result<u64, LoadError> {
+        let size = u64::try_from(machine_code.len()).unwrap_or(u64::MAX);
+        let taken = self.loaded.values().map(|(_, size)| *size).fold(0, u64::saturating_add);
+        if taken.saturating_add(size) > limits::MAX_LIVE_CODE { Err(LoadError::NoPlace(size)) } else { Ok(size) }
     }
 
     /// Machine code, once it is there. A module that takes long to compile holds up nobody but itself.
@@ -177,36 +186,6 @@ impl Loader {
     /// Ends the compilation of what nobody asked for since the last call: its file was changed or removed.
     pub(super) fn give_up_unwanted(&mut self) {
         self.begun.retain(|_, begun| std::mem::take(&mut begun.wanted));
-    }
-
-    /// Which version of its state the rule writes.
-    pub(super) fn state_version(&self, job: &Job) -> Result<u32, LoadError> {
-        evaluate::state_version(job, &self.secret, &self.stop).map_err(LoadError::State)
-    }
-
-    /// What a version remembers that takes over from the one before: a copy, migrated where it has to be.
-    pub(super) fn take_over(
-        &self,
-        version: &Version,
-        before: &State,
-        snapshot: &Arc<Snapshot>,
-    ) -> Result<State, LoadError> {
-        let refused = |text: String| LoadError::State(text);
-        let (state, from) = before.taken_over_by(version.writes_as).map_err(|no_way| refused(no_way.to_string()))?;
-        let Some(previous) = from else { return Ok(state) };
-        let memory = Memory { state, ..Memory::default() };
-        let migrated =
-            evaluate::migrate(&version.job(Arc::clone(snapshot), memory), previous, &self.secret, &self.stop);
-        migrated.map_err(|text| refused(format!("it does not migrate what version {previous} wrote: {text}")))
-    }
-
-    /// Would the rule work as it is configured, on what is observed now? What it says is thrown away.
-    pub(super) fn try_out(&self, job: &Job) -> Result<(), LoadError> {
-        evaluate::check_config(job, &self.secret, &self.stop).map_err(LoadError::Config)?;
-        match evaluate::evaluate(job, &self.secret, &self.stop).verdict {
-            Verdict::Outcome(_) | Verdict::Unavailable(_) => Ok(()),
-            Verdict::Failed { reason, text } => Err(LoadError::DryRun { reason, text }),
-        }
     }
 }
 

@@ -32,6 +32,8 @@ mod start;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
+mod trial;
+mod verify;
 mod wasi;
 mod world;
 
@@ -39,10 +41,12 @@ pub use crate::pipeline::{EvaluationReport, LimitsReport, StateReport};
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, child_main};
 pub use interfaces::interfaces;
 pub use offline::{Loaded, Offline, OfflineError, OfflineRule};
+pub use reload::Listed;
 pub use report::{Interfaces, RuleReport, StateEntry, StateValue};
 pub use start::{Joint, LiveRule, RulesHandle, StartError, start};
+pub use verify::{Fault, faults};
 
-use crate::pipeline::RuleSettings;
+use crate::pipeline::{Grants, RuleSettings};
 use std::{path::PathBuf, time::Duration};
 
 /// Limits of one evaluation, as agent.yaml gives them.
@@ -97,6 +101,8 @@ pub struct RuleConfig {
     pub limits: Limits,
     /// SHA-256 that its file must have, in hex.
     pub sha256: Option<String>,
+    /// The actions that it may ask for.
+    pub actions: Grants,
 }
 
 /// Settings as written, `None` where nothing was.
@@ -138,7 +144,9 @@ pub struct Config {
 
 impl RuleConfig {
     /// The settings of a rule from its two sources; agent.yaml goes first, key by key (labels and annotations whole).
-    pub fn settings(name: &str, listed: &Overlay, beside: &Overlay) -> RuleSettings {
+    /// What it may is for agent.yaml alone to say.
+    pub fn settings(&self, name: &str, beside: &Overlay) -> RuleSettings {
+        let listed = &self.overlay;
         let or = |a: Option<Duration>, b: Option<Duration>| a.or(b);
         RuleSettings {
             name: name.into(),
@@ -148,6 +156,7 @@ impl RuleConfig {
             labels: listed.labels.clone().or_else(|| beside.labels.clone()).unwrap_or_default(),
             annotations: listed.annotations.clone().or_else(|| beside.annotations.clone()).unwrap_or_default(),
             shadow: listed.shadow.or(beside.shadow).unwrap_or_default(),
+            actions: self.actions.clone(),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     alerts::Alert,
     model::Timestamp,
-    pipeline::{RuleSettings, Verdict},
+    pipeline::{ActionStatus, RuleSettings, Verdict},
     snapshot::Snapshot,
     supervise::{Ended, Stop, Tasks},
 };
@@ -82,8 +82,10 @@ pub struct OfflineRule {
 }
 
 impl OfflineRule {
-    /// A rule that has not been evaluated yet. `config` is JSON.
-    pub fn new(code: &Loaded, settings: Arc<RuleSettings>, config: &str, limits: Limits) -> Self {
+    /// A rule that has not been evaluated yet. `config` is JSON. It gets [`limits::OFFLINE_TIMES`] as much time as it has in an
+    /// agent: what else this machine does must not decide what comes out.
+    pub fn new(code: &Loaded, settings: Arc<RuleSettings>, config: &str, mut limits: Limits) -> Self {
+        limits.time = limits.time.saturating_mul(limits::OFFLINE_TIMES);
         Self {
             code: Arc::clone(&code.0),
             settings,
@@ -110,6 +112,11 @@ impl OfflineRule {
     /// Its own pending and firing alerts, as its next evaluation sees them.
     pub fn know_alerts(&mut self, alerts: Arc<[Arc<Alert>]>) {
         self.memory.alerts = alerts;
+    }
+
+    /// What became of the actions that it asked for, as its next evaluation sees it; in the order of the contract.
+    pub fn know_actions(&mut self, actions: Arc<[ActionStatus]>) {
+        self.memory.actions = actions;
     }
 
     /// Its name, `for` and the like.
@@ -169,7 +176,7 @@ impl Offline {
         let (ticking, alive) = (Arc::default(), engine::token());
         engine::tick(&tasks, &engine, Arc::clone(&ticking), Arc::downgrade(&alive))?;
         let cache = cache.map_or_else(Cache::none, |folder| Cache::open(folder, &engine::identity(&engine)));
-        let loader = Loader::new(linker, ticking, cache, compile, SECRET, tasks.stop());
+        let loader = Loader::new(linker, ticking, cache, compile, tasks.stop());
         Ok(Self { loader, compiler, runtime, stop: tasks.stop(), alive, _ended: ended })
     }
 

@@ -12,7 +12,6 @@ use super::{
     state::State,
 };
 use crate::{
-    alerts::Alert,
     history::History,
     model::{RuleState, Timestamp},
     pipeline::{EvaluationReport, LimitsReport, RuleSettings, RuleView, RulesView, Settled, StateReport, Verdict},
@@ -158,8 +157,16 @@ impl Entry {
         self.last_error.as_deref()
     }
 
-    fn memory(&self, alerts: Arc<[Arc<Alert>]>, history: &History) -> Memory {
-        Memory { state: self.state.clone(), rates: self.rates.clone(), alerts, history: history.clone() }
+    /// All of it for its next evaluation, which sees what the pipeline `settled`.
+    fn memory(&self, settled: &Settled, history: &History) -> Memory {
+        let name = &self.settings.name;
+        Memory {
+            state: self.state.clone(),
+            rates: self.rates.clone(),
+            alerts: settled.alerts_of(name),
+            actions: settled.actions_of(name),
+            history: history.clone(),
+        }
     }
 
     /// What this rule remembers now.
@@ -262,12 +269,12 @@ impl Registry {
             fits && !entry.busy
                 && entry.due(&snapshot, entry.told.is_none() || settled.taken.get(*name) == entry.told.as_ref(), now)
         });
-        let (name, entry) = waiting.min_by_key(|(_, entry)| entry.used(snapshot.number))?;
+        let (_, entry) = waiting.min_by_key(|(_, entry)| entry.used(snapshot.number))?;
         let version = entry.live.clone()?;
         entry.busy = true;
         entry.seen = snapshot.number;
         entry.seen_at = Some(snapshot.at);
-        let memory = entry.memory(settled.alerts_of(name), &self.history);
+        let memory = entry.memory(settled, &self.history);
         Some((version.job(snapshot, memory), version.generation))
     }
 
@@ -285,10 +292,15 @@ impl Registry {
 
     /// What is kept for a rule, for a dry run of its next version.
     pub(super) fn memory_of(&self, rule: &str) -> Memory {
-        let alerts = self.settled.alerts_of(rule);
         match self.rules.get(rule) {
-            Some(entry) => entry.memory(alerts, &self.history),
-            None => Memory { state: self.restored(rule), alerts, history: self.history.clone(), ..Memory::default() },
+            Some(entry) => entry.memory(&self.settled, &self.history),
+            None => Memory {
+                state: self.restored(rule),
+                rates: Rates::default(),
+                alerts: self.settled.alerts_of(rule),
+                actions: self.settled.actions_of(rule),
+                history: self.history.clone(),
+            },
         }
     }
 

@@ -2,16 +2,16 @@
 //! a new version, the old one goes on.
 
 use super::{
-    Config, Module, Overlay, RuleConfig,
+    Config, Module, Overlay,
     builtin::builtin,
     evaluate::Code,
     limits,
     load::{self, LoadError, Loader},
-    memory::Memory,
     pool::Shared,
     registry::Version,
     sources::{self, Desired, Print, Prints},
     state::State,
+    trial::{Answer, Trials, Tried},
 };
 use crate::{model::families, pipeline::RuleSettings, snapshot::Snapshot, supervise::Stop};
 use std::{
@@ -23,30 +23,42 @@ use std::{
 };
 use tokio::sync::{oneshot, watch};
 
-/// What the loader is asked from outside.
+/// How the rules fare that the configuration lists with a module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Number of that configuration; 0 is the first one.
+    pub number: u64,
+    /// Those whose version of this configuration was refused, and why.
+    pub refused: Vec<(String, String)>,
+    /// Those of which it is not known yet.
+    pub pending: Vec<String>,
+}
+
+/// What the loader is asked from outside, and what it tells.
 #[derive(Default)]
 pub(super) struct Requests {
     asked: Mutex<Asked>,
     bell: Condvar,
+    pub(super) listed: watch::Sender<Listed>,
 }
 
 #[derive(Default)]
 struct Asked {
     config: Option<Config>,
-    rescan: bool,
+    /// How many configurations were asked for.
+    configs: u64,
     /// Rules that should forget, and where to say whether they did.
     forget: Vec<(String, oneshot::Sender<bool>)>,
 }
 
 impl Requests {
-    pub(super) fn reconfigure(&self, config: Config) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).config = Some(config);
+    /// Returns the number of the configuration.
+    pub(super) fn reconfigure(&self, config: Config) -> u64 {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.config = Some(config);
+        asked.configs = asked.configs.saturating_add(1);
         self.bell.notify_all();
-    }
-
-    pub(super) fn rescan(&self) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).rescan = true;
-        self.bell.notify_all();
+        asked.configs
     }
 
     /// A rule should forget; the answer comes when it did, or is dropped where too many are asked for.
@@ -63,9 +75,11 @@ impl Requests {
     /// What was asked within `limit`.
     fn wait(&self, limit: Duration) -> Asked {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = |asked: &mut Asked| asked.config.is_none() && !asked.rescan && asked.forget.is_empty();
+        let idle = |asked: &mut Asked| asked.config.is_none() && asked.forget.is_empty();
         let waited = self.bell.wait_timeout_while(asked, limit, idle);
-        std::mem::take(&mut *waited.unwrap_or_else(PoisonError::into_inner).0)
+        let mut asked = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let configs = asked.configs;
+        Asked { configs, ..std::mem::replace(&mut *asked, Asked { configs, ..Asked::default() }) }
     }
 }
 
@@ -78,6 +92,10 @@ struct Seen {
     /// What was last tried to load, loaded or not.
     tried: Option<(Prints, Desired)>,
     retry_at: Option<Instant>,
+    /// Why what is there now was refused.
+    refused: Option<String>,
+    /// A version that is being tried, and of what it was made.
+    trial: Option<(Prints, Desired, Answer)>,
     /// Good looks in a row at a folder that does not have it any more.
     gone: u32,
     of_folder: bool,
@@ -89,14 +107,15 @@ enum Prepared {
     Ready(Version),
     /// Its files changed while they were read.
     Changed,
-    /// Its code is not made yet.
-    Compiling,
+    /// Its code is not made, or its trial has not ended yet.
+    NotYet,
 }
 
 /// Keeps the rules in line with files and configuration.
 pub(super) struct Reload {
     shared: Arc<Shared>,
     loader: Loader,
+    trials: Trials,
     config: Config,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     stop: Stop,
@@ -113,6 +132,7 @@ impl Reload {
     pub(super) fn new(
         shared: Arc<Shared>,
         loader: Loader,
+        trials: Trials,
         config: Config,
         snapshots: watch::Receiver<Arc<Snapshot>>,
         stop: Stop,
@@ -121,6 +141,7 @@ impl Reload {
         Self {
             shared,
             loader,
+            trials,
             config,
             snapshots,
             stop,
@@ -134,13 +155,14 @@ impl Reload {
 
     /// Looks until told to stop.
     pub(super) fn run(mut self, requests: &Requests) {
+        let mut number = 0;
         while !self.stop.stopped() {
             self.look(Instant::now());
+            requests.listed.send_replace(Listed { number, ..self.listed() });
             let asked = requests.wait(limits::SCAN_INTERVAL);
             if let Some(config) = asked.config {
+                number = asked.configs;
                 self.reconfigure(config);
-            }
-            if asked.rescan {
                 self.try_again();
             }
             for (rule, done) in asked.forget {
@@ -161,6 +183,7 @@ impl Reload {
         for (name, seen) in &mut self.seen {
             if registry.rules.get(name).is_none_or(|entry| entry.load_error.is_some()) {
                 seen.tried = None;
+                seen.refused = None;
             }
         }
     }
@@ -168,6 +191,23 @@ impl Reload {
     /// Counts from the next look.
     pub(super) fn reconfigure(&mut self, config: Config) {
         self.config = config;
+    }
+
+    /// How the rules of agent.yaml fare that have a module there. Its number is for the caller to say.
+    pub(super) fn listed(&self) -> Listed {
+        let mut listed = Listed::default();
+        for (name, rule) in self.config.rules.iter().filter(|(_, rule)| rule.module.is_some()) {
+            let seen = self.seen.get(name);
+            let is_tried = |seen: &Seen| {
+                seen.tried.as_ref().is_some_and(|(of, tried)| Some(*of) == seen.prints && tried.listed == *rule)
+            };
+            if let Some(why) = seen.and_then(|seen| seen.refused.as_ref()) {
+                listed.refused.push((name.clone(), why.clone()));
+            } else if !seen.is_some_and(is_tried) {
+                listed.pending.push(name.clone());
+            }
+        }
+        listed
     }
 
     /// One look at everything.
@@ -180,7 +220,7 @@ impl Reload {
             match self.glance(name, one, now) {
                 Ok(Some(prints)) => changed.push((prints.0.map_or(0, Print::size), name.clone(), prints)),
                 Ok(None) => {}
-                Err(error) => self.refused(name, one, &error),
+                Err(error) => self.cannot_read(name, one, &error),
             }
         }
         // Small ones first: a big one can take a minute to compile.
@@ -216,7 +256,7 @@ impl Reload {
             return Some(BTreeMap::new());
         };
         let (modules, error) = match sources::read_folder(folder) {
-            Ok((modules, complaints)) => (Some(modules), complaints.into_iter().next()),
+            Ok((modules, complaints)) => (Some(modules), (!complaints.is_empty()).then(|| complaints.join("; "))),
             Err(error) => (None, Some(format!("cannot read {}: {error}", folder.display()))),
         };
         let readable = if modules.is_some() { 1.0 } else { 0.0 };
@@ -241,14 +281,18 @@ impl Reload {
         let prints = prints(one).inspect_err(|_| {
             seen.prints = None;
             seen.tried = None;
+            seen.trial = None;
         })?;
         seen.looks = if seen.prints == Some(prints) { seen.looks.saturating_add(1) } else { 1 };
         seen.prints = Some(prints);
+        let tried = seen.tried.as_ref().is_some_and(|(before, desired)| *before == prints && desired == one);
+        if !tried {
+            seen.refused = None;
+        }
         if seen.looks < 2 && prints.0.is_some() {
             // It may be half of a copy.
             return Ok(None);
         }
-        let tried = seen.tried.as_ref().is_some_and(|(before, desired)| *before == prints && desired == one);
         let again = seen.retry_at.is_some_and(|at| now >= at);
         Ok((!tried || again).then_some(prints))
     }
@@ -263,17 +307,20 @@ impl Reload {
             // It changed while it was read; it is looked at again.
             Ok(Prepared::Changed) => seen.looks = 0,
             // The next look asks again, also where this was a second try.
-            Ok(Prepared::Compiling) => seen.tried = None,
+            Ok(Prepared::NotYet) => seen.tried = None,
             Err(LoadError::Compile(super::compile::CompileError::Stopped)) => {}
             Ok(Prepared::Ready(version)) => {
                 seen.tried = Some((prints, one.clone()));
-                let (module, sha256) = (version.module.clone(), version.code.sha256.clone());
+                seen.refused = None;
+                let (module, sha256, generation) =
+                    (version.module.clone(), version.code.sha256.clone(), version.generation);
                 let snapshot = Arc::clone(&self.snapshots.borrow());
-                let loader = &self.loader;
-                let take_over = |version: &Version, before: &State| loader.take_over(version, before, &snapshot);
+                let trials = &self.trials;
+                let take_over = |version: &Version, before: &State| trials.take_over(version, before, &snapshot);
                 match self.shared.install(version, &self.stop, take_over) {
                     Ok(false) => {}
                     Err(error) => {
+                        seen.refused = Some(error.to_string());
                         if error.is_passing() {
                             seen.retry_at = now.checked_add(limits::LOAD_RETRY);
                         }
@@ -290,6 +337,7 @@ impl Reload {
             }
             Err(error) => {
                 seen.tried = Some((prints, one.clone()));
+                seen.refused = Some(error.to_string());
                 if error.is_passing() {
                     seen.retry_at = now.checked_add(limits::LOAD_RETRY);
                 }
@@ -300,6 +348,9 @@ impl Reload {
 
     /// A version that may go live, if it is that far.
     fn prepare(&mut self, name: &str, one: &Desired, prints: Prints, generation: u64) -> Result<Prepared, LoadError> {
+        if let Some(prepared) = self.tried(name, one, prints) {
+            return prepared;
+        }
         let mut beside = Overlay::default();
         if let (Some(path), Some(print)) = (&one.sidecar, prints.1) {
             let Some(bytes) = sources::read_whole(path, &print, limits::MAX_SIDECAR_BYTES)? else {
@@ -324,11 +375,11 @@ impl Reload {
                 self.loader.code(&self.config.compiler, bytes)?
             }
         };
-        let Some(code) = code else { return Ok(Prepared::Compiling) };
+        let Some(code) = code else { return Ok(Prepared::NotYet) };
         let config = one.listed.overlay.config.clone().or_else(|| beside.config.clone());
-        let mut version = Version {
+        let version = Version {
             code,
-            settings: Arc::new(RuleConfig::settings(name, &one.listed.overlay, &beside)),
+            settings: Arc::new(one.listed.settings(name, &beside)),
             config: config.as_deref().unwrap_or("{}").into(),
             limits: one.listed.limits.clone(),
             module: one.module_text(),
@@ -336,27 +387,66 @@ impl Reload {
             generation,
         };
         let snapshot = Arc::clone(&self.snapshots.borrow());
-        let mut memory = self.shared.registry().memory_of(name);
-        version.writes_as = self.loader.state_version(&version.job(Arc::clone(&snapshot), Memory::default()))?;
-        memory.state = self.loader.take_over(&version, &memory.state, &snapshot)?;
-        self.loader.try_out(&version.job(snapshot, memory))?;
-        Ok(Prepared::Ready(version))
+        let memory = self.shared.registry().memory_of(name);
+        match self.trials.begin(version, memory, &snapshot) {
+            Tried::Done(result) => result.map(Prepared::Ready),
+            Tried::Begun(answer) => {
+                if let Some(seen) = self.seen.get_mut(name) {
+                    seen.trial = Some((prints, one.clone(), answer));
+                }
+                Ok(Prepared::NotYet)
+            }
+            Tried::Later => Ok(Prepared::NotYet),
+        }
+    }
+
+    /// What came of a trial that was begun earlier; `None`: there is none, or it was of something else.
+    fn tried(&mut self, name: &str, one: &Desired, prints: Prints) -> Option<Result<Prepared, LoadError>> {
+        let seen = self.seen.get_mut(name)?;
+        let (of, desired, mut answer) = seen.trial.take()?;
+        if of != prints || desired != *one {
+            return None;
+        }
+        match answer.try_recv() {
+            Ok(result) => Some(result.map(Prepared::Ready)),
+            Err(oneshot::error::TryRecvError::Empty) => {
+                seen.trial = Some((of, desired, answer));
+                Some(Ok(Prepared::NotYet))
+            }
+            Err(oneshot::error::TryRecvError::Closed) => None,
+        }
     }
 
     /// A version was tried, and is not taken.
     fn refuse(&self, name: &str, one: &Desired, error: &LoadError) {
         self.shared.metrics.count(&families::RULE_RELOADS, &["refused", name]);
-        self.refused(name, one, error);
+        self.note_refusal(name, one, error);
     }
 
-    /// Notes why a rule was not loaded; one line in the log for each new reason.
-    fn refused(&self, name: &str, one: &Desired, error: &LoadError) {
-        let settings: Arc<RuleSettings> =
-            Arc::new(RuleConfig::settings(name, &one.listed.overlay, &Overlay::default()));
-        let module = one.module_text();
-        if self.shared.registry().refuse(&settings, &module, error.to_string()) {
-            tracing::warn!(rule = name, module, %error, "rule was not loaded; a live version goes on");
+    /// The files of a rule cannot be looked at, which counts once for each reason.
+    fn cannot_read(&mut self, name: &str, one: &Desired, error: &LoadError) {
+        if let Some(seen) = self.seen.get_mut(name) {
+            seen.refused = Some(error.to_string());
         }
+        if self.note_refusal(name, one, error) {
+            self.shared.metrics.count(&families::RULE_RELOADS, &["refused", name]);
+        }
+    }
+
+    /// Notes why a rule was not loaded; one line in the log for each new reason. Is it new?
+    fn note_refusal(&self, name: &str, one: &Desired, error: &LoadError) -> bool {
+        let settings: Arc<RuleSettings> = Arc::new(one.listed.settings(name, &Overlay::default()));
+        let module = one.module_text();
+        let mut registry = self.shared.registry();
+        let new = registry.refuse(&settings, &module, error.to_string());
+        let live = registry.rules.get(name).is_some_and(|entry| entry.live.is_some());
+        drop(registry);
+        if new && live {
+            tracing::warn!(rule = name, module, %error, "rule was not loaded; its live version goes on");
+        } else if new {
+            tracing::warn!(rule = name, module, %error, "rule was not loaded");
+        }
+        new
     }
 
     /// Says once of each entry of agent.yaml without a module that `rules_dir` has none for it either.

@@ -77,7 +77,7 @@ impl Print {
 /// the folder: not that it is empty.
 pub(super) fn read_folder(folder: &Path) -> io::Result<(BTreeMap<String, PathBuf>, Vec<String>)> {
     let mut modules = BTreeMap::new();
-    let mut complaints = Vec::new();
+    let (mut complaints, mut further) = (Vec::new(), 0u32);
     let too_many =
         || io::Error::other(format!("more than {} entries or {} rules", limits::MAX_DIR_ENTRIES, limits::MAX_RULES));
     for (number, entry) in fs::read_dir(folder)?.enumerate() {
@@ -90,6 +90,10 @@ pub(super) fn read_folder(folder: &Path) -> io::Result<(BTreeMap<String, PathBuf
         let Some(name) = file.strip_suffix(".wasm") else { continue };
         if file.starts_with('.') {
             // Where editors and copying programs keep what is not finished.
+            continue;
+        }
+        if !is_rule_name(name) && complaints.len() >= limits::MAX_TOLD_FILES {
+            further = further.saturating_add(1);
             continue;
         }
         if !is_rule_name(name) {
@@ -106,6 +110,9 @@ pub(super) fn read_folder(folder: &Path) -> io::Result<(BTreeMap<String, PathBuf
             _ if modules.len() >= limits::MAX_RULES => return Err(too_many()),
             _ => drop(modules.insert(name.to_owned(), entry.path())),
         }
+    }
+    if further > 0 {
+        complaints.push(format!("and {further} more"));
     }
     Ok((modules, complaints))
 }
@@ -203,6 +210,12 @@ mod tests {
         let (modules, complaints) = read_folder(dir.path()).unwrap();
         assert_eq!(modules.keys().collect::<Vec<_>>(), ["ok"]);
         assert_eq!(complaints.len(), 1);
+        for number in 0..limits::MAX_TOLD_FILES {
+            fs::write(dir.path().join(format!("no name {number}.wasm")), b"").unwrap();
+        }
+        let complaints = read_folder(dir.path()).unwrap().1;
+        assert_eq!(complaints.len(), limits::MAX_TOLD_FILES + 1);
+        assert_eq!(complaints.last().unwrap(), "and 1 more");
         assert!(read_folder(&dir.path().join("gone")).is_err());
     }
 

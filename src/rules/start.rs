@@ -3,11 +3,12 @@
 use super::{
     Config, Limits,
     cache::{self, Cache},
-    compile, engine, evaluate, host,
+    compile, engine, evaluate, host, limits,
     load::{Compile, Loader},
     pool::{self, Shared},
-    reload::{Reload, Requests},
+    reload::{Listed, Reload, Requests},
     report::{RuleReport, StateEntry, StateValue},
+    trial::{self, Trials},
 };
 use crate::{
     events::SelfMetrics,
@@ -17,7 +18,7 @@ use crate::{
     snapshot::Snapshot,
     supervise::Tasks,
 };
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 
 /// Why rules cannot be hosted at all.
@@ -70,9 +71,21 @@ pub struct LiveRule {
 
 impl RulesHandle {
     /// Takes a new configuration, soon: what is the same in it goes on as it is, changed settings make a new generation,
-    /// rules that it lacks are removed. Never waits. A changed `cache_dir` counts from the next start.
-    pub fn reconfigure(&self, config: Config) {
-        self.requests.reconfigure(config);
+    /// rules that it lacks are removed, what failed to load is tried again. Never waits. A changed `cache_dir` counts from
+    /// the next start. Returns the number of the configuration.
+    pub fn reconfigure(&self, config: Config) -> u64 {
+        self.requests.reconfigure(config)
+    }
+
+    /// What became of the rules that the configuration of that number lists with a module, or a later one: as soon as it is
+    /// known of all, else what is known after `limit`, if anything is.
+    pub async fn listed(&self, number: u64, limit: Duration) -> Option<Listed> {
+        let mut listed = self.requests.listed.subscribe();
+        let all = listed.wait_for(|listed| listed.number >= number && listed.pending.is_empty());
+        // Late, or stopping: then what there is.
+        drop(tokio::time::timeout(limit, all).await);
+        let known = listed.borrow().clone();
+        (known.number >= number).then_some(known)
     }
 
     /// A rule as it stands; `None` = there is no such rule.
@@ -110,11 +123,6 @@ impl RulesHandle {
     pub fn snapshot_seed(&self, snapshot: &Snapshot) -> [u8; 32] {
         evaluate::snapshot_seed(&self.shared.secret, snapshot)
     }
-
-    /// Looks at `rules_dir` now, and tries again what failed to load. Never waits.
-    pub fn rescan(&self) {
-        self.requests.rescan();
-    }
 }
 
 /// Starts the rule host: a task that follows `snapshots`, threads that evaluate, load and tick. To be called within a
@@ -144,8 +152,8 @@ pub(super) fn start_with(
 ) -> Result<RulesHandle, StartError> {
     let failed = |error: wasmtime::Error| StartError::Engine(format!("{error:#}"));
     let threads = pool::threads();
-    // Two more: for cheap rules, and for the dry runs of the loader.
-    let engine = engine::for_running(threads.saturating_add(2)).map_err(failed)?;
+    // Three more: for cheap rules, and for dry runs on two threads.
+    let engine = engine::for_running(threads.saturating_add(3)).map_err(failed)?;
     let linker = host::linker(&engine).map_err(failed)?;
     let secret = cache::secret()?;
     let cache = Cache::open(&config.cache_dir, &engine::identity(&engine));
@@ -158,10 +166,18 @@ pub(super) fn start_with(
     pool::start(tasks, &shared, threads, &alive)?;
     let requests = Arc::new(Requests::default());
     let handle = RulesHandle { requests: Arc::clone(&requests), shared: Arc::clone(&shared) };
+    let (slow, waiting) = std::sync::mpsc::sync_channel(limits::TRIALS_WAITING);
+    let trials = Trials::new(secret, tasks.stop());
+    let (trials_of_thread, alive_of_thread) = (trials.clone(), Arc::clone(&alive));
+    tasks.thread("rules-trials", move |_| {
+        pool::lower_priority();
+        pool::on_own_runtime(|| trial::serve(&trials_of_thread, &waiting));
+        drop(alive_of_thread);
+    })?;
     tasks.thread("rules-loader", move |stop| {
         pool::lower_priority();
-        let loader = Loader::new(linker, ticking, cache, compile, secret, stop.clone());
-        let reload = Reload::new(shared, loader, config, snapshots, stop);
+        let loader = Loader::new(linker, ticking, cache, compile, stop.clone());
+        let reload = Reload::new(shared, loader, trials.with_thread(slow), config, snapshots, stop);
         pool::on_own_runtime(|| reload.run(&requests));
         drop(alive);
     })?;

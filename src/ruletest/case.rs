@@ -3,7 +3,7 @@
 use super::shorthand::Values;
 use crate::{
     model::{Labels, Subject, Timestamp},
-    pipeline::RuleSettings,
+    pipeline::{DeedEnd, RuleSettings},
     rules::{Limits, Module},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -57,6 +57,25 @@ pub struct Inputs {
     pub series: Vec<SeriesInput>,
     /// Whether targets are up; those that are not here always are.
     pub targets: Vec<TargetInput>,
+    /// What becomes of actions.
+    pub actions: Vec<ActionInput>,
+}
+
+/// What becomes of an action at a moment.
+#[derive(Clone, Debug)]
+pub struct ActionInput {
+    /// After the case's start.
+    pub at: Duration,
+    /// The action's name.
+    pub name: String,
+    /// Its key.
+    pub key: String,
+    /// `None`: it is asked for, and waits.
+    pub end: Option<DeedEnd>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// What was said of it.
+    pub text: String,
 }
 
 /// One group on one partition.

@@ -1,6 +1,7 @@
 //! Tests of rules, as their authors write them: cases in YAML, played on the agent's own rule host and alert book with a
 //! clock of their own. No Kafka, no network, no agent.
 
+mod actions;
 pub mod case;
 mod check;
 mod differ;
@@ -50,6 +51,7 @@ pub fn run(host: &Offline, code: &Loaded, name: &str, case: &Case) -> Vec<Fault>
     for position in 0..case.steps {
         let snapshot = if position == 0 { Arc::clone(&first) } else { Arc::new(script.snapshot(position)) };
         let at = snapshot.at.since(case.start);
+        played.know_actions(actions::by(&case.inputs.actions, case.start, at));
         let step = played.step(host, &snapshot, None);
         for (reason, count) in step.dropped {
             let text = format!("{count} alerts were not taken by the agent: {reason}");

@@ -3,7 +3,7 @@
 use crate::{
     alerts::Alert,
     model::Timestamp,
-    pipeline::{Book, Evaluation, Input, Transition, Verdict, tick},
+    pipeline::{ActionStatus, Book, Evaluation, Input, Transition, Verdict, tick},
     rules::{Offline, OfflineRule},
     snapshot::Snapshot,
 };
@@ -35,6 +35,11 @@ impl Played {
         let installed = Input::Installed { settings: Arc::clone(rule.settings()), generation: GENERATION };
         let book = tick(book, vec![installed], at).book;
         Self { rule, book, last: None }
+    }
+
+    /// What became of the actions that it asked for, from the next evaluation on. Here nothing is done: without this there are none.
+    pub fn know_actions(&mut self, actions: Arc<[ActionStatus]>) {
+        self.rule.know_actions(actions);
     }
 
     /// Evaluates the rule if it is due, and takes what it says, at the snapshot's time.

@@ -193,6 +193,7 @@ fn player(
         labels: beside.labels.clone().unwrap_or_else(|| base.labels.clone()),
         annotations: beside.annotations.clone().unwrap_or_else(|| base.annotations.clone()),
         shadow: false,
+        actions: BTreeSet::new(),
     };
     let limits = recorded.map_or_else(Limits::default, |rule| Limits {
         time: Duration::from_millis(rule.limit_time_ms),

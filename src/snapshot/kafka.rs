@@ -1,6 +1,10 @@
 //! What was observed of the Kafka cluster: brokers, topics, groups and one row for each group and partition.
 //! Unknown is a type here: an offset that no broker gave is `None`, never 0.
 
+mod table;
+
+pub use table::{ABSENT, AT_LEAST, LagTable, Whole};
+
 use crate::model::{BrokerId, Timestamp};
 use std::{
     collections::HashMap,
@@ -324,6 +328,8 @@ pub struct KafkaView {
     pub hide_inactive: bool,
     /// See [`Self::topic_lags`].
     pub sums: Sums,
+    /// See [`Self::whole_table`].
+    pub table: Whole,
 }
 
 /// Rows added up, once somebody asked for it. A copy of a view may get other rows, and begins without.

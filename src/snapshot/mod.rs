@@ -7,8 +7,8 @@ pub mod select;
 
 pub use exposition::Exposition;
 pub use kafka::{
-    Age, Asked, Broker, GROUP_STATES, Group, GroupKind, KafkaView, LagFilter, LagRow, LagStatus, Partition, Share,
-    Sums, Topic, TopicLag, partition_for,
+    ABSENT, AT_LEAST, Age, Asked, Broker, GROUP_STATES, Group, GroupKind, KafkaView, LagFilter, LagRow, LagStatus,
+    LagTable, Partition, Share, Sums, Topic, TopicLag, Whole, partition_for,
 };
 
 use crate::model::{Labels, Subject, Timestamp};

@@ -30,11 +30,32 @@ pub enum Table {
     Alerts,
     /// What rules remember; scope: the rule.
     RuleState,
+    /// What is decided and not known to be told or done; scope: `alert` or `action`, key: a number that grows.
+    Outbox,
+    /// Receivers that were told of an alert that others wait for; scope: its key in the outbox, key: the receiver.
+    OutboxTold,
+    /// When actions were taken; scope: the action, key: the rule and the key that it gave.
+    ActionKeys,
+    /// What became of actions; key: as it was in the outbox.
+    ActionLog,
+    /// What became of notifications; key: a number that grows.
+    NotificationLog,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Meta, Self::OffsetsPositions, Self::OffsetsGroups, Self::Alerts, Self::RuleState];
+    pub const ALL: [Self; 10] = [
+        Self::Meta,
+        Self::OffsetsPositions,
+        Self::OffsetsGroups,
+        Self::Alerts,
+        Self::RuleState,
+        Self::Outbox,
+        Self::OutboxTold,
+        Self::ActionKeys,
+        Self::ActionLog,
+        Self::NotificationLog,
+    ];
 
     /// As it is called in the file.
     pub fn name(self) -> &'static str {
@@ -44,6 +65,11 @@ impl Table {
             Self::OffsetsGroups => "offsets_groups",
             Self::Alerts => "alerts",
             Self::RuleState => "rule_state",
+            Self::Outbox => "outbox",
+            Self::OutboxTold => "outbox_told",
+            Self::ActionKeys => "action_keys",
+            Self::ActionLog => "action_log",
+            Self::NotificationLog => "notification_log",
         }
     }
 }

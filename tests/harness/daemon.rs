@@ -106,16 +106,34 @@ impl Home {
         self.start_as_configured()
     }
 
-    /// Starts the agent with the `agent.yaml` that is there and waits until it answers.
+    /// Starts the agent behind that `web.yaml` and waits until it says that it is up: who may ask it is up to the test.
     #[track_caller]
-    pub(crate) fn start_as_configured(self) -> Daemon {
+    pub(crate) fn start_behind(self, web: &str, yaml: &str) -> Daemon {
+        self.write("web.yaml", web);
+        let http = format!("http: {{listen: \"{}\", web_config_file: web.yaml}}", self.listen);
+        self.write("agent.yaml", format!("{http}\ndata_dir: data\n{yaml}\n"));
+        let mut daemon = self.spawn();
+        within(START, "the agent is up", || {
+            daemon.process.must_run();
+            holds(daemon.log().contains("brokerwarden is up"), daemon.log())
+        });
+        daemon
+    }
+
+    fn spawn(self) -> Daemon {
         let log = self.path("agent.log");
         let mut command = self.agent();
         command
             .args(["run", "--config", "agent.yaml"])
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         let process = Process::start("the agent", &mut command, &log);
-        let mut daemon = Daemon { process, home: self };
+        Daemon { process, home: self }
+    }
+
+    /// Starts the agent with the `agent.yaml` that is there and waits until it answers.
+    #[track_caller]
+    pub(crate) fn start_as_configured(self) -> Daemon {
+        let mut daemon = self.spawn();
         within(START, "the agent answers", || {
             daemon.process.must_run();
             match http::get(daemon.home.listen, "/-/healthy") {

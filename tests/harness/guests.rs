@@ -64,7 +64,23 @@ pub(crate) fn rule(alert: &str, fault: Fault) -> Vec<u8> {
     component(&with_metadata(&module(alert, fault.code(), "")))
 }
 
-/// The same without a fault, as the core module that a compiler without component tooling makes.
+/// A component that always raises one alert of that name, about the agent, and asks for an action with the parameter `who`
+/// and the key `k`.
+pub(crate) fn asking(alert: &str, action: &str, who: &str) -> Vec<u8> {
+    let text = |at: u32, text: &str| format!("(data (i32.const {at}) \"{text}\")");
+    let length = |text: &str| u32::try_from(text.len()).unwrap();
+    // As `module` has it, but with one action; then subject (agent, padding), name, params, key; then the parameter.
+    let outcome = data(2048, &[0, 2112, 1, 2176, 1, 8, 0]);
+    let asked = data(2176, &[3, 0, 0, 256, length(action), 2240, 1, 448, 1]);
+    let parameter = data(2240, &[320, 3, 384, length(who)]);
+    let words = [text(256, action), text(320, "who"), text(384, who), text(448, "k")].concat();
+    let module = module(alert, "", "");
+    let own = data(2048, &[0, 2112, 1, 8, 0, 8, 0]);
+    assert!(module.contains(&own), "its outcome is elsewhere");
+    component(&with_metadata(&module.replace(&own, &format!("{outcome} {asked} {parameter} {words}"))))
+}
+
+/// [`rule`] without a fault, as the core module that a compiler without component tooling makes.
 pub(crate) fn core_module(alert: &str) -> Vec<u8> {
     with_metadata(&module(alert, "", ""))
 }
@@ -125,8 +141,8 @@ fn module(alert: &str, when_up: &str, always: &str) -> String {
     let raised = data(2112, &[3, 0, 0, 16, name_length, 8, 0, 8, 0, 0, 0, 0, 0, 0]);
     format!(
         r#"(module
-  (import "brokerwarden:rule/snapshot@0.1.0-rc.2" "targets" (func $targets (param i32)))
-  (import "brokerwarden:rule/logging@0.1.0-rc.2" "log" (func $log (param i32 i32 i32)))
+  (import "brokerwarden:rule/snapshot@0.1.0" "targets" (func $targets (param i32)))
+  (import "brokerwarden:rule/logging@0.1.0" "log" (func $log (param i32 i32 i32)))
   (memory (export "memory") 2)
   (data (i32.const 16) "{alert}") {outcome} {raised}
   (global $heap (mut i32) (i32.const 4096))
@@ -140,7 +156,7 @@ fn module(alert: &str, when_up: &str, always: &str) -> String {
     (if (result i32) (i32.load (i32.const 1028))
       (then (i32.load8_u offset=8 (i32.load (i32.const 1024))))
       (else (i32.const 0))))
-  (func (export "brokerwarden:rule/evaluator@0.1.0-rc.2#evaluate")
+  (func (export "brokerwarden:rule/evaluator@0.1.0#evaluate")
     (param i64 i64 i32 i32 i32 i32 i32 i32) (result i32) (local $at i32)
     {always}
     (if (call $up) (then {when_up}))

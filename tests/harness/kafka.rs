@@ -336,6 +336,15 @@ impl Cluster {
         self.tool("org.apache.kafka.tools.AclCommand", &[&arguments[..], &what[..]].concat());
     }
 
+    /// Takes that back.
+    pub(crate) fn disallow(&self, user: &str, operation: &str, topic: &str) {
+        let principal = format!("User:{user}");
+        let arguments =
+            ["--bootstrap-server", &self.bootstrap(), "--remove", "--force", "--allow-principal", &principal];
+        let what = ["--operation", operation, "--topic", topic];
+        self.tool("org.apache.kafka.tools.AclCommand", &[&arguments[..], &what[..]].concat());
+    }
+
     /// Gives a user of SCRAM a password.
     pub(crate) fn enrol(&self, user: &str, password: &str) {
         // Kafka refuses both in one request.

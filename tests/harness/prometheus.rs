@@ -8,12 +8,15 @@ use super::{
     temp_dir, within,
 };
 use serde_json::Value;
-use std::{fmt::Write as _, fs, net::SocketAddr, process::Command, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, fs, net::SocketAddr, process::Command, time::Duration};
 
 /// Longest wait for either to answer.
 const START: Duration = Duration::from_secs(30);
 
-/// A Prometheus that scrapes one agent every 5 s.
+/// Labels with their values.
+pub(crate) type Labels = BTreeMap<String, String>;
+
+/// A Prometheus with a configuration of a test's.
 pub(crate) struct Prometheus {
     // Dropped first: the folder goes after the process.
     process: Process,
@@ -22,16 +25,26 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
+    /// One that scrapes an agent every 5 s.
     #[track_caller]
     pub(crate) fn scraping(agent: SocketAddr) -> Self {
+        let job = format!("{{job_name: agent, static_configs: [{{targets: [\"{agent}\"]}}]}}");
+        Self::start(&[("prometheus.yml", &format!("global: {{scrape_interval: 5s}}\nscrape_configs: [{job}]\n"))])
+    }
+
+    /// One with these files (path, text) in its folder, `prometheus.yml` among them.
+    #[track_caller]
+    pub(crate) fn start(files: &[(&str, &str)]) -> Self {
         let dir = temp_dir("prometheus");
         let address = local(free_port());
-        let config = dir.path().join("prometheus.yml");
-        let job = format!("{{job_name: agent, static_configs: [{{targets: [\"{agent}\"]}}]}}");
-        fs::write(&config, format!("global: {{scrape_interval: 5s}}\nscrape_configs: [{job}]\n")).unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
         let mut command = Command::new("prometheus");
         command
-            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--config.file={}", dir.path().join("prometheus.yml").display()))
             .arg(format!("--web.listen-address={address}"))
             .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()));
         let mut process = Process::start("Prometheus", &mut command, &dir.path().join("log"));
@@ -39,17 +52,50 @@ impl Prometheus {
         Self { process, address, _dir: dir }
     }
 
-    /// The value of an instant query that must give one series.
-    pub(crate) fn query(&self, query: &str) -> Result<f64, String> {
-        let mut path = "/api/v1/query?query=".to_owned();
-        for byte in query.bytes() {
-            write!(path, "%{byte:02x}").map_err(|error| error.to_string())?;
+    /// `data` of what its API answers, as to `query` with `[("query", "up")]`.
+    pub(crate) fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
+        let mut path = format!("/api/v1/{path}?");
+        for (name, value) in parameters {
+            write!(path, "{name}=").map_err(|error| error.to_string())?;
+            for byte in value.bytes() {
+                write!(path, "%{byte:02x}").map_err(|error| error.to_string())?;
+            }
+            path.push('&');
         }
         let answer = http::get(self.address, &path).map_err(|error| error.to_string())?;
         let json = answer.json();
-        let series = json["data"]["result"].as_array().ok_or(format!("no result in {json}"))?;
-        let [one] = series.as_slice() else { return Err(format!("{query} gives {} series", series.len())) };
-        one["value"][1].as_str().and_then(|value| value.parse().ok()).ok_or(format!("no value in {one}"))
+        holds(json["status"] == "success", format!("{parameters:?}: {json}"))?;
+        Ok(json["data"].clone())
+    }
+
+    /// Each series of an instant query.
+    pub(crate) fn series(&self, query: &str) -> Result<BTreeMap<Labels, f64>, String> {
+        let data = self.api("query", &[("query", query)])?;
+        let series = data["result"].as_array().ok_or(format!("no series in {data}"))?;
+        series
+            .iter()
+            .map(|one| {
+                let labels = serde_json::from_value(one["metric"].clone()).map_err(|error| error.to_string())?;
+                let value = one["value"][1].as_str().and_then(|value| value.parse().ok());
+                Ok((labels, value.ok_or(format!("no value in {one}"))?))
+            })
+            .collect()
+    }
+
+    /// The value of an instant query that must give one series.
+    pub(crate) fn query(&self, query: &str) -> Result<f64, String> {
+        let series = self.series(query)?;
+        let mut values = series.values();
+        match (values.next(), values.next()) {
+            (Some(value), None) => Ok(*value),
+            _ => Err(format!("{query} gives {} series", series.len())),
+        }
+    }
+
+    /// The values of a label, of the series that a selector chooses.
+    pub(crate) fn label_values(&self, label: &str, selector: &str) -> Result<Vec<String>, String> {
+        let data = self.api(&format!("label/{label}/values"), &[("match[]", selector)])?;
+        serde_json::from_value(data).map_err(|error| error.to_string())
     }
 
     /// The lines of its log that are not mere information.
@@ -74,10 +120,16 @@ pub(crate) struct Alertmanager {
 impl Alertmanager {
     #[track_caller]
     pub(crate) fn start() -> Self {
+        Self::start_with("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+    }
+
+    /// One with that configuration.
+    #[track_caller]
+    pub(crate) fn start_with(configuration: &str) -> Self {
         let dir = temp_dir("alertmanager");
         let address = local(free_port());
         let config = dir.path().join("alertmanager.yml");
-        fs::write(&config, "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n").unwrap();
+        fs::write(&config, configuration).unwrap();
         let mut command = Command::new("prometheus-alertmanager");
         command
             .arg(format!("--config.file={}", config.display()))

@@ -7,7 +7,7 @@ use super::{
     wire::{Reader, Writer},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -73,6 +73,8 @@ pub(crate) struct Request {
     pub(crate) group: Option<String>,
     /// How many partitions it asks for.
     pub(crate) partitions: usize,
+    /// The topics of these.
+    pub(crate) topics: BTreeSet<String>,
     pub(crate) at: Instant,
 }
 
@@ -113,6 +115,10 @@ pub(crate) struct Group {
     pub(crate) coordinator: i32,
     pub(crate) members: i32,
     pub(crate) commits: Vec<(String, i32, i64)>,
+    /// A broker that lists it as well.
+    pub(crate) also_listed_by: Option<i32>,
+    /// Its state, if it is not what follows from its members.
+    pub(crate) passing: Option<&'static str>,
 }
 
 /// The cluster as its brokers know it, and what they saw. Brokers count from 1.
@@ -123,6 +129,8 @@ pub(crate) struct Model {
     pub(crate) groups: BTreeMap<String, Group>,
     /// The error that is told to whoever looks for the coordinator of the agent's own group; 0: none.
     pub(crate) own_group: i16,
+    /// A broker that takes connections and requests and answers nothing at all, as one that was stopped.
+    pub(crate) hung: Option<i32>,
     /// The only password; without one nobody needs to log in.
     pub(crate) password: Option<String>,
     /// All requests but those for versions and about the agent's own group.
@@ -210,6 +218,12 @@ impl Drop for Stub {
     }
 }
 
+impl Group {
+    fn is_listed_by(&self, broker: i32) -> bool {
+        self.coordinator == broker || self.also_listed_by == Some(broker)
+    }
+}
+
 impl Model {
     pub(crate) fn topic(&mut self, name: &str, partitions: impl IntoIterator<Item = (i32, i64)>) {
         self.topics.insert(name.to_owned(), partitions.into_iter().collect());
@@ -219,7 +233,13 @@ impl Model {
     pub(crate) fn group(&mut self, name: &str, coordinator: i32, topic: &str, offset: i64) {
         let partitions = (0..).zip(&self.topics[topic]);
         let commits = partitions.map(|(partition, _)| (topic.to_owned(), partition, offset)).collect();
-        self.groups.insert(name.to_owned(), Group { coordinator, members: 1, commits });
+        let group = Group { coordinator, members: 1, commits, also_listed_by: None, passing: None };
+        self.groups.insert(name.to_owned(), group);
+    }
+
+    /// How many requests of that kind all brokers saw.
+    pub(crate) fn count_all(&self, api: Api) -> usize {
+        self.seen.iter().filter(|request| request.api == api).count()
     }
 
     /// How many requests of that kind that broker saw.
@@ -307,6 +327,9 @@ fn answer(
     model: &mut Model,
     frames: &SyncSender<Due>,
 ) -> Option<()> {
+    if model.hung == Some(broker) {
+        return Some(());
+    }
     let mut body = Reader(frame);
     let (number, version, correlation) = (body.i16(), body.i16(), body.i32());
     body.text();
@@ -323,7 +346,8 @@ fn answer(
         Api::ListOffsets => (None, wanted(&mut body)),
         _ => (None, Vec::new()),
     };
-    let request = Request { broker, api, group, partitions: wanted.len(), at };
+    let topics = wanted.iter().map(|(topic, ..)| topic.clone()).collect();
+    let request = Request { broker, api, group, partitions: wanted.len(), topics, at };
     let group = request.group.clone().unwrap_or_default();
     let about_group = model.groups.contains_key(&group);
     // librdkafka looks for the coordinator of the agent's own group, now and then.
@@ -480,7 +504,7 @@ fn metadata(
 
 fn list_groups(out: &mut Writer, version: i16, code: i16, broker: i32, model: &Model) {
     assert_eq!(version, 5, "librdkafka asks with the highest version");
-    let groups = model.groups.iter().filter(|(_, group)| code == 0 && group.coordinator == broker);
+    let groups = model.groups.iter().filter(|(_, group)| code == 0 && group.is_listed_by(broker));
     let groups: Vec<_> = groups.map(|(name, group)| (name, state(group))).collect();
     // The header of a flexible version has tags too.
     out.i8(0).i32(0).i16(code).count(groups.len());
@@ -491,7 +515,7 @@ fn list_groups(out: &mut Writer, version: i16, code: i16, broker: i32, model: &M
 }
 
 fn state(group: &Group) -> &'static str {
-    if group.members > 0 { "Stable" } else { "Empty" }
+    group.passing.unwrap_or(if group.members > 0 { "Stable" } else { "Empty" })
 }
 
 fn describe_group(out: &mut Writer, version: i16, code: i16, broker: i32, name: &str, model: &Model) {

@@ -1,5 +1,6 @@
-//! One rule in six languages (`rules-examples/sightings`) says the same: one table of cases, as the documentation says to run
-//! it, against the components that are held in `tests/data/held` and against those that tests/run has just built.
+//! One rule in six languages says the same: one table of cases, as the documentation says to run it, against the components that are held
+//! in `tests/data/held` and against those that tests/run has just built. Two rules: the example `rules-examples/sightings`, and
+//! `tests/probe`, which asks for something of each interface.
 
 use flate2::read::GzDecoder;
 use std::{
@@ -9,7 +10,7 @@ use std::{
     process::Command,
 };
 
-/// The folder in which tests/run leaves LANGUAGE.wasm, each built with its language's ordinary commands.
+/// The folder in which tests/run leaves LANGUAGE.wasm and probe-LANGUAGE.wasm, each built with its language's ordinary commands.
 const FRESH: &str = "BROKERWARDEN_TEST_LANGUAGES";
 
 #[test]
@@ -17,9 +18,11 @@ fn all_languages_say_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for component in components(folder.path()) {
+        let is_probe = component.file_name().unwrap().to_str().unwrap().starts_with("probe-");
+        let cases = if is_probe { "tests/probe/cases.yaml" } else { "rules-examples/sightings/cases.yaml" };
         let ran = Command::new(env!("CARGO_BIN_EXE_brokerwarden"))
             .args(["rule", "test"])
-            .arg(root.join("rules-examples/sightings/cases.yaml"))
+            .arg(root.join(cases))
             .arg("--rule")
             .arg(&component)
             // QuickJS and CPython take seconds to compile: once for all runs of this test.
@@ -36,7 +39,9 @@ fn components(folder: &Path) -> Vec<PathBuf> {
     let mut all = held(folder);
     // Not there in `tests/run --quick`, which has no toolchains for them.
     if let Some(fresh) = std::env::var_os(FRESH).map(PathBuf::from) {
-        all.extend(["c", "go", "js", "python", "rust", "ts"].map(|name| fresh.join(name).with_extension("wasm")));
+        for language in ["c", "go", "js", "python", "rust", "ts"] {
+            all.extend(["", "probe-"].map(|rule| fresh.join(format!("{rule}{language}.wasm"))));
+        }
     }
     all
 }
@@ -49,8 +54,8 @@ fn held(folder: &Path) -> Vec<PathBuf> {
         .filter_map(|path| Some((path.file_name()?.to_str()?.strip_suffix(".wasm.gz")?.to_owned(), path)))
         .collect();
     names.sort();
-    let languages: Vec<_> = names.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(languages, ["c", "go", "js", "rust", "ts"], "README.md there says why there is none in Python");
+    let found: Vec<_> = names.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(found, ["c", "go", "js", "probe-c", "probe-rust", "python", "rust", "ts"]);
     let unpacked = names.into_iter().map(|(name, path)| {
         let mut bytes = Vec::new();
         GzDecoder::new(File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();

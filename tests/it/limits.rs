@@ -11,12 +11,18 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
     (&["cli::EXIT_CHECK_FAILED", "cli::EXIT_OK", "cli::EXIT_RUNTIME", "cli::EXIT_USAGE"], "exit codes, in README.md"),
     (
         &[
+            "app::reload::PORT_LOOK",
+            "actions::program::LOOK",
+            "actions::spawn::LOOK",
             "cli::demo::REDRAW",
             "control::record::LOOK",
             "kafka::admin::LOOK",
             "kafka::beside::LOOK",
             "kafka::checkpoint::LOOK",
             "kafka::ends::IDLE_LOOK",
+            "kafka::questions::LOOK",
+            "kafka::produce::IDLE_LOOK",
+            "kafka::produce::LOOK",
             "kafka::reader::POLL",
             "rules::compile::POLL",
             "rules::engine::LOOK",
@@ -28,6 +34,8 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
     ),
     (
         &[
+            "config::actions::DEFAULT_CONCURRENCY",
+            "config::actions::DEFAULT_TIMEOUT",
             "config::collect::DEFAULT_JMX_INTERVAL",
             "config::collect::DEFAULT_JMX_SIZE",
             "config::collect::DEFAULT_JMX_TIMEOUT",
@@ -56,8 +64,13 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
         ],
         "parts of a format",
     ),
-    (&["deliver::email::ID_BYTES"], "a part of a format"),
-    (&["deliver::smtp::READ_STEP"], "read at once of what has a limit"),
+    (&["deliver::email::ID_BYTES", "http::tls::HANDSHAKE", "kafka::ffi::produce::EVENTS"], "a part of a format"),
+    (&["actions::program::READ_STEP", "deliver::smtp::READ_STEP"], "read at once of what has a limit"),
+    (
+        &["http::web_config::HASH_HEAD", "http::web_config::HASH_LENGTH", "http::web_config::SALT_END"],
+        "parts of a format",
+    ),
+    (&["http::auth::BUSY_RETRY"], "what is told to others to wait"),
     (&["deliver::tell::SHORT_SECRET"], "how short a secret is that is not looked for in answers"),
     (&["deliver::smtp::SUBMISSIONS", "deliver::humanize::SECONDS_PER_DAY"], "facts"),
     (&["kafka::produced::ROOM"], "how a buffer grows that has a limit"),

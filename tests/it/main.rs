@@ -1,6 +1,10 @@
 //! Integration tests with nothing but the agent and fakes. Those with real Kafka are in `tests/real`.
 
 #[cfg(test)]
+mod actions;
+#[cfg(test)]
+mod contrib;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 #[expect(dead_code, reason = "the other test binary uses the rest")]
@@ -23,6 +27,8 @@ mod rule_test;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
+mod scope;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod server;
@@ -36,3 +42,5 @@ mod store;
 mod stub;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod web;

@@ -24,8 +24,8 @@ fn a_rule_of_the_running_agent_is_shown_with_its_state_and_forgets_it() {
         "rule     counter\n",
         "counter.wasm\n",
         "told to nobody",
-        "imports  brokerwarden:rule/state@0.1.0-rc.2\n",
-        "exports  brokerwarden:rule/evaluator@0.1.0-rc.2\n",
+        "imports  brokerwarden:rule/state@0.1.0\n",
+        "exports  brokerwarden:rule/evaluator@0.1.0\n",
         "limits   100 ms CPU, 67108864 bytes of memory, 1048576 bytes of state, 1000 alerts\n",
         "state    1 keys, ",
         "of version 0",
@@ -56,7 +56,7 @@ fn a_file_is_shown_without_an_agent_and_what_is_none_is_refused() {
     home.configure(&idle());
     home.write("counter.wasm", guests::counter());
     let (code, said) = home.command(&["rule", "inspect", "counter.wasm"]);
-    assert!(code == Some(0) && said.contains("imports  brokerwarden:rule/state@0.1.0-rc.2\n"), "{said}");
+    assert!(code == Some(0) && said.contains("imports  brokerwarden:rule/state@0.1.0\n"), "{said}");
     home.write("text.wasm", "text");
     let (code, said) = home.command(&["rule", "inspect", "text.wasm"]);
     assert!(code == Some(1) && said.contains("text.wasm: it is not a WebAssembly component"), "{said}");

@@ -1,6 +1,9 @@
 //! Starting badly: one clear sentence and the right exit code. And `check`, which says it all beforehand.
 
-use crate::harness::daemon::{Home, idle};
+use crate::harness::{
+    daemon::{Home, idle},
+    guests::{self, Fault},
+};
 use std::net::TcpListener;
 
 /// Bad usage or configuration, by the manual.
@@ -14,7 +17,10 @@ fn a_port_in_use_is_one_clear_sentence() {
     let (code, said) = home.command(&["run", "--config", "agent.yaml"]);
     assert_eq!(code, Some(2), "{said}");
     let address = home.listen().to_string();
-    assert!(said.lines().any(|line| line.contains(&address) && line.contains("in use")), "{said}");
+    assert!(
+        said.lines().any(|line| line.contains(&address) && line.contains("in use") && line.contains("choose another")),
+        "{said}"
+    );
     assert!(!said.contains("panicked"), "{said}");
 }
 
@@ -55,6 +61,23 @@ fn all_problems_are_reported_at_once_with_their_paths() {
 }
 
 #[test]
+fn a_file_of_a_kafka_property_that_cannot_be_read_is_a_problem_of_the_configuration() {
+    let home = Home::new();
+    for (properties, words) in [
+        ("sasl.password_file: nowhere.txt", &["nowhere.txt", "kafka.properties.sasl.password", "No such file"][..]),
+        (
+            "security.protocol: SSL, ssl.ca.location: /nowhere/ca.pem",
+            &["/nowhere/ca.pem", "kafka.properties.ssl.ca.location", "No such file"],
+        ),
+    ] {
+        home.configure(&format!("kafka: {{bootstrap_servers: \"127.0.0.1:1\", properties: {{{properties}}}}}"));
+        let (code, said) = home.command(&["run", "--config", "agent.yaml"]);
+        assert_eq!(code, USAGE, "{said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+}
+
+#[test]
 fn a_built_in_rule_that_does_not_exist_is_a_problem_of_the_configuration() {
     let home = Home::new();
     home.configure(&format!("{}\nrules: [{{name: r, module: \"builtin:lag-treshold\"}}]", idle()));
@@ -62,6 +85,31 @@ fn a_built_in_rule_that_does_not_exist_is_a_problem_of_the_configuration() {
     assert_eq!(code, USAGE, "{said}");
     let words = ["rules[0].module", "builtin:lag-treshold", "lag-threshold"];
     assert!(said.lines().any(|line| words.iter().all(|word| line.contains(word))), "{said}");
+}
+
+#[test]
+fn what_keeps_listed_rules_from_going_live_is_found_by_check() {
+    let home = Home::new();
+    home.write("bad.wasm", "garbage");
+    home.write("good.wasm", guests::rule("Good", Fault::None));
+    home.configure(&format!(
+        "{}\nrules:\n\
+         - {{name: good, module: good.wasm}}\n\
+         - {{name: lag, module: \"builtin:lag-threshold\", config: {{threshold: many}}}}\n\
+         - {{name: gone, module: gone.wasm}}\n\
+         - {{name: bad, module: bad.wasm}}\n",
+        idle()
+    ));
+    let (code, said) = home.command(&["check", "--config", "agent.yaml"]);
+    assert_eq!(code, USAGE, "{said}");
+    for words in [
+        &["rules[1].config", "threshold"][..],
+        &["rules[2].module", "gone.wasm", "No such file"],
+        &["rules[3].module", "not a WebAssembly component"],
+    ] {
+        assert!(said.lines().any(|line| words.iter().all(|word| line.contains(word))), "nothing of {words:?}: {said}");
+    }
+    assert!(!said.contains("rules[0]"), "{said}");
 }
 
 #[test]

@@ -11,27 +11,27 @@ use crate::harness::{
 };
 use std::time::{Duration, Instant};
 
-const SEEN: Duration = Duration::from_secs(20);
-const LAG: &str = "kafka_consumergroup_lag";
-const END: &str = "kafka_topic_partition_current_offset";
+pub(super) const SEEN: Duration = Duration::from_secs(20);
+pub(super) const LAG: &str = "kafka_consumergroup_lag";
+pub(super) const END: &str = "kafka_topic_partition_current_offset";
 const MEMORY: &str = "brokerwarden_process_resident_memory_bytes";
 /// What a fault may cost us in memory, in bytes.
 const GROWTH: f64 = 48e6;
 
-fn watch(stub: &Stub, more: &str) -> Daemon {
+pub(super) fn watch(stub: &Stub, more: &str) -> Daemon {
     let settings = format!("bootstrap_servers: \"{}\", offsets: admin, scope: cluster", stub.bootstrap());
     let times = if more.contains("interval") { "" } else { ", interval: 1s, timeout: 900ms" };
     Home::new().start(&format!("kafka: {{{settings}{times}{more}}}"))
 }
 
 /// A topic with one partition at each of three brokers, its ends at 100.
-fn three() -> Stub {
+pub(super) fn three() -> Stub {
     let stub = Stub::start(3);
     stub.lock().topic("orders", (1..=3).map(|broker| (broker, 100)));
     stub
 }
 
-fn group_has(page: &Page, group: &str, lag: f64) -> Result<(), String> {
+pub(super) fn group_has(page: &Page, group: &str, lag: f64) -> Result<(), String> {
     let rows = page.all(LAG, &[("consumergroup", group)]);
     #[expect(clippy::float_cmp, reason = "small whole numbers")]
     let all = rows.len() == 3 && rows.iter().all(|row| row.value == lag);
@@ -40,7 +40,7 @@ fn group_has(page: &Page, group: &str, lag: f64) -> Result<(), String> {
 
 /// Looks at each page until `look` is content; no lag but these may be on any of them.
 #[track_caller]
-fn only_until(agent: &Daemon, lags: &[f64], what: &str, mut look: impl FnMut(&Page) -> Result<(), String>) {
+pub(super) fn only_until(agent: &Daemon, lags: &[f64], what: &str, mut look: impl FnMut(&Page) -> Result<(), String>) {
     agent.until(SEEN, what, |page| {
         for row in page.all(LAG, &[]) {
             assert!(lags.contains(&row.value), "{what}: {row:?}");
@@ -69,7 +69,7 @@ fn faults(stub: &Stub) -> usize {
 }
 
 /// Requests of the agent on a group.
-fn about_groups(request: &Request) -> bool {
+pub(super) fn about_groups(request: &Request) -> bool {
     matches!(request.api, Api::ListGroups | Api::DescribeGroups | Api::OffsetFetch)
 }
 
@@ -241,6 +241,51 @@ fn the_ends_at_a_leader_that_hangs_up_are_unknown_and_hold_up_nobody() {
     leader_two(Fault::Close);
 }
 
+/// One that leads nothing, so that nothing but metadata is asked of it.
+#[test]
+fn a_broker_that_hangs_is_soon_asked_for_no_metadata() {
+    let stub = three();
+    for topic in ["orders", "__consumer_offsets"] {
+        stub.lock().topic(topic, [(1, 0), (3, 0)]);
+    }
+    let mut agent = read(&stub);
+    agent.ready(SEEN);
+    // To list its groups each broker is connected to.
+    within(SEEN, "groups are listed", || holds(stub.lock().count(2, Api::ListGroups) > 0, "not yet"));
+    let accepted = stub.lock().accepted;
+    stub.lock().hung = Some(2);
+    within(SEEN, "it is given up", || holds(stub.lock().accepted > accepted, "not yet"));
+    let failed = |page: &Page| page.value("brokerwarden_target_errors_total", &[("reason", "metadata")]).unwrap_or(0.0);
+    pause(Duration::from_secs(2));
+    let before = failed(&agent.page());
+    agent.snapshots(10.0, SEEN);
+    let after = failed(&agent.page());
+    assert!(after - before < 1.0, "{before} cycles without metadata, then {after}");
+    agent.ready(SEEN);
+    agent.must_run();
+}
+
+/// The leader has moved, is being elected, has deleted the topic.
+#[test]
+fn a_leader_that_is_none_makes_an_end_unknown_until_there_is_one() {
+    let stub = three();
+    stub.lock().group("readers", 3, "orders", 50);
+    let mut agent = watch(&stub, "");
+    only_until(&agent, &[50.0], "the lags", |page| group_has(page, "readers", 50.0));
+    for code in [6, 5, 3] {
+        let before = faults(&stub);
+        stub.script(move |request| (request.api == Api::ListOffsets).then_some(Fault::Partition("orders", 1, code)));
+        within(SEEN, "it was told so", || holds(faults(&stub) > before, "not yet"));
+        only_until(&agent, &[50.0], "its end is unknown", |page| {
+            holds(!page.has(END, &[("partition", "1")]) && !page.has(LAG, &[("partition", "1")]), format!("{code}"))?;
+            holds(page.all(LAG, &[]).len() == 2, format!("{code}: {:?}", page.all(LAG, &[])))
+        });
+        stub.heal();
+        only_until(&agent, &[50.0], "it is known again", |page| group_has(page, "readers", 50.0));
+        agent.must_run();
+    }
+}
+
 #[test]
 fn a_partition_that_fails_costs_itself_only() {
     let stub = Stub::start(1);
@@ -351,7 +396,40 @@ fn a_flapping_cluster_makes_no_memory_grow() {
     agent.must_run();
 }
 
-// ---- lists of groups that are not whole ----
+// ---- lists of groups that are not whole, or more than whole ----
+
+/// While a group moves, both its coordinators may list it.
+#[test]
+fn a_group_that_two_brokers_list_is_one_group() {
+    let stub = three();
+    for (name, coordinator) in [("twice", 1), ("once", 2)] {
+        stub.lock().group(name, coordinator, "orders", 80);
+    }
+    stub.lock().groups.get_mut("twice").unwrap().also_listed_by = Some(3);
+    let mut agent = watch(&stub, "");
+    // A page with a series twice is no page.
+    only_until(&agent, &[20.0], "both", |page| group_has(page, "twice", 20.0).and(group_has(page, "once", 20.0)));
+    agent.ready(SEEN);
+    let lists = stub.lock().count(3, Api::ListGroups);
+    within(SEEN, "further rounds", || holds(stub.lock().count(3, Api::ListGroups) >= lists + 2, "not yet"));
+    agent.page().expect("kafka_consumergroup_members", &[("consumergroup", "twice")], 1.0).unwrap();
+    only_until(&agent, &[20.0], "still one", |page| group_has(page, "twice", 20.0));
+    agent.must_run();
+}
+
+#[test]
+fn a_state_that_passes_is_shown_while_it_lasts() {
+    let stub = three();
+    stub.lock().group("restless", 2, "orders", 80);
+    let agent = watch(&stub, "");
+    for state in ["Stable", "PreparingRebalance", "CompletingRebalance", "Stable"] {
+        stub.lock().groups.get_mut("restless").unwrap().passing = Some(state);
+        agent.until(SEEN, state, |page| {
+            page.expect("kafka_consumergroup_state", &[("consumergroup", "restless"), ("state", state)], 1.0)
+        });
+        assert_eq!(agent.page().all("kafka_consumergroup_state", &[("consumergroup", "restless")]).len(), 1);
+    }
+}
 
 #[test]
 fn groups_of_a_silent_coordinator_are_left_out_after_a_while_and_others_stay() {
@@ -439,8 +517,7 @@ fn unheard_of_codes_about_a_fetch_and_our_own_group_are_survived() {
     let stub = three();
     stub.lock().topic("__consumer_offsets", [(1, 0), (2, 0)]);
     stub.script(|request| (request.api == Api::Fetch).then_some(Fault::Partition("__consumer_offsets", 1, 999)));
-    let kafka = format!("bootstrap_servers: \"{}\", scope: cluster, interval: 1s, timeout: 900ms", stub.bootstrap());
-    let mut agent = Home::new().start(&format!("kafka: {{{kafka}, offsets: topic}}"));
+    let mut agent = read(&stub);
     agent.not_ready(SEEN, &["__consumer_offsets"]);
     within(SEEN, "it was told so a few times", || {
         agent.must_run();
@@ -460,6 +537,49 @@ fn unheard_of_codes_about_a_fetch_and_our_own_group_are_survived() {
         agent.must_run();
         assert_eq!(agent.terminate().0, Some(0));
     }
+}
+
+const BEHIND: &str = "brokerwarden_offsets_reader_behind_records";
+
+/// An agent that reads `__consumer_offsets` of that cluster.
+fn read(stub: &Stub) -> Daemon {
+    let kafka = format!("bootstrap_servers: \"{}\", scope: cluster, interval: 1s, timeout: 900ms", stub.bootstrap());
+    Home::new().start(&format!("kafka: {{{kafka}, offsets: topic}}"))
+}
+
+#[test]
+fn how_far_the_reader_is_behind_is_unknown_where_an_end_is() {
+    let stub = three();
+    stub.lock().topic("__consumer_offsets", [(1, 0), (2, 0)]);
+    let mut agent = read(&stub);
+    agent.ready(SEEN);
+    agent.until(SEEN, "it has all", |page| page.expect(BEHIND, &[], 0.0));
+    stub.script(|request| (request.api == Api::ListOffsets && request.broker == 2).then_some(Fault::Silent));
+    agent.until(SEEN, "one end is unknown", |page| holds(!page.has(BEHIND, &[]), "said to be known"));
+    stub.heal();
+    agent.until(SEEN, "it has all again", |page| page.expect(BEHIND, &[], 0.0));
+    agent.must_run();
+}
+
+/// From the start: there was no record, and no end.
+#[test]
+fn groups_of_a_leader_that_answers_no_fetch_are_asked_for() {
+    let stub = three();
+    stub.lock().topic("__consumer_offsets", [(1, 0), (2, 0)]);
+    stub.script(|request| (request.api == Api::Fetch && request.broker == 2).then_some(Fault::Silent));
+    // By their names they are at home in the one and in the other partition.
+    for (group, coordinator) in [("b", 1), ("a", 2)] {
+        stub.lock().group(group, coordinator, "orders", 90);
+    }
+    let mut agent = read(&stub);
+    agent.not_ready(SEEN, &["reading __consumer_offsets", "1 of 2"]);
+    agent.until(SEEN, "the group that is asked for", |page| group_has(page, "a", 10.0));
+    agent.ready(SEEN);
+    // What is read has no record of the other one.
+    assert!(!agent.page().has(LAG, &[("consumergroup", "b")]));
+    let shown = agent.get("/").text();
+    assert!(shown.contains("groups of 1 partitions of __consumer_offsets are asked one by one"), "{shown}");
+    agent.must_run();
 }
 
 #[test]

@@ -17,11 +17,12 @@ const LAYERS: &[&[&str]] = &[
     &["app", "bench", "ruletest"],
     &["config"],
     &["control"],
-    &["deliver", "demo", "http", "jmx", "kafka", "rules"],
+    &["actions", "demo", "http", "jmx", "kafka", "rules"],
+    &["deliver"],
     &["page", "pipeline", "recording"],
     &["store"],
     &["alerts", "history"],
-    &["snapshot"],
+    &["client", "snapshot"],
     &["model"],
 ];
 
@@ -35,7 +36,11 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
         &["supervise.rs"],
         "tasks and threads are spawned by supervise::Tasks, which names them and waits for them",
     ),
-    (&["Command::new", "process::Command"], &["rules/compile.rs"], "the only child process is the one that compiles"),
+    (
+        &["Command::new", "process::Command"],
+        &["actions/program.rs", "actions/spawn.rs", "rules/compile.rs"],
+        "child processes are the one that compiles, and those of actions",
+    ),
     (
         &["env::var", "env::vars", "env::args", "env::temp_dir"],
         &["config/", "main.rs", "cli/", "cli.rs"],
@@ -50,6 +55,11 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
 
 /// Beginnings of paths of files that never read a clock: `now` is an argument there.
 const PURE: &[&str] = &[
+    "actions/argument",
+    "actions/lane",
+    "actions/message",
+    "actions/settings",
+    "actions/silence",
     "alerts/",
     "deliver/context",
     "deliver/email",
@@ -62,6 +72,8 @@ const PURE: &[&str] = &[
     "deliver/wording",
     "history",
     "http/api",
+    "http/throttle",
+    "http/web_config",
     "kafka/held",
     "kafka/hints",
     "kafka/kinds",
@@ -72,6 +84,7 @@ const PURE: &[&str] = &[
     "kafka/produced",
     "kafka/properties",
     "kafka/records",
+    "kafka/replays",
     "kafka/source",
     "kafka/view",
     "model/",

@@ -2,23 +2,31 @@
 
 use crate::{
     harness::{
-        daemon::Home,
+        daemon::{Daemon, Home},
         holds,
         http::{self, Server},
+        kafka::{Cluster, Version},
         page::Page,
         within,
     },
     shared::{self, SEEN},
 };
 use rustix::process::Signal;
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 /// `kafka:` for that user of SASL.
 fn as_user(user: &str) -> String {
-    let bootstrap = shared::kraft().bootstrap_sasl();
+    as_user_of(shared::kraft(), user)
+}
+
+fn as_user_of(cluster: &Cluster, user: &str) -> String {
+    let bootstrap = cluster.bootstrap_sasl();
     let sasl = "security.protocol: SASL_PLAINTEXT, sasl.mechanism: PLAIN";
     let properties = format!("{{{sasl}, sasl.username: {user}, sasl.password: {user}}}");
     format!("kafka: {{bootstrap_servers: \"{bootstrap}\", interval: 1s, timeout: 900ms, properties: {properties}}}")
@@ -66,6 +74,60 @@ fn auto_asks_one_by_one_until_the_offsets_topic_may_be_read() {
         ))
     });
     agent.ready(SEEN);
+}
+
+#[test]
+fn the_right_to_read_that_is_taken_away_is_named_and_when_it_is_given_back_all_is_well() {
+    const OFFSETS: &str = "__consumer_offsets";
+    let cluster = Cluster::prepare(Version::KRaft);
+    cluster.start();
+    let client = cluster.client();
+    client.create_topic("t", 1);
+    client.produce("t", 0, 10);
+    client.commit("g", "t", &[(0, 3)]);
+    // Without any ACL everybody might read it.
+    cluster.allow("stranger", "Read", OFFSETS);
+    cluster.allow("warden", "Describe", OFFSETS);
+    cluster.allow("warden", "Read", OFFSETS);
+    let start = |offsets: &str| {
+        let agent = Home::new()
+            .start(&as_user_of(&cluster, "warden").replace("interval", &format!("offsets: {offsets}, interval")));
+        agent.ready(SEEN);
+        agent
+    };
+    let lag = |agent: &Daemon, limit: Duration, lag: f64| {
+        let labels = [("consumergroup", "g"), ("partition", "0"), ("topic", "t")];
+        agent.until(limit, "the lag", |page| page.expect("kafka_consumergroup_lag", &labels, lag));
+    };
+    let (topic, auto) = (start("topic"), start("auto"));
+    lag(&topic, SEEN, 7.0);
+    lag(&auto, SEEN, 7.0);
+
+    cluster.disallow("warden", "Read", OFFSETS);
+    client.commit("g", "t", &[(0, 4)]);
+    topic.not_ready(SEEN, &[OFFSETS, "READ"]);
+    // What cannot be read is asked for all the same.
+    lag(&topic, SEEN * 2, 6.0);
+    lag(&auto, SEEN * 2, 6.0);
+    auto.page().expect("brokerwarden_offsets_source", &[("source", "admin")], 1.0).unwrap();
+    assert!(auto.get("/").text().contains("grant READ"), "{}", auto.get("/").text());
+    topic.snapshots(3.0, SEEN);
+    topic.not_ready(SEEN, &[OFFSETS, "READ"]);
+
+    cluster.allow("warden", "Read", OFFSETS);
+    topic.ready(SEEN);
+    lag(&topic, SEEN, 6.0);
+    auto.until(SEEN * 6, "the topic is read", |page| {
+        page.expect("brokerwarden_offsets_source", &[("source", "topic")], 1.0)
+    });
+    auto.ready(SEEN);
+
+    // The same while nobody commits.
+    cluster.disallow("warden", "Read", OFFSETS);
+    topic.not_ready(SEEN, &[OFFSETS, "READ"]);
+    cluster.allow("warden", "Read", OFFSETS);
+    topic.ready(SEEN);
+    lag(&topic, SEEN, 6.0);
 }
 
 /// A topic that we may not describe is not listed. That is no reason to take it for deleted.

@@ -33,7 +33,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, PoisonError},
+    path::PathBuf,
+    sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -97,6 +98,8 @@ struct Fleet {
     sampler: Sampler,
     agents: Vec<Daemon>,
     webhook: Webhook,
+    /// Where an action goes that a rule asks for once about the same group.
+    tickets: Webhook,
     alertmanager: Alertmanager,
     version: Version,
     cluster: Cluster,
@@ -111,11 +114,17 @@ impl Fleet {
     fn start(version: Version) -> Self {
         let cluster = Cluster::of(version, 3);
         let content = Content::fill(&cluster.client());
-        let (webhook, alertmanager) = (Webhook::start(), Alertmanager::start());
+        let (webhook, tickets, alertmanager) = (Webhook::start(), Webhook::start(), Alertmanager::start());
         let (group, topic) = WATCHED;
         let rule = format!(
             "rules: [{{name: watch, module: \"builtin:lag-threshold\", \
-             config: {{groups: [{group}], topics: [{topic}], threshold: 20}}, for: {PENDING}s}}]"
+             config: {{groups: [{group}], topics: [{topic}], threshold: 20}}, for: {PENDING}s}}, \
+             {{name: sightings, module: \"{}\", config: {{thresholds: {{{group}: 20}}, action: ticket}}, \
+             shadow: false, actions: [ticket]}}]\n\
+             actions: {{ticket: {{type: webhook, url: \"{}\", \
+             params: {{consumergroup: \".+\", topic: \".+\", messages: \"[0-9]+\"}}}}}}",
+            sightings().display(),
+            tickets.server.url("/")
         );
         let notify = format!(
             "notify: [{{name: hook, type: webhook, url: \"{}\"}}, {{name: am, type: alertmanager, urls: [\"{}\"]}}]",
@@ -133,7 +142,7 @@ impl Fleet {
         let addresses: Vec<_> = agents.iter().map(Daemon::address).collect();
         let sampler = Sampler::start(&addresses, content.lags());
         let watched = Instant::now();
-        Self { sampler, agents, webhook, alertmanager, version, cluster, content, watched, rolling: None }
+        Self { sampler, agents, webhook, tickets, alertmanager, version, cluster, content, watched, rolling: None }
     }
 
     fn all(&self) -> Vec<usize> {
@@ -330,6 +339,24 @@ fn the_alert_lived_through_that(fleet: &mut Fleet) {
         "resolved, fired again, speakers: {resolved:#?} {again:#?}"
     );
     fleet.alertmanager_has_it_since_before(start).unwrap();
+    let tickets = fleet.tickets.requests();
+    let about = tickets.iter().filter(|ticket| ticket.json()["params"]["topic"] == WATCHED.1);
+    let [ticket] = about.collect::<Vec<_>>()[..] else { panic!("not one action about the same thing: {tickets:?}") };
+    let (_, key) = ticket.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("idempotency-key")).unwrap();
+    assert_eq!(ticket.json()["idempotencyKey"], *key);
+}
+
+/// The rule that asks for an action at the third sighting, as it is held in `tests/data`.
+fn sightings() -> PathBuf {
+    static UNPACKED: OnceLock<PathBuf> = OnceLock::new();
+    let unpack = || {
+        let packed = std::fs::File::open("tests/data/held/rust.wasm.gz").unwrap();
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("sightings.wasm");
+        let mut file = std::fs::File::create(&path).unwrap();
+        std::io::copy(&mut flate2::read::GzDecoder::new(packed), &mut file).unwrap();
+        path
+    };
+    UNPACKED.get_or_init(unpack).clone()
 }
 
 fn agents_are_restarted_one_by_one(fleet: &mut Fleet) {

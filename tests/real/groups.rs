@@ -10,6 +10,11 @@ use crate::{
     },
     shared::{self, SEEN},
 };
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
 
 fn beside(cluster: &Cluster) -> Daemon {
     let agent = Home::new().start(&shared::kafka(&cluster.bootstrap()));
@@ -155,4 +160,67 @@ fn records_lost_to_retention_and_commits_beyond_the_end() {
     lag(&agent, "slow", "retention", "0", 15.0);
     let start = [("partition", "0"), ("topic", "retention")];
     agent.page().expect("kafka_topic_partition_oldest_offset", &start, 8.0).unwrap();
+}
+
+/// Requests by kind that are sent in so many snapshots of two agents, over the same time.
+fn requests(agents: &[Daemon; 2], snapshots: f64) -> [BTreeMap<String, f64>; 2] {
+    let of = |page: Page| {
+        let all = page.all("brokerwarden_kafka_requests_total", &[]);
+        all.into_iter().map(|sample| (sample.labels["request"].clone(), sample.value)).collect::<BTreeMap<_, _>>()
+    };
+    let before = agents.each_ref().map(|agent| of(agent.page()));
+    agents[0].snapshots(snapshots, SEEN * 2);
+    let after = agents.each_ref().map(|agent| of(agent.page()));
+    let on_top = |index: usize| {
+        let more = |(kind, count): (&String, &f64)| {
+            (kind.clone(), count - before[index].get(kind).copied().unwrap_or_default())
+        };
+        after[index].iter().map(more).collect()
+    };
+    [on_top(0), on_top(1)]
+}
+
+/// Ten groups or two hundred: what brokers are asked in a cycle is the same.
+#[test]
+fn groups_cost_brokers_no_request() {
+    let (cluster, client, name) = (shared::kraft(), shared::kraft().client(), "cost");
+    client.create_topic(name, 4);
+    client.produce_each(name, [5; 4]);
+    let next = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                loop {
+                    let group = next.fetch_add(1, Ordering::Relaxed);
+                    if group >= 200 {
+                        return;
+                    }
+                    client.commit(&format!("cost-{group:03}"), name, &[(0, 1), (1, 2), (2, 3), (3, 4)]);
+                }
+            });
+        }
+    });
+    let agents = [("cost-00.", 10), ("cost-.*", 200)].map(|(groups, count)| {
+        let more = format!("groups: {{include: [\"{groups}\"]}}, topics: {{include: [\"{name}\"]}}, interval");
+        let agent = Home::new().start(&shared::kafka(&cluster.bootstrap()).replacen("interval", &more, 1));
+        agent.until(SEEN, "all lags", |page| {
+            let rows = page.all("kafka_consumergroup_lag", &[]);
+            let sum: f64 = rows.iter().map(|row| row.value).sum();
+            let want = f64::from(count * 10);
+            holds(rows.len() == usize::try_from(4 * count).unwrap() && (sum - want).abs() < 0.5, rows.len())
+        });
+        agent.ready(SEEN);
+        // What only a start costs.
+        agent.snapshots(5.0, SEEN);
+        agent
+    });
+    let [ten, two_hundred] = requests(&agents, 12.0);
+    for (kind, count) in &two_hundred {
+        let other = ten.get(kind).copied().unwrap_or_default();
+        // What is asked now and then may fall into the time of one and not of the other.
+        assert!((count - other).abs() <= 3.0, "{kind}: {other} with 10 groups, {count} with 200");
+        assert!(!["DescribeGroups", "OffsetFetch"].contains(&kind.as_str()) || *count < 0.5, "{kind}: {count}");
+    }
+    let (metadata, offsets) = (two_hundred["Metadata"], two_hundred["ListOffsets"]);
+    assert!((10.0..=20.0).contains(&metadata) && (10.0..=30.0).contains(&offsets), "{two_hundred:?}");
 }

@@ -4,7 +4,11 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod actions;
+#[cfg(test)]
 mod checkpoint;
+#[cfg(test)]
+mod contrib;
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
@@ -35,5 +39,7 @@ mod security;
 mod shared;
 #[cfg(test)]
 mod tutorial;
+#[cfg(test)]
+mod web;
 #[cfg(test)]
 mod web_page;

@@ -6,10 +6,16 @@ use crate::{
         holds,
         oracle::Oracle,
         page::Page,
-        within,
+        pause, within,
     },
     shared::{self, SEEN},
 };
+use rdkafka::{
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    producer::{BaseProducer, BaseRecord, Producer as _},
+};
+use std::time::Duration;
 
 /// The agent beside the shared broker of 4.1.
 fn beside() -> Daemon {
@@ -67,6 +73,10 @@ fn commits_where_nobody_expects_them() {
     client.commit(name, name, &[(0, 20), (1, 55)]);
     let agent = beside();
     lags(&agent, name, name, &[10, -25, -1]);
+    agent.until(SEEN, "a commit beyond the end", |page| {
+        let ahead = page.value("brokerwarden_kafka_partitions_ahead", &[]);
+        holds(ahead.is_some_and(|ahead| ahead >= 1.0), format!("{ahead:?}"))
+    });
     agree(&agent, &[name]);
 
     // Backwards, as after a reset.
@@ -155,6 +165,47 @@ fn transactions_open_aborted_and_committed() {
     committed.commit();
     lags(&agent, name, name, &[1]);
     agent.until(SEEN, "the commit", |page| of(page, "kafka_consumergroup_current_offset", name, name, 0, 19));
+    agree(&agent, &[name]);
+}
+
+/// Compaction leaves the last record of each key. What a group reads next may be behind a hole; Kafka's tool counts offsets.
+#[test]
+fn a_commit_in_a_hole_that_compaction_left() {
+    let (name, client) = ("compacted", shared::kraft().client());
+    let settings = [("cleanup.policy", "compact"), ("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.001")];
+    client.create_with(name, &[1], &settings);
+    let config = |group: Option<&str>| {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", shared::kraft().bootstrap());
+        group.map(|group| config.set("group.id", group).set("enable.auto.commit", "false"));
+        config
+    };
+    let producer: BaseProducer = config(None).create().unwrap();
+    for _ in 0..12 {
+        // Each in a segment of its own: the one that is written to is not compacted.
+        producer.send(BaseRecord::to(name).partition(0).key("k").payload("v")).unwrap();
+        producer.flush(SEEN).unwrap();
+        pause(Duration::from_millis(150));
+    }
+    client.commit(name, name, &[(0, 5)]);
+    let agent = beside();
+    lags(&agent, name, name, &[7]);
+    within(Duration::from_secs(90), "the hole", || {
+        let consumer: BaseConsumer = config(Some("compacted-look")).create().unwrap();
+        let mut place = TopicPartitionList::new();
+        place.add_partition_offset(name, 0, Offset::Offset(5)).unwrap();
+        consumer.assign(&place).unwrap();
+        let first =
+            consumer.poll(Duration::from_secs(5)).ok_or("nothing to read")?.map_err(|error| error.to_string())?;
+        holds(first.offset() > 5, first.offset())
+    });
+    agent.snapshots(3.0, SEEN);
+    lags(&agent, name, name, &[7]);
+    agent.until(SEEN, "nothing is lost", |page| {
+        holds(!page.has("kafka_consumergroup_lost_records", &[("consumergroup", name)]), "said to be lost")?;
+        let age = page.value("kafka_consumergroup_lag_seconds", &[("consumergroup", name)]);
+        holds(age.is_some_and(|age| age > 0.0), format!("{age:?}"))
+    });
     agree(&agent, &[name]);
 }
 

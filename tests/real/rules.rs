@@ -51,6 +51,11 @@ impl Webhook {
         told.iter().flat_map(|request| request.json()["alerts"].as_array().cloned().unwrap_or_default()).collect()
     }
 
+    /// All that it was sent.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.told.lock().unwrap().clone()
+    }
+
     /// How often it was told of that group in that state.
     fn told(&self, status: &str, group: &str) -> usize {
         let mut alerts = self.alerts();

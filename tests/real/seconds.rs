@@ -57,6 +57,14 @@ fn the_age_of_what_is_unread() {
 
     // Who starts now asks what the ends were before.
     let later = Home::new().start(&shared::kafka(&cluster.bootstrap()));
+    // The first page that has its lag has its age, too, and that is right.
+    let labels = [("consumergroup", "sec-first"), ("partition", "0")];
+    let age = later.until(SEEN, "a first lag after a start", |page| {
+        holds(page.has("kafka_consumergroup_lag", &labels), "no lag yet")?;
+        Ok(page.value("kafka_consumergroup_lag_seconds", &labels))
+    });
+    let want = first.elapsed().as_secs_f64();
+    assert!(age.is_some_and(|age| (age - want).abs() <= OFF), "{age:?} s, not {want} s");
     later.ready(SEEN);
     check(&later, "sec-first", first);
     check(&later, "sec-second", second);

@@ -187,6 +187,15 @@ pub(crate) mod own_alerts {
     }
 }
 
+/// As `bindings::brokerwarden::rule::own_actions`.
+pub(crate) mod own_actions {
+    use crate::{mock::ask, own_actions::OwnAction};
+
+    pub(crate) fn recent() -> Vec<OwnAction> {
+        ask(|mock| mock.actions.clone())
+    }
+}
+
 /// As `bindings::brokerwarden::rule::time`.
 pub(crate) mod time {
     use crate::{Error, mock::ask, time::CivilTime};

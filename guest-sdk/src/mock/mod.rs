@@ -43,9 +43,10 @@ mod series;
 pub use kafka::Row;
 
 use crate::{
-    Alert, Context, Failure, Label, Outcome, Rule, Sample,
+    Alert, Context, Failure, Label, MigratesState, Outcome, Rule, Sample,
     export::read_config,
     logging::Level,
+    own_actions::OwnAction,
     own_alerts::{self, ActiveAlert},
     snapshot::{Group, Ownership, Target},
 };
@@ -68,6 +69,7 @@ pub struct Mock {
     targets: Vec<Target>,
     state: BTreeMap<String, Vec<u8>>,
     active: Vec<ActiveAlert>,
+    actions: Vec<OwnAction>,
     /// What was seen at each evaluation since the rule asked for history, oldest first.
     past: Vec<(u64, Vec<Row>)>,
     asked_for_history: bool,
@@ -95,6 +97,7 @@ impl Mock {
             targets: Vec::new(),
             state: BTreeMap::new(),
             active: Vec::new(),
+            actions: Vec::new(),
             past: Vec::new(),
             asked_for_history: false,
             looks: BTreeMap::new(),
@@ -177,6 +180,12 @@ impl Mock {
         &self.active
     }
 
+    /// Says what became of the actions that the rule asked for; the mock does none, so that without this there are none. In the
+    /// agent's order: those that wait, then those that ended, each the newest first.
+    pub fn set_actions(&mut self, actions: Vec<OwnAction>) {
+        self.actions = actions;
+    }
+
     /// What the rule logged.
     pub fn log(&self) -> &[(Level, String)] {
         &self.log
@@ -206,6 +215,19 @@ impl Mock {
             Err(_) => self.state = before,
         }
         said
+    }
+
+    /// Has a rule take over the state that version `previous` of it wrote, as the agent does when it becomes live.
+    ///
+    /// # Errors
+    /// The rule's sentence; the state is as before then.
+    pub fn migrate<R: MigratesState>(&mut self, previous: u32) -> Result<(), String> {
+        let before = self.state.clone();
+        let migrated = self.run(|| R::migrate(previous));
+        if migrated.is_err() {
+            self.state = before;
+        }
+        migrated
     }
 
     /// Runs code that asks the agent, outside of an evaluation.

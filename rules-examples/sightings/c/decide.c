@@ -197,10 +197,10 @@ const struct threshold *threshold_of(const struct config *config, const char *gr
 // ---- the decision ----
 
 struct said judge(const char *group, const char *topic, bool lag_known, long long known_lag, long long threshold,
-                  long long before) {
-  if (known_lag <= threshold) return (struct said){lag_known ? 0 : before, NULL, false};
+                  long long before, const char *became) {
+  if (known_lag <= threshold) return (struct said){lag_known ? 0 : before, NULL, false, NULL};
   long long sightings = before + 1;
   const char *summary = format("%s is %s%lld messages behind on %s (sighting %lld)", group,
                                lag_known ? "" : "at least ", known_lag, topic, sightings);
-  return (struct said){sightings, summary, sightings == SIGHTINGS};
+  return (struct said){sightings, summary, sightings == SIGHTINGS, sightings > SIGHTINGS ? became : NULL};
 }

@@ -31,11 +31,13 @@ struct said {
   long long sightings; // in a row, to be remembered
   const char *summary; // of the alert; NULL: there is none
   bool asks;           // is it time for the action?
+  const char *became;  // of the action, to be told with the alert; NULL: nothing
 };
 
-// Judges one row after `before` sightings. A lag that is not known is neither a sighting nor its end.
+// Judges one row after `before` sightings. A lag that is not known is neither a sighting nor its end. What became of the
+// action, when it was last asked for (NULL: never), is told from the sighting after that on.
 struct said judge(const char *group, const char *topic, bool lag_known, long long known_lag, long long threshold,
-                  long long before);
+                  long long before, const char *became);
 
 // printf to memory of its own.
 char *format(const char *template, ...) __attribute__((format(printf, 1, 2)));

@@ -11,6 +11,7 @@ typedef brokerwarden_rule_types_label_t label;
 typedef brokerwarden_rule_types_list_label_t labels;
 typedef brokerwarden_rule_types_subject_t subject;
 typedef brokerwarden_rule_snapshot_topic_lag_t row;
+typedef brokerwarden_rule_own_actions_list_own_action_t own_actions;
 typedef exports_brokerwarden_rule_evaluator_outcome_t outcome;
 typedef exports_brokerwarden_rule_evaluator_failure_t failure;
 
@@ -76,9 +77,22 @@ static subject subject_of(const row *row) {
   return (subject){BROKERWARDEN_RULE_TYPES_SUBJECT_GROUP, {.group = copy(text(row->group))}};
 }
 
-static void add_alert(outcome *outcome, const row *row, const char *summary) {
-  labels annotations = {room(1, sizeof(label)), 1};
-  annotations.ptr[0] = (label){copy("summary"), copy(summary)};
+// What became of an action; NULL: it was not asked for. The agent tells the last request of each key first.
+static const char *became(const own_actions *asked, const char *name, const char *key) {
+  static const char *const states[] = {"waiting", "done", "failed", "expired", "dry-run", "silenced", "dropped"};
+  for (size_t i = 0; name != NULL && i < asked->len; i++) {
+    const brokerwarden_rule_own_actions_own_action_t *action = &asked->ptr[i];
+    if (strcmp(text(action->name), name) != 0 || strcmp(text(action->key), key) != 0) continue;
+    const char *state = action->state < sizeof states / sizeof *states ? states[action->state] : "unknown";
+    return action->text.len == 0 ? state : format("%s: %s", state, text(action->text));
+  }
+  return NULL;
+}
+
+static void add_alert(outcome *outcome, const row *row, const struct said *said) {
+  labels annotations = {room(2, sizeof(label)), 1};
+  annotations.ptr[0] = (label){copy("summary"), copy(said->summary)};
+  if (said->became != NULL) annotations.ptr[annotations.len++] = (label){copy("action"), copy(said->became)};
   outcome->alerts.ptr[outcome->alerts.len++] = (brokerwarden_rule_types_alert_t){
       subject_of(row), copy(ALERT), labels_of(row, 0), annotations, {true, (double)row->known_lag}};
 }
@@ -125,6 +139,8 @@ bool exports_brokerwarden_rule_evaluator_evaluate(exports_brokerwarden_rule_eval
   row *rows;
   size_t count;
   if (!ask(&config, &rows, &count, failed)) return false;
+  own_actions asked;
+  brokerwarden_rule_own_actions_recent(&asked);
   memset(outcome, 0, sizeof *outcome);
   outcome->alerts.ptr = room(count, sizeof *outcome->alerts.ptr);
   outcome->actions.ptr = room(count, sizeof *outcome->actions.ptr);
@@ -135,9 +151,10 @@ bool exports_brokerwarden_rule_evaluator_evaluate(exports_brokerwarden_rule_eval
     const char *key = format("%s/%s", text(row->group), text(row->topic));
     long long before = remembered(key);
     struct said said =
-        judge(text(row->group), text(row->topic), row->lag.is_some, row->known_lag, threshold->messages, before);
+        judge(text(row->group), text(row->topic), row->lag.is_some, row->known_lag, threshold->messages, before,
+              became(&asked, config.action, key));
     if (said.sightings != before && !remember(key, said.sightings, failed)) return false;
-    if (said.summary != NULL) add_alert(outcome, row, said.summary);
+    if (said.summary != NULL) add_alert(outcome, row, &said);
     if (said.asks && config.action != NULL) add_action(outcome, row, config.action, key);
   }
   return true;

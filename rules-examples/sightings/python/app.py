@@ -1,9 +1,9 @@
 """What the agent calls, and what is asked of the agent. The decision is in decide.py."""
 
-from typing import Iterator
+from typing import Iterator, Optional
 
 from componentize_py_types import Err
-from wit_world.imports import logging, snapshot, state
+from wit_world.imports import logging, own_actions, snapshot, state
 from wit_world.imports.types import (
     Action, Alert, Context, Error_Unavailable, Failure_Failed, Failure_Unavailable, Label, Outcome, Subject_Group,
 )
@@ -27,11 +27,13 @@ class Evaluator:
             config = read_config(ctx.config)
         except ValueError as error:
             raise Err(Failure_Failed(str(error)))
+        became = asked(config.action)
         outcome = Outcome([], [], [])
         for row in rows(list(config.thresholds)):
             key = f"{row.group}/{row.topic}"  # also what makes two requests of an action the same deed
             before = int(state.get(key) or 0)
-            said = judge(row.group, row.topic, row.lag, row.known_lag, config.thresholds[row.group], before)
+            threshold = config.thresholds[row.group]
+            said = judge(row.group, row.topic, row.lag, row.known_lag, threshold, before, became.get(key))
             if said.sightings == 0:
                 state.remove(key)
             elif said.sightings != before:
@@ -40,13 +42,26 @@ class Evaluator:
                 continue
             subject = Subject_Group(row.group)
             labels = [Label("consumergroup", row.group), Label("topic", row.topic)]
-            outcome.alerts.append(
-                Alert(subject, ALERT, labels, [Label("summary", said.summary)], float(row.known_lag)))
+            annotations = [Label("summary", said.summary)]
+            if said.became is not None:
+                annotations.append(Label("action", said.became))
+            outcome.alerts.append(Alert(subject, ALERT, labels, annotations, float(row.known_lag)))
             if said.asks and config.action is not None:
                 logging.log(logging.Level.INFO, f"{key}: asks for {config.action}")
                 params = labels + [Label("messages", str(row.known_lag))]
                 outcome.actions.append(Action(subject, config.action, params, key))
         return outcome
+
+
+def asked(name: Optional[str]) -> dict[str, str]:
+    """What became of the action, by its key."""
+    became: dict[str, str] = {}
+    for action in own_actions.recent():
+        if action.name == name:
+            word = action.state.name.lower().replace("_", "-")
+            # The agent tells the last request of each key first.
+            became.setdefault(action.key, f"{word}: {action.text}" if action.text else word)
+    return became
 
 
 def rows(groups: list[str]) -> Iterator[snapshot.TopicLag]:

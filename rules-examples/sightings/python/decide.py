@@ -47,13 +47,19 @@ class Said:
     """Of the alert, if there is one."""
     asks: bool = False
     """Is it time for the action?"""
+    became: Optional[str] = None
+    """Of the action, to be told with the alert, if there is anything to tell."""
 
 
-def judge(group: str, topic: str, lag: Optional[int], known_lag: int, threshold: int, before: int) -> Said:
-    """Judges one row after `before` sightings. A lag that is not known is neither a sighting nor its end."""
+def judge(group: str, topic: str, lag: Optional[int], known_lag: int, threshold: int, before: int,
+          became: Optional[str] = None) -> Said:
+    """
+    Judges one row after `before` sightings. A lag that is not known is neither a sighting nor its end. What became of the
+    action, when it was last asked for, is told from the sighting after that on.
+    """
     if known_lag <= threshold:
         return Said(before if lag is None else 0)
     sightings = before + 1
     at_least = "at least " if lag is None else ""
     summary = f"{group} is {at_least}{known_lag} messages behind on {topic} (sighting {sightings})"
-    return Said(sightings, summary, sightings == SIGHTINGS)
+    return Said(sightings, summary, sightings == SIGHTINGS, became if sightings > SIGHTINGS else None)

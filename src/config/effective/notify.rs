@@ -2,12 +2,13 @@
 
 use super::{duration, list, map, path, secret, text};
 use crate::{
+    client::{Login, Tls},
     config::scalar,
-    deliver::{Config, Kind, Login, Rate, Template, Wording},
+    deliver::{Config, Kind, Rate, Reach, Template, Wording},
 };
 use serde_yaml::Value;
 
-type Entries = Vec<(String, Value)>;
+pub(super) type Entries = Vec<(String, Value)>;
 
 /// One notifier.
 pub(super) fn notifier(config: &Config) -> Value {
@@ -47,7 +48,7 @@ pub(super) fn notifier(config: &Config) -> Value {
     entries.push(("match".into(), list(&config.wants.matchers, |matchers| text(matchers.text()))));
     entries.extend(config.wants.repeat.map(|repeat| ("repeat".to_owned(), duration(repeat))));
     entries.extend(config.rate.map(|rate| ("rate".to_owned(), rate_text(rate))));
-    reach(&mut entries, config);
+    reach(&mut entries, &config.reach, config.login.as_ref());
     map(entries)
 }
 
@@ -64,28 +65,42 @@ fn template(key: &str, template: Option<&Template>) -> Option<(String, Value)> {
     template.map(|template| (key.to_owned(), text(template.source())))
 }
 
-fn reach(entries: &mut Entries, config: &Config) {
-    entries.extend(config.reach.proxy.as_ref().map(|proxy| ("proxy_url".to_owned(), text(&proxy.to_string()))));
-    let tls = &config.reach.tls;
-    let mut tls_entries: Entries = Vec::new();
-    tls_entries.extend(tls.ca_file.as_ref().map(|file| ("ca_file".to_owned(), path(file))));
+/// How receivers are reached, and who we are to them.
+pub(super) fn reach(entries: &mut Entries, reach: &Reach, known_as: Option<&Login>) {
+    entries.extend(reach.proxy.as_ref().map(|proxy| ("proxy_url".to_owned(), text(&proxy.to_string()))));
+    entries.extend(tls(&reach.tls));
+    entries.extend(known_as.map(login));
+}
+
+/// `tls_config`, if anything in it is said.
+pub(super) fn tls(tls: &Tls) -> Option<(String, Value)> {
+    let mut entries: Entries = Vec::new();
+    entries.extend(tls.ca_file.as_ref().map(|file| ("ca_file".to_owned(), path(file))));
     if let Some((certificate, key)) = &tls.certificate {
-        tls_entries.push(("cert_file".into(), path(certificate)));
-        tls_entries.push(("key_file".into(), path(key)));
+        entries.push(("cert_file".into(), path(certificate)));
+        entries.push(("key_file".into(), path(key)));
     }
-    tls_entries.extend(tls.server_name.as_ref().map(|name| ("server_name".to_owned(), text(name))));
-    if !tls_entries.is_empty() {
-        entries.push(("tls_config".into(), map(tls_entries)));
+    entries.extend(tls.server_name.as_ref().map(|name| ("server_name".to_owned(), text(name))));
+    // Not every `tls_config` has this key.
+    if tls.insecure_skip_verify {
+        entries.push(("insecure_skip_verify".into(), true.into()));
     }
-    match &config.login {
-        Some(Login::Basic { username, password }) => {
+    if *tls != Tls::default() {
+        entries.push(("min_version".into(), tls.min_version.text().into()));
+    }
+    (!entries.is_empty()).then(|| ("tls_config".to_owned(), map(entries)))
+}
+
+/// `basic_auth` or `authorization`.
+pub(super) fn login(login: &Login) -> (String, Value) {
+    match login {
+        Login::Basic { username, password } => {
             let login = map([("username".to_owned(), text(username)), secret("password", password)]);
-            entries.push(("basic_auth".into(), login));
+            ("basic_auth".into(), login)
         }
-        Some(Login::Header { scheme, credentials }) => {
+        Login::Header { scheme, credentials } => {
             let login = map([("type".to_owned(), text(scheme)), secret("credentials", credentials)]);
-            entries.push(("authorization".into(), login));
+            ("authorization".into(), login)
         }
-        None => {}
     }
 }

@@ -1,7 +1,7 @@
 //! `notify:` of agent.yaml: where alerts are told.
 
 mod kinds;
-mod reach;
+pub(super) mod reach;
 
 use super::{
     problem::key_path,
@@ -16,6 +16,7 @@ use crate::{
 use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
 pub use kinds::MAX_RECEIVERS;
+pub(super) use reach::{login, tls, tls_version};
 
 /// How long an alert may wait to be told again.
 pub const REPEATS: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(8760);
@@ -60,7 +61,7 @@ fn notifier(reader: &mut Reader<'_>, field: Field, names: &mut BTreeSet<String>)
     let by_http = matches!(word, "alertmanager" | "webhook");
     let rate = if word == "log" { None } else { section.take("rate").and_then(|field| rate(reader, &field)) };
     let reach = if word == "log" { None } else { reach::reach(reader, &mut section) };
-    let login = if by_http { reach::login(reader, &mut section) } else { None };
+    let login = if by_http { login(reader, &mut section) } else { None };
     reader.finish(section);
     let config = Config::new(name?, kind?);
     let rate = rate.or(config.rate);
@@ -135,7 +136,7 @@ fn secret(
 }
 
 /// As [`secret`], for a URL.
-fn secret_url(
+pub(super) fn secret_url(
     reader: &mut Reader<'_>,
     section: &mut Section,
     key: &'static str,

@@ -1,37 +1,35 @@
-//! How a notifier's receivers are reached: proxy, TLS, and who we are to them. The keys are Prometheus' own.
+//! How others are reached as a client: proxy, TLS, and who we are to them. The keys are Prometheus' own.
 
 use super::secret;
 use crate::{
+    client::{Login, Tls, TlsVersion},
     config::{
         problem::key_path,
-        read::{Reader, Section},
+        read::{Field, Reader, Section},
         url::url,
     },
-    deliver::{Login, Reach, Tls},
+    deliver::Reach,
 };
 
 /// Longest name of a user, a scheme or a server, in bytes.
 const MAX_WORD_BYTES: usize = 255;
 
 /// `proxy_url` and `tls_config`; `None` where something is wrong.
-pub(super) fn reach(reader: &mut Reader<'_>, section: &mut Section) -> Option<Reach> {
+pub(in crate::config) fn reach(reader: &mut Reader<'_>, section: &mut Section) -> Option<Reach> {
     let proxy = section.take("proxy_url").map(|field| url(reader, field, &["http"], "a URL such as http://proxy:3128"));
-    let tls = section.take("tls_config").map(|field| {
-        let section = reader.section(field)?;
-        tls(reader, section)
-    });
+    let tls = tls(reader, section, false);
     let proxy = match proxy {
         Some(proxy) => Some(proxy?),
         None => None,
     };
-    let tls = match tls {
-        Some(tls) => tls?,
-        None => Tls::default(),
-    };
-    Some(Reach { proxy, tls })
+    Some(Reach { proxy, tls: tls? })
 }
 
-fn tls(reader: &mut Reader<'_>, mut section: Section) -> Option<Tls> {
+/// `tls_config`; `None` where something is wrong. Whoever gets alerts and the tokens that come with them must be who they
+/// say they are; a page that is read need not (`anybody`).
+pub(in crate::config) fn tls(reader: &mut Reader<'_>, section: &mut Section, anybody: bool) -> Option<Tls> {
+    let Some(field) = section.take("tls_config") else { return Some(Tls::default()) };
+    let mut section = reader.section(field)?;
     let ca_file = section.take("ca_file").and_then(|field| reader.path(&field));
     let certificate = section.take("cert_file");
     let key = section.take("key_file");
@@ -51,12 +49,27 @@ fn tls(reader: &mut Reader<'_>, mut section: Section) -> Option<Tls> {
         };
         reader.parsed(&field, "a host's name", |text| good(text).then(|| text.to_owned()))
     });
+    let skip = if anybody { section.take("insecure_skip_verify") } else { None };
+    let insecure_skip_verify = skip.and_then(|field| reader.boolean(&field));
+    let min_version = section.take("min_version").and_then(|field| tls_version(reader, &field));
     reader.finish(section);
-    Some(Tls { ca_file, certificate, server_name })
+    Some(Tls {
+        ca_file,
+        certificate,
+        server_name,
+        insecure_skip_verify: insecure_skip_verify.unwrap_or_default(),
+        min_version: min_version.unwrap_or_default(),
+    })
+}
+
+/// `TLS12` or `TLS13`.
+pub(in crate::config) fn tls_version(reader: &mut Reader<'_>, field: &Field) -> Option<TlsVersion> {
+    let word = reader.choice(field, &TlsVersion::NAMES.map(|(name, _)| name), &[])?;
+    TlsVersion::NAMES.into_iter().find(|(name, _)| *name == word).map(|(_, version)| version)
 }
 
 /// `basic_auth` or `authorization`.
-pub(super) fn login(reader: &mut Reader<'_>, section: &mut Section) -> Option<Login> {
+pub(in crate::config) fn login(reader: &mut Reader<'_>, section: &mut Section) -> Option<Login> {
     let (basic, header) = (section.take("basic_auth"), section.take("authorization"));
     if basic.is_some() && header.is_some() {
         let path = key_path(&section.path, "basic_auth");

@@ -1,8 +1,10 @@
 //! Tests of the configuration as a whole; here is what they share.
 
+mod actions;
 mod notify;
 mod refused;
 mod taken;
+mod web;
 
 use super::*;
 use std::fs;

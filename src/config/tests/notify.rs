@@ -1,7 +1,10 @@
 //! `notify:`: what is taken of it, and what is said about the rest.
 
 use super::*;
-use crate::deliver::{Kind, Login, Rate};
+use crate::{
+    client::Login,
+    deliver::{Kind, Rate},
+};
 use std::time::Duration;
 
 /// Every key of every kind.
@@ -9,7 +12,7 @@ const ALL: &str = r#"kafka: {}
 notify:
   - {name: am, type: alertmanager, urls: ["https://a:9093/b"], match: ['severity="critical"', "team=~'a|b', x!=\"y\""], rate: 3 per 1s,
      basic_auth: {username: u, password_file: pw}, proxy_url: "http://proxy:3128",
-     tls_config: {ca_file: ca.pem, cert_file: c.pem, key_file: c.key, server_name: am.example.com}}
+     tls_config: {ca_file: ca.pem, cert_file: c.pem, key_file: c.key, server_name: am.example.com, min_version: TLS13}}
   - {name: hook, type: webhook, url_file: hook, payload: '{"s": {{ status }}}', authorization: {type: Token, credentials_file: t}, repeat: 1h30m}
   - {name: bearer, type: webhook, url_file: hook, authorization: {credentials_file: t}}
   - {name: chat, type: slack, webhook_url_file: s, title: "{{ status }}", text: "<!here> {{ commonLabels.a }}", repeat: 4h}
@@ -106,7 +109,8 @@ fn what_is_wrong_is_told_with_its_place() {
     );
     notify(
         "type: webhook, url_file: x, tls_config: {insecure_skip_verify: true}",
-        "notify[0].tls_config.insecure_skip_verify: unknown key; allowed: ca_file, cert_file, key_file, server_name",
+        "notify[0].tls_config.insecure_skip_verify: unknown key; allowed: ca_file, cert_file, key_file, server_name, \
+         min_version",
     );
     let found = bad_line("type: webhook, url_file: x, proxy_url: 'http://u:hunter2@p'");
     assert!(found.starts_with("notify[0].proxy_url: found text (not shown)"), "{found}");

@@ -95,11 +95,12 @@ fn unknown_keys_get_a_suggestion_at_each_level() {
 }
 
 /// Every key of the contract, with where it goes: `%` is the value.
-const KEYS: [&str; 42] = [
+const KEYS: &[&str] = &[
     "cluster: %",
     "data_dir: %",
     "http: %",
     "http: {listen: %}",
+    "http: {web_config_file: %}",
     "kafka: %",
     "kafka: {bootstrap_servers: %}",
     "kafka: {scope: %}",
@@ -122,6 +123,9 @@ const KEYS: [&str; 42] = [
     "jmx: [{name: a, url: 'http://a', max_size: %}]",
     "jmx: [{name: a, url: 'http://a', keep: %}]",
     "jmx: [{name: a, url: 'http://a', labels: %}]",
+    "jmx: [{name: a, url: 'http://a', basic_auth: %}]",
+    "jmx: [{name: a, url: 'http://a', authorization: %}]",
+    "jmx: [{name: a, url: 'http://a', tls_config: %}]",
     "metrics: %",
     "metrics: {compatibility: %}",
     "metrics: {max_series: %}",
@@ -138,11 +142,19 @@ const KEYS: [&str; 42] = [
     "notify: [{name: a, type: alertmanager, urls: %}]",
     "notify: [{name: a, type: webhook, url: %}]",
     "actions: %",
+    "actions: {a: %}",
+    "actions: {a: {type: %}}",
+    "actions: {a: {type: exec, command: %}}",
+    "actions: {a: {type: exec, command: [/bin/x, %]}}",
+    "actions: {a: {type: exec, command: [/bin/x], environment: %}}",
+    "actions: {a: {type: produce, topic: t, params: %}}",
+    "actions: {a: {type: produce, topic: t, rate: %}}",
+    "actions: {a: {type: produce, topic: t, unless_silenced: %}}",
 ];
 
 #[test]
 fn wrong_types_are_problems_everywhere() {
-    for key in KEYS {
+    for key in KEYS.iter().copied() {
         for wrong in ["1.5", "[[1]]", "{x: [1]}", "-1", "99999999999999999999999999999"] {
             let text = key.replace('%', wrong);
             let text = if key.starts_with("kafka") { text } else { format!("kafka: {{}}\n{text}") };
@@ -156,19 +168,11 @@ fn wrong_types_are_problems_everywhere() {
 
 #[test]
 fn what_is_not_built_yet_is_refused() {
-    for (text, path) in [
-        ("http: {web_config_file: web.yaml}", "http.web_config_file"),
-        ("rules: [{name: a, actions: [b]}]", "rules[0].actions"),
-        ("actions: {a: {type: exec}}", "actions"),
-    ] {
-        check(text, &format!("{path}: not supported yet"));
-    }
     for wrong in ["00", "'00'", "'sha256:00'"] {
         let found = bad(format!("kafka: {{}}\nrules: [{{name: a, sha256: {wrong}}}]"));
         assert!(found.contains("rules[0].sha256: found") && found.contains("64 hex digits"), "{found}");
     }
     check("rules: [{name: a, reads: {topics: [b]}}]", "rules[0].reads.topics: not supported yet; allowed: [\".*\"]");
-    check("jmx: [{name: a, url: 'https://a/'}]", "jmx[0].url: https is not supported yet; allowed: http");
     good(
         "kafka: {scope: broker, offsets: topic, inactive_groups: keep}\nhttp: {web_config_file: null}\nactions: {}\n\
           rules: [{name: a, actions: [], sha256: ~, shadow: false, reads: {groups: ['.*']}}]\n\
@@ -185,6 +189,20 @@ fn properties_of_ours_are_refused() {
     assert!(bad("kafka: {properties: {group.id_file: x}}").contains("an agent joins no group"));
     assert!(bad("kafka: {properties: {rebalance_cb: x}}").contains("a pointer"));
     assert!(bad("kafka: {properties: {'a b': x}}").contains("not the name of a librdkafka property"));
+}
+
+#[test]
+fn properties_that_librdkafka_does_not_take_are_all_named() {
+    assert_eq!(
+        bad("kafka: {properties: {securty.protocol: SSL, socket.timeout.ms: 1, sasl.pasword_file: a, nonsense: 1, \
+             security.protocol: hunter2}}"),
+        "kafka.properties.nonsense: unknown property; allowed: those of librdkafka's CONFIGURATION.md\n\
+         kafka.properties[\"sasl.pasword_file\"]: unknown property; did you mean `sasl.password_file`?\n\
+         kafka.properties[\"security.protocol\"]: librdkafka does not take this value; allowed: PLAINTEXT, SSL, \
+         SASL_PLAINTEXT, SASL_SSL\n\
+         kafka.properties[\"securty.protocol\"]: unknown property; did you mean `security.protocol`?\n\
+         kafka.properties[\"socket.timeout.ms\"]: allowed: 10 to 300000"
+    );
 }
 
 #[test]

@@ -285,7 +285,7 @@ fn what_is_in_effect_reads_back_as_itself() {
     let text = r#"
 cluster: a$${b}$$${c}
 data_dir: /var/$${x}
-http: {listen: "[::1]:0"}
+http: {listen: "[::1]:0", web_config_file: web.yaml}
 kafka:
   bootstrap_servers: a:1,[::1]:2
   scope: cluster
@@ -300,7 +300,8 @@ kafka:
   properties: {sasl.password: hunter2, ssl.key.password_file: keys/a}
 jmx:
   - {name: a, url: "http://a:1/b?c=d", interval: 1h, timeout: 10m, max_size: 1025, keep: [], drop: ["x.*"], labels: {a: "true", b: "1"}}
-  - {name: b, url: "http://b"}
+  - {name: b, url: "https://b", basic_auth: {username: u, password: "hunter2"}, tls_config: {ca_file: ca.pem, cert_file: c.pem, key_file: c.key, server_name: n, insecure_skip_verify: true, min_version: TLS13}}
+  - {name: c, url: "https://c", authorization: {credentials_file: token}}
 metrics: {compatibility: [], max_series: 1000}
 rules_dir: ../other
 rules:
@@ -315,11 +316,15 @@ notify:
     let config = good(text);
     let shown = effective(&config);
     let again = good(
-        &shown.replace("sasl.password: '***'", "sasl.password: other").replace("url: '***'", "url: https://other"),
+        &shown
+            .replace("sasl.password: '***'", "sasl.password: other")
+            .replace("url: '***'", "url: https://other")
+            .replace("password: '***'", "password: other"),
     );
     assert_eq!(format!("{config:#?}"), format!("{again:#?}"));
     assert_eq!(config.page, again.page);
-    assert_eq!(config.jmx, again.jmx);
+    assert_eq!((&config.jmx[0], &config.jmx[2]), (&again.jmx[0], &again.jmx[2]));
+    assert_eq!(config.jmx[1].tls, again.jmx[1].tls);
     assert_eq!(config.rules.rules, again.rules.rules);
     assert_eq!(effective(&again), shown);
     assert_eq!(config.cluster.as_deref(), Some("a${b}$${c}"));

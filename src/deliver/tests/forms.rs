@@ -1,7 +1,10 @@
 //! Each kind of receiver is told in its own form, of what it wants to hear, as often and as fast as it wants to.
 
 use super::*;
-use crate::deliver::interest::{Matchers, Wants};
+use crate::{
+    client::Login,
+    deliver::interest::{Matchers, Wants},
+};
 use std::time::Instant;
 
 fn wanting(matcher: &str) -> Wants {

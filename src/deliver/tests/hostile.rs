@@ -1,10 +1,13 @@
 //! Receivers, and things on the way to them, that mean harm.
 
 use super::*;
-use crate::deliver::{
-    connect::{Reach, Tls},
-    error::TellError,
-    post::{Answer as Answered, Sender},
+use crate::{
+    client::Tls,
+    deliver::{
+        connect::Reach,
+        error::TellError,
+        post::{Answer as Answered, Sender},
+    },
 };
 use std::{
     future::Future,

@@ -233,3 +233,15 @@ async fn the_log_tells_transitions_and_no_secret() {
     assert!(!text.contains("s3cret"), "{text}");
     world.stop().await;
 }
+
+#[tokio::test]
+async fn who_was_told_before_our_start_is_not_told_again_and_the_others_are() {
+    let world = World::new();
+    let mut one = Listener::start(&world.listeners, |_, _| Answer::Status(200)).await;
+    let mut other = Listener::start(&world.listeners, |_, _| Answer::Status(200)).await;
+    let (_handle, tell) = world.start(&[("one", one.webhook()), ("other", other.webhook())], timing());
+    let stored = crate::pipeline::Stored { sequence: 7, told: Arc::new(["one/0".to_owned()].into()) };
+    tell.send(vec![Delivery { stored: Some(stored), ..fires("A") }, fires("B")]).await.unwrap();
+    assert_eq!((other.next().await.names(), other.next().await.names()), (vec!["A".to_owned()], vec!["B".to_owned()]));
+    assert_eq!(one.next().await.names(), ["B"]);
+}

@@ -53,7 +53,7 @@ pub(super) fn firing(name: &str, fired: u64) -> Delivery {
         keep_firing_since: None,
         last_sent: Some(fired),
     };
-    Delivery { alert: Arc::new(alert), ends_at: Timestamp(fired.0 + 1000), transition: true }
+    Delivery { alert: Arc::new(alert), ends_at: Timestamp(fired.0 + 1000), transition: true, stored: None }
 }
 
 /// The same life, said again.
@@ -65,7 +65,7 @@ pub(super) fn resolved(name: &str, fired: u64, resolved: u64) -> Delivery {
     let resolved = Timestamp(resolved);
     let alert = Alert::clone(&firing(name, fired).alert);
     let alert = Alert { phase: Phase::Resolved, resolved_at: Some(resolved), ..alert };
-    Delivery { alert: Arc::new(alert), ends_at: resolved, transition: true }
+    Delivery { alert: Arc::new(alert), ends_at: resolved, transition: true, stored: None }
 }
 
 /// Fires now and for long enough to be told.
@@ -239,7 +239,8 @@ impl World {
     fn start_all(&self, configs: Vec<Config>, timing: Timing) -> (Handle, mpsc::Sender<Vec<Delivery>>) {
         let (sender, receiver) = mpsc::channel(16);
         let external = External { url: "http://warden:9308".into(), timing };
-        let handle = start(&self.tasks, configs, external, receiver, Arc::clone(&self.metrics));
+        let journal = Arc::new(Journal::open(None, Duration::ZERO).unwrap());
+        let handle = start(&self.tasks, configs, external, receiver, journal, Arc::clone(&self.metrics));
         (handle, sender)
     }
 

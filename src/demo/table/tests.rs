@@ -161,6 +161,7 @@ fn what_is_wrong_is_said() {
         labels: Labels::new(),
         annotations: Labels::new(),
         shadow: false,
+        actions: std::collections::BTreeSet::new(),
     };
     let rule = RuleView {
         settings: Arc::new(settings),

@@ -39,6 +39,7 @@ pub(crate) fn rule(name: &str) -> RuleView {
         labels: labels(&[("severity", "warning")]),
         annotations: Labels::new(),
         shadow: false,
+        actions: std::collections::BTreeSet::new(),
     };
     RuleView {
         settings: Arc::new(settings),

@@ -5,7 +5,7 @@ use crate::{
     page::Page,
     pipeline::{NotifierView, NotifiersView, RulesView},
     snapshot::Snapshot,
-    supervise::{Stop, Tasks},
+    supervise::Tasks,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -24,11 +24,11 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request<Empty<
 fn served(views: &Views) -> Served {
     let (tasks, _ended) = Tasks::new();
     let answers = Answers::start(&tasks, views.clone(), Arc::default()).unwrap();
-    Served { views: views.clone(), answers, live: Live::new(Stop::new()) }
+    Served { views: views.clone(), answers, live: Live::default() }
 }
 
 async fn ask(request: Request<Empty<Bytes>>, peer: IpAddr, views: &Views) -> Response<Pieces> {
-    respond(request, peer, &served(views), &Heads::default()).await
+    respond(request, peer, &served(views), &Connection::default()).await
 }
 
 async fn body(response: Response<Pieces>) -> String {
@@ -163,16 +163,48 @@ async fn only_this_host_may_ask_for_a_reload() {
     assert!(sources.reload.try_recv().is_err(), "nothing was asked of the app");
     for peer in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
         let ask = ask(request("PUT", "/-/reload", &[]), peer.parse().unwrap(), &views);
-        let reply = async { sources.reload.recv().await.unwrap().reply.send(Ok(())).unwrap() };
+        let reply = async {
+            let told: crate::http::Outcome = Box::pin(async { "of its rules are refused: a".to_owned() });
+            sources.reload.recv().await.unwrap().reply.send(Ok(told)).ok().unwrap();
+        };
         let (response, ()) = tokio::join!(ask, reply);
         assert_eq!(response.status(), 200, "{peer}");
+        assert_eq!(body(response).await, "configuration reloaded; of its rules are refused: a\n");
     }
+}
+
+#[tokio::test]
+async fn who_logged_in_may_ask_for_a_reload_from_anywhere_but_no_page_of_another_site() {
+    let (mut sources, views) = views();
+    let far: IpAddr = "10.0.0.7".parse().unwrap();
+    let ask = |headers: &[(&str, &str)]| {
+        let mut request = request("POST", "/-/reload", headers);
+        request.extensions_mut().insert(auth::Authenticated);
+        request
+    };
+    for headers in [&[("host", "a:9308")][..], &[("host", "a:9308"), ("origin", "https://a:9308")]] {
+        let reply = async {
+            let told: crate::http::Outcome = Box::pin(async { String::new() });
+            sources.reload.recv().await.unwrap().reply.send(Ok(told)).ok().unwrap();
+        };
+        let (response, ()) = tokio::join!(respond(ask(headers), far, &views), reply);
+        assert_eq!(response.status(), 200, "{headers:?}");
+    }
+    for origin in ["https://evil.example", "https://a:9309", "null", "a:9308", ""] {
+        for (request, peer) in [(ask(&[("host", "a:9308"), ("origin", origin)]), far)]
+            .into_iter()
+            .chain([(request("POST", "/-/reload", &[("host", "a:9308"), ("origin", origin)]), HERE)])
+        {
+            assert_eq!(respond(request, peer, &views).await.status(), 403, "{origin}");
+        }
+    }
+    assert!(sources.reload.try_recv().is_err(), "nothing was asked of the app");
 }
 
 #[tokio::test]
 async fn a_reload_that_nobody_answers_fails() {
     let (mut sources, views) = views();
-    let response = reload(HERE, &views, Duration::from_millis(20)).await;
+    let response = reload(&views, Duration::from_millis(20)).await;
     assert_eq!(response.status(), 500);
     assert_eq!(body(response).await, "failed to reload config: no answer within 20ms\n");
     drop(sources.reload.recv().await.unwrap());
@@ -205,10 +237,8 @@ async fn files_of_the_page_are_sent_once() {
 #[tokio::test]
 async fn each_snapshot_is_an_event_and_the_stream_ends_at_the_stop() {
     let (sources, views) = views();
-    let stop = Stop::new();
-    let served = Served { live: Live::new(stop.clone()), ..served(&views) };
-    let heads = Heads::default();
-    let response = respond(request("GET", "/api/v1/events", &[]), HERE, &served, &heads).await;
+    let connection = Connection::default();
+    let response = respond(request("GET", "/api/v1/events", &[]), HERE, &served(&views), &connection).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()[header::CONTENT_TYPE], EVENTS_TYPE);
     let mut events = response.into_body();
@@ -220,8 +250,8 @@ async fn each_snapshot_is_an_event_and_the_stream_ends_at_the_stop() {
     let newer = Snapshot { number: 7, ..Snapshot::clone(&sources.snapshot.borrow()) };
     sources.snapshot.send_replace(Arc::new(newer));
     assert_eq!(next().await.unwrap(), "event: snapshot\nid: 7\ndata: {\"number\":7}\n\n");
-    assert_eq!(heads.load(std::sync::atomic::Ordering::Relaxed), 2, "each is an answer that has to be taken in time");
-    stop.stop();
+    assert_eq!(connection.heads.load(std::sync::atomic::Ordering::Relaxed), 2, "each is an answer that has to be taken in time");
+    connection.over.stop();
     assert_eq!(next().await, None);
 }
 
@@ -229,7 +259,7 @@ async fn each_snapshot_is_an_event_and_the_stream_ends_at_the_stop() {
 async fn too_many_streams_are_refused_and_places_come_back() {
     let (_sources, views) = views();
     let served = served(&views);
-    let open = async || respond(request("GET", "/api/v1/events", &[]), HERE, &served, &Heads::default()).await;
+    let open = async || respond(request("GET", "/api/v1/events", &[]), HERE, &served, &Connection::default()).await;
     let mut streams = Vec::new();
     for _ in 0..crate::http::MAX_EVENT_STREAMS {
         streams.push(open().await);

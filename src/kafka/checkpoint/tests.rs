@@ -118,14 +118,19 @@ impl Kept {
             let end = End { position, epoch, at: Timestamp(at) };
             self.checkpoint.restore(vec![Saved { partition: 3, end, groups }], &mut offsets);
             assert_eq!(offsets.epoch(3), epoch);
-            assert!(offsets.groups(|_| true, |_| true).is_empty(), "nothing is told before the end is reached again");
+            assert!(!offsets.is_outdated(3, Timestamp(at + 10), Duration::from_millis(10)));
+            assert!(offsets.is_outdated(3, Timestamp(at + 11), Duration::from_millis(10)), "until it is read on");
+            assert!(
+                offsets.groups(|_| true, |_| true, 50).is_empty(),
+                "nothing is told before the end is reached again"
+            );
         }
         offsets.reached_end(3, Timestamp(6));
-        (offsets.position(3), offsets.groups(|_| true, |_| true))
+        (offsets.position(3), offsets.groups(|_| true, |_| true, 50))
     }
 
     fn read(&self) -> Vec<GroupCommits> {
-        self.shared.lock().offsets.groups(|_| true, |_| true)
+        self.shared.lock().offsets.groups(|_| true, |_| true, 50)
     }
 }
 
@@ -140,7 +145,7 @@ fn what_is_read_back_is_what_was_read() {
     kept.writes();
     assert_eq!(kept.restored(), (Some(2), kept.read()));
     // Nothing happens for a while: it is as young as the last look at the log's end.
-    kept.shared.lock().offsets.still_ends(3, Timestamp(77));
+    kept.shared.lock().offsets.read_until(3, Timestamp(77));
     kept.writes();
     assert!(kept.rows(Table::OffsetsPositions, "c")[0].1.contains(r#""at":77,"#));
     kept.commits(&[("g", Some(9)), ("h", None), ("i\u{1F980}\"\n", Some(4))]);
@@ -188,6 +193,46 @@ fn a_log_that_was_cut_or_made_anew_leaves_no_checkpoint_until_it_was_read() {
     kept.ends();
     kept.writes();
     assert_eq!(kept.restored(), (Some(1), kept.read()));
+    kept.tasks.stop().stop();
+}
+
+#[test]
+fn what_nobody_will_read_on_from_is_removed() {
+    let row = |scope: &str, key: &str, hours: u64| {
+        let at = hours * HOUR;
+        Row {
+            scope: scope.into(),
+            key: key.into(),
+            value: serde_json::to_vec(&SavedPosition { at, ..saved() }).unwrap(),
+        }
+    };
+    let unreadable = Row { value: b"?".to_vec(), ..row("other", "9", 40) };
+    let rows = [row("c", "3", 1), row("c", "4", 1), row("c", "5", 39), row("other", "3", 1), row("other", "4", 39)];
+    let followed = BTreeSet::from([3]);
+    let old = |facts: &Facts| leftovers(&rows, "c", &followed, facts, Timestamp(40 * HOUR));
+    let named = |all: &[(&str, &str)]| all.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect::<Vec<_>>();
+    assert_eq!(old(&facts(None, Some(24))), named(&[("c", "4"), ("other", "3")]));
+    assert_eq!(old(&facts(None, None)), named(&[("c", "4"), ("c", "5"), ("other", "3"), ("other", "4")]));
+    assert_eq!(leftovers(&[unreadable], "c", &followed, &facts(None, None), Timestamp(0)), named(&[("other", "9")]));
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut kept = Kept::new(folder.path());
+    kept.commits(&[("g", Some(1))]);
+    kept.ends();
+    let of_groups = |scope: &str| Row { scope: scope.into(), key: "g".into(), value: b"{}".to_vec() };
+    let mut changes: Vec<_> = rows.into_iter().map(|row| Change::Put(Table::OffsetsPositions, row)).collect();
+    changes.extend(["c/4", "c/5", "other/3"].map(|scope| Change::Put(Table::OffsetsGroups, of_groups(scope))));
+    let written = kept.store.commit(changes);
+    kept.checkpoint.leftovers = named(&[("c", "4"), ("other", "3")]);
+    kept.writes();
+    assert!(written.blocking_recv().unwrap().is_ok());
+    let keys = |table, scope| kept.rows(table, scope).into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+    assert_eq!(
+        (keys(Table::OffsetsPositions, "c"), keys(Table::OffsetsPositions, "other")),
+        (vec!["3".into(), "5".into()], vec!["4".into()])
+    );
+    let groups = ["c/3", "c/4", "c/5", "other/3"].map(|scope| keys(Table::OffsetsGroups, scope).len());
+    assert_eq!(groups, [1, 0, 1, 0]);
     kept.tasks.stop().stop();
 }
 

@@ -37,6 +37,7 @@ impl Event {
             sys::RD_KAFKA_EVENT_LISTCONSUMERGROUPS_RESULT => Ok(self.groups()),
             sys::RD_KAFKA_EVENT_DESCRIBECONSUMERGROUPS_RESULT => self.description().map(Found::Description),
             sys::RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT => self.offsets().map(Found::Offsets),
+            sys::RD_KAFKA_EVENT_LISTOFFSETS_RESULT => Ok(Found::Offsets(self.bounds())),
             sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => self.topic_id().map(Found::TopicId),
             sys::RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT => self.settings().map(Found::Settings),
             _ => Err(refused("an answer to no call of ours")),

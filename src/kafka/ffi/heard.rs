@@ -153,7 +153,7 @@ impl Event {
     }
 
     /// Facility and text of a line of the log.
-    fn line(&self) -> Option<(String, String)> {
+    pub(super) fn line(&self) -> Option<(String, String)> {
         let (mut facility, mut text, mut level) = (ptr::null(), ptr::null(), 0);
         // SAFETY: the event is ours; the three are written where it is of this type.
         let code =

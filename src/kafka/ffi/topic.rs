@@ -1,11 +1,12 @@
-//! What is asked about a topic as a whole: its id, its settings. And leader epochs of lists, which rdkafka passes over.
+//! What is asked about a topic as a whole: its id, its settings, where its partitions begin and end. And leader epochs of
+//! lists, which rdkafka passes over.
 
 use super::{
-    AdminHandle, Fault, c_text,
+    AdminHandle, Fault, c_text, code_in,
     event::{Event, fault_of, text_of},
     known, refused, said,
 };
-use rdkafka::{TopicPartitionList, bindings as sys};
+use rdkafka::{Offset, TopicPartitionList, bindings as sys};
 use std::{
     collections::BTreeMap,
     ffi::{CString, c_int},
@@ -22,7 +23,52 @@ mod raw {
     }
 }
 
+/// Which bound of a log is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bound {
+    /// Where it begins.
+    Start,
+    /// Where that ends which readers of committed records may read.
+    Stable,
+}
+
 impl AdminHandle {
+    /// Asks the leaders of partitions for a bound of their logs. What a leader does not tell by the timeout is not in the
+    /// answer; as long as one of them is silent there is none.
+    ///
+    /// # Errors
+    /// When librdkafka does not take the call; then no answer comes.
+    pub fn bounds(
+        &self,
+        call: usize,
+        topic: &str,
+        partitions: &[u32],
+        bound: Bound,
+        timeout: Duration,
+    ) -> Result<(), Fault> {
+        let options = self.options(call, timeout)?;
+        let level = sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED;
+        // SAFETY: the options are ours.
+        let error = unsafe { sys::rd_kafka_AdminOptions_set_isolation_level(options.0.as_ptr(), level) };
+        if !error.is_null() {
+            // SAFETY: it is ours, and not used again.
+            unsafe { sys::rd_kafka_error_destroy(error) };
+            return Err(refused("librdkafka does not take the isolation level"));
+        }
+        let offset = match bound {
+            Bound::Start => Offset::Beginning,
+            Bound::Stable => Offset::End,
+        };
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for number in partitions.iter().filter_map(|partition| i32::try_from(*partition).ok()) {
+            let refused = |_| refused("librdkafka does not take a partition");
+            list.add_partition_offset(topic, number, offset).map_err(refused)?;
+        }
+        // SAFETY: all of them are alive; librdkafka copies list and options and counts its use of the queue.
+        unsafe { sys::rd_kafka_ListOffsets(self.client(), list.ptr(), options.0.as_ptr(), self.queue.as_ptr()) };
+        Ok(())
+    }
+
     /// Asks a broker for a topic's id.
     ///
     /// # Errors
@@ -86,6 +132,34 @@ impl Drop for Resource {
 }
 
 impl Event {
+    /// Of bounds of logs. A leader that did not answer leaves an offset that is none, and no error.
+    pub(super) fn bounds(&self) -> Vec<(String, u32, i64)> {
+        // SAFETY: the event is of this type and without an error, so it has a result.
+        let result = unsafe { sys::rd_kafka_event_ListOffsets_result(self.0.as_ptr()) };
+        let mut count = 0;
+        // SAFETY: the result lives as long as the event; the count is written.
+        let first = unsafe { sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count) };
+        // SAFETY: librdkafka counted them.
+        let infos = unsafe { Self::array(self, first, count) };
+        let mut bounds = Vec::new();
+        for info in infos {
+            // SAFETY: the element lives as long as the event.
+            let place = unsafe { sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*info) };
+            // SAFETY: as above, if it is not null.
+            if place.is_null() || unsafe { code_in(place) } != 0 {
+                continue;
+            }
+            // SAFETY: as above, and its code is one that its type has.
+            let place = unsafe { &*place };
+            if let (Ok(partition), 0..) = (u32::try_from(place.partition), place.offset) {
+                // SAFETY: the topic's name ends with NUL and lives as long as the event.
+                let topic = unsafe { text_of(place.topic) };
+                bounds.push((topic, partition, place.offset));
+            }
+        }
+        bounds
+    }
+
     /// Of one described topic.
     pub(super) fn topic_id(&self) -> Result<Option<String>, Fault> {
         // SAFETY: the event is of this type and without an error, so it has a result.

@@ -8,6 +8,7 @@ use super::{
     },
     KeptCommit,
     saved::{SavedGroup, Unsaved},
+    weight,
 };
 use crate::{model::Timestamp, snapshot::GroupKind};
 use std::{
@@ -26,7 +27,7 @@ pub(super) struct OffsetsPartition {
     /// Before this offset there is nothing that would still be delivered once the end is reached again.
     pub(super) stable: Option<i64>,
     pub(super) groups: HashMap<Arc<str>, GroupRecords>,
-    /// Groups, their members and commits.
+    /// Groups, their members and commits, by the weight of their names.
     pub(super) entries: usize,
     /// Something was not taken for want of room.
     pub(super) overflowed: bool,
@@ -91,9 +92,10 @@ impl OffsetsPartition {
                     offset: commit.ok().map(|commit| commit.offset),
                     at: commit.ok().and_then(|commit| u64::try_from(commit.timestamp).ok()).map(Timestamp),
                 };
-                let topic = topics.intern(topic);
-                let new = self.group(group).commits.entry(topic).or_default().insert(committed, kept).is_none();
-                self.entries = self.entries.saturating_add(usize::from(new));
+                let (topic, weight) = (topics.intern(topic), weight(topic));
+                if self.group(group).commits.entry(topic).or_default().insert(committed, kept).is_none() {
+                    self.entries = self.entries.saturating_add(weight);
+                }
                 commit?;
             }
             (Key::ClassicGroup(group), Some(value)) => {
@@ -143,7 +145,7 @@ impl OffsetsPartition {
     /// Takes in a group as it was saved.
     pub(super) fn restore(&mut self, name: &str, saved: SavedGroup, topics: &mut Names) {
         let records = GroupRecords::restored(saved, topics);
-        self.entries = self.entries.saturating_add(1).saturating_add(records.size());
+        self.entries = self.entries.saturating_add(weight(name)).saturating_add(records.size());
         self.groups.insert(name.into(), records);
     }
 
@@ -152,7 +154,7 @@ impl OffsetsPartition {
         let name = if let Some((known, _)) = self.groups.get_key_value(name) {
             Arc::clone(known)
         } else {
-            self.entries = self.entries.saturating_add(1);
+            self.entries = self.entries.saturating_add(weight(name));
             name.into()
         };
         self.groups.entry(name).or_default()
@@ -167,7 +169,7 @@ impl OffsetsPartition {
         self.entries = self.entries.saturating_sub(before).saturating_add(after);
         if gone {
             self.groups.remove(name);
-            self.entries = self.entries.saturating_sub(after).saturating_sub(1);
+            self.entries = self.entries.saturating_sub(after).saturating_sub(weight(name));
         }
     }
 
@@ -202,10 +204,11 @@ impl GroupRecords {
         self.classic.is_none() && self.modern.is_none() && self.commits.is_empty()
     }
 
-    /// Members and commits that have a record of their own.
+    /// Members and commits that have a record of their own, by the weight of their names.
     pub(super) fn size(&self) -> usize {
         let members = self.modern.as_ref().map_or(0, |modern| modern.size());
-        self.commits.values().map(BTreeMap::len).fold(members, usize::saturating_add)
+        let of_topic = |(topic, commits): (&Arc<str>, &BTreeMap<_, _>)| commits.len().saturating_mul(weight(topic));
+        self.commits.iter().map(of_topic).fold(members, usize::saturating_add)
     }
 
     fn uncommit(&mut self, topic: &str, partition: u32) {

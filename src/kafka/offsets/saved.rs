@@ -6,6 +6,7 @@
 use super::{
     KeptCommit, Offsets,
     partition::{Classic, GroupRecords},
+    weight,
 };
 use crate::{
     kafka::{
@@ -19,10 +20,12 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
-/// Groups of one partition whose changes are noted one by one. Beyond, all of the partition is written anew.
-pub const MAX_UNSAVED: usize = 1_000_000;
+/// Groups of all partitions together whose changes are noted one by one. Beyond, all of the partition in question is written
+/// anew.
+pub const MAX_UNSAVED: usize = 200_000;
 
 /// Where a partition ended when it was read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,16 +60,29 @@ impl Unsaved {
         Self { all: true, life: *lives, ..Self::default() }
     }
 
-    pub(super) fn changed(&mut self, group: &str) {
+    /// A group changed; `noted` counts those of all partitions.
+    pub(super) fn changed(&mut self, group: &str, noted: &mut usize) {
         if self.all || self.groups.contains(group) {
             return;
         }
-        if self.groups.len() >= MAX_UNSAVED {
+        if *noted >= MAX_UNSAVED {
             self.all = true;
-            self.groups = HashSet::new();
+            self.take(noted);
         } else {
             self.groups.insert(group.into());
+            *noted = noted.saturating_add(1);
         }
+    }
+
+    /// How many groups are noted.
+    pub(super) fn count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Takes the groups that are noted, which are then no more.
+    fn take(&mut self, noted: &mut usize) -> HashSet<Arc<str>> {
+        *noted = noted.saturating_sub(self.groups.len());
+        std::mem::take(&mut self.groups)
     }
 }
 
@@ -104,18 +120,37 @@ impl Offsets {
         self.partitions.get(&partition)?.unsaved.epoch
     }
 
-    /// Notes that a partition, read to its end, still ended there at that moment: the end is told once only.
-    pub fn still_ends(&mut self, partition: u32, at: Timestamp) {
+    /// Notes that all of a partition was read that was written before then. If that is so for the first time, it counts as
+    /// read to its end.
+    pub fn read_until(&mut self, partition: u32, at: Timestamp) {
         let Some(known) = self.partitions.get_mut(&partition) else { return };
-        if let Some(end) = known.unsaved.end.as_mut().filter(|end| known.position == Some(end.position)) {
-            end.at = end.at.max(at);
+        known.caught_up = true;
+        let at = known.unsaved.end.map_or(at, |end| end.at.max(at));
+        known.unsaved.end = known.position.map(|position| End { position, epoch: known.unsaved.epoch, at });
+    }
+
+    /// Was the end of a partition last reached longer ago than `trusted`? Then tombstones of since may be gone from the log
+    /// before we read on: what they removed would live on.
+    pub fn is_outdated(&self, partition: u32, now: Timestamp, trusted: Duration) -> bool {
+        let end = self.partitions.get(&partition).and_then(|known| known.unsaved.end);
+        end.is_some_and(|end| now.since(end.at) > trusted)
+    }
+
+    /// Forgets all partitions that are outdated like that; which these were.
+    pub fn forget_outdated(&mut self, now: Timestamp, trusted: Duration) -> Vec<u32> {
+        let all = self.partitions.keys().copied();
+        let outdated: Vec<u32> = all.filter(|partition| self.is_outdated(*partition, now, trusted)).collect();
+        for partition in &outdated {
+            self.forget(*partition);
         }
+        outdated
     }
 
     /// Forgets what was read of a partition: it is to be read from its beginning.
     pub fn forget(&mut self, partition: u32) {
         if let Some(partition) = self.partitions.get_mut(&partition) {
             self.entries = self.entries.saturating_sub(partition.entries);
+            partition.unsaved.take(&mut self.noted);
             *partition = super::OffsetsPartition { unsaved: Unsaved::anew(&mut self.lives), ..Default::default() };
         }
     }
@@ -124,10 +159,11 @@ impl Offsets {
     /// their end yet, or of which something is not kept.
     pub fn begin_saving(&mut self) -> Vec<Round> {
         let complete = self.partitions.iter_mut().filter(|(_, known)| known.caught_up && !known.overflowed);
+        let noted = &mut self.noted;
         let rounds = complete.filter_map(|(number, known)| {
             let end = known.unsaved.end?;
             let all = std::mem::take(&mut known.unsaved.all);
-            let changed = std::mem::take(&mut known.unsaved.groups);
+            let changed = known.unsaved.take(noted);
             let groups =
                 if all { known.groups.keys().map(Arc::clone).collect() } else { changed.into_iter().collect() };
             Some(Round { partition: *number, life: known.unsaved.life, end, all, groups })
@@ -140,7 +176,7 @@ impl Offsets {
         if let Some(known) = self.partitions.get_mut(&round.partition).filter(|known| known.unsaved.life == round.life)
         {
             known.unsaved.all |= round.all;
-            round.groups.iter().for_each(|group| known.unsaved.changed(group));
+            round.groups.iter().for_each(|group| known.unsaved.changed(group, &mut self.noted));
         }
     }
 
@@ -156,7 +192,7 @@ impl Offsets {
 
     /// Takes in what was saved of a partition that is followed and of which nothing was read. False: it does not fit.
     pub fn restore(&mut self, partition: u32, end: End, groups: Vec<(String, SavedGroup)>) -> bool {
-        let entries = groups.iter().map(|(_, group)| group.entries()).fold(0, usize::saturating_add);
+        let entries = groups.iter().map(|(name, group)| group.entries(name)).fold(0, usize::saturating_add);
         if self.entries.saturating_add(entries) > self.limit {
             return false;
         }
@@ -167,7 +203,7 @@ impl Offsets {
             known.restore(&name, group, &mut self.topics);
         }
         known.position = Some(end.position);
-        known.unsaved = Unsaved { epoch: end.epoch, life: known.unsaved.life, ..Unsaved::default() };
+        known.unsaved = Unsaved { epoch: end.epoch, life: known.unsaved.life, end: Some(end), ..Unsaved::default() };
         self.entries = self.entries.saturating_add(known.entries);
         true
     }
@@ -241,9 +277,11 @@ impl<T> Saved<T> {
 }
 
 impl SavedGroup {
-    fn entries(&self) -> usize {
-        let members = self.modern.as_ref().map_or(0, |modern| modern.members.len());
-        self.commits.values().map(Vec::len).fold(members.saturating_add(1), usize::saturating_add)
+    /// With its name.
+    fn entries(&self, name: &str) -> usize {
+        let members = self.modern.iter().flat_map(|modern| &modern.members).map(|(member, _)| weight(member));
+        let commits = self.commits.iter().map(|(topic, commits)| commits.len().saturating_mul(weight(topic)));
+        members.chain(commits).fold(weight(name), usize::saturating_add)
     }
 }
 

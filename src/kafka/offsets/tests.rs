@@ -67,7 +67,7 @@ impl Log {
 
     fn groups(&mut self) -> Vec<GroupCommits> {
         self.0.reached_end(0, Timestamp(0));
-        self.0.groups(|_| true, |_| true)
+        self.0.groups(|_| true, |_| true, 50)
     }
 }
 
@@ -99,14 +99,14 @@ fn the_last_commit_counts_and_tombstones_remove() {
     log.put(&on(1), Some(&commit(5, 1000)));
     log.put(&on(0), Some(&commit(7, 1000)));
     log.put(&on(1), Some(&commit(3, 900))); // goes backwards in offset and time: the later record counts
-    assert!(log.0.groups(|_| true, |_| true).is_empty(), "nothing is known before the end was reached");
+    assert!(log.0.groups(|_| true, |_| true, 50).is_empty(), "nothing is known before the end was reached");
     let groups = log.groups();
-    assert_eq!((log.0.partition_of("g"), log.0.partition_of("h")), (Some(0), None));
+    assert_eq!((log.0.partition_of("g", 50), log.0.partition_of("h", 50)), (Some(0), None));
     assert_eq!((groups.len(), groups[0].kind, groups[0].state), (1, GroupKind::Simple, "Empty"));
     let at = |offset, at| KeptCommit { offset: Some(offset), at: Some(Timestamp(at)) };
     assert_eq!(groups[0].commits, [("t".into(), vec![(0, at(7, 1000)), (1, at(3, 900))])]);
-    assert!(log.0.groups(|_| true, |topic| topic != "t")[0].commits.is_empty());
-    assert!(log.0.groups(|group| group != "g", |_| true).is_empty());
+    assert!(log.0.groups(|_| true, |topic| topic != "t", 50)[0].commits.is_empty());
+    assert!(log.0.groups(|group| group != "g", |_| true, 50).is_empty());
     log.put(&on(0), None);
     log.put(&on(1), None);
     assert!(log.groups().is_empty());
@@ -268,6 +268,38 @@ fn beyond_the_limit_nothing_new_is_taken_and_the_partition_says_so() {
     assert_eq!(log.0.entries, 0);
 }
 
+/// Names are up to 32 KiB.
+#[test]
+fn a_long_name_takes_more_room() {
+    let long = |letter: &str| letter.repeat(1024);
+    let mut log = Log::new();
+    log.0.limit = 10;
+    log.put(&key(1, &[&long("g"), "t"], Some(0)), Some(&commit(1, 1)));
+    assert_eq!(log.0.entries, 6, "a group of five, and a commit");
+    log.put(&key(3, &["modern"], None), Some(&epoch(1)));
+    log.put(&key(5, &["modern", &long("m")], None), Some(&[0, 0]));
+    assert_eq!((log.0.entries, log.0.overflowed(0)), (12, false), "the last one may be over");
+    assert_eq!(log.0.apply(0, log.1, &key(3, &["another"], None), Some(&epoch(1))), Err(Skipped::Limit));
+    log.1 += 1;
+    log.put(&key(5, &["modern", &long("m")], None), None);
+    log.put(&key(1, &["modern", &long("t")], Some(7)), Some(&commit(1, 1)));
+    assert_eq!(log.0.entries, 12, "so does a topic's");
+    let saved: Vec<_> =
+        ["modern".to_owned(), long("g")].map(|name| (name.clone(), log.0.to_save(0, &name).unwrap())).into();
+    let end = End { position: 9, epoch: None, at: Timestamp(1) };
+    for (limit, fits) in [(11, false), (12, true)] {
+        let mut restored = Offsets { limit, ..Offsets::saving() };
+        restored.follow(&BTreeSet::from([0]));
+        let saved = saved.iter().map(|(name, group)| (name.clone(), serde_json::to_value(group).unwrap()));
+        let saved = saved.map(|(name, group)| (name, serde_json::from_value(group).unwrap())).collect();
+        assert_eq!((restored.restore(0, end, saved), restored.entries), (fits, if fits { 12 } else { 0 }));
+    }
+    log.put(&key(1, &[&long("g"), "t"], Some(0)), None);
+    log.put(&key(1, &["modern", &long("t")], Some(7)), None);
+    log.put(&key(3, &["modern"], None), None);
+    assert_eq!(log.0.entries, 0);
+}
+
 #[test]
 fn records_are_counted_until_the_end_is_reached() {
     let mut log = Log::new();
@@ -326,4 +358,61 @@ fn what_a_value_that_cannot_be_read_is_about_is_not_known_from_then_on() {
     assert_eq!(offsets, [(0, None), (1, Some(6)), (2, None)]);
     log.put(&on(0), Some(&commit(7, 1)));
     assert_eq!(log.groups()[0].commits[0].1[0].1.offset, Some(7));
+}
+
+/// Kafka leaves what it wrote before the topic had more partitions where it is, and groups go on elsewhere.
+#[test]
+fn of_a_group_in_two_partitions_the_one_that_its_name_names_counts() {
+    let (old, new) = (home("h", 4).unwrap(), home("h", 5).unwrap());
+    assert_ne!(old, new);
+    let mut offsets = Offsets::default();
+    offsets.follow(&(0..5).collect());
+    for (partition, group, offset) in [(old, "h", 5), (new, "h", 9), (old, "elsewhere", 7)] {
+        let from = offsets.position(partition).unwrap_or(0);
+        offsets.apply(partition, from, &key(1, &[group, "t"], Some(0)), Some(&commit(offset, 1))).unwrap();
+    }
+    (0..5).for_each(|partition| offsets.reached_end(partition, Timestamp(1)));
+    for (partitions, want) in [(4, 5), (5, 9)] {
+        let groups = offsets.groups(|_| true, |_| true, partitions);
+        let seen: Vec<_> = groups.iter().map(|group| (&*group.name, group.commits[0].1[0].1.offset)).collect();
+        // What stands in another place than its name says is there all the same: not all hash as Kafka does.
+        assert_eq!(seen, [("elsewhere", Some(7)), ("h", Some(want))]);
+        assert_eq!(offsets.partition_of("elsewhere", partitions), Some(old));
+    }
+    assert_eq!((offsets.partition_of("h", 4), offsets.partition_of("h", 5)), (Some(old), Some(new)));
+}
+
+#[test]
+fn changes_of_all_partitions_together_are_noted_within_bounds() {
+    let mut offsets = Offsets::saving();
+    offsets.follow(&BTreeSet::from([0, 1]));
+    let mut position = 0;
+    let mut change = |offsets: &mut Offsets, partition, group: u32| {
+        let key = key(1, &[&group.to_string(), "t"], Some(0));
+        offsets.apply(partition, position, &key, Some(&commit(position, 1))).unwrap();
+        position += 1;
+    };
+    let all = |rounds: &[Round]| rounds.iter().map(|round| (round.all, round.groups.len())).collect::<Vec<_>>();
+    for partition in [0, 1] {
+        change(&mut offsets, partition, 0);
+        offsets.reached_end(partition, Timestamp(1));
+    }
+    assert_eq!(all(&offsets.begin_saving()), [(true, 1), (true, 1)], "the first time");
+    let half = u32::try_from(MAX_UNSAVED / 4 * 3).unwrap();
+    for partition in [0, 1] {
+        (0..half).for_each(|group| change(&mut offsets, partition, group));
+    }
+    assert!(offsets.noted <= MAX_UNSAVED, "{}", offsets.noted);
+    let rounds = offsets.begin_saving();
+    assert_eq!(all(&rounds), [(false, MAX_UNSAVED / 4 * 3), (true, MAX_UNSAVED / 4 * 3)]);
+    assert_eq!(offsets.noted, 0);
+    offsets.not_saved(&rounds[0]);
+    assert_eq!(offsets.noted, MAX_UNSAVED / 4 * 3);
+    offsets.forget(0);
+    assert_eq!(offsets.noted, 0);
+    change(&mut offsets, 1, 7);
+    change(&mut offsets, 1, 8);
+    assert_eq!(offsets.noted, 2);
+    offsets.follow(&BTreeSet::from([0]));
+    assert_eq!(offsets.noted, 0);
 }

@@ -145,3 +145,27 @@ fn kinds_are_those_that_the_offsets_topic_tells() {
     let kinds: Vec<_> = book.summary(None, KEEP, start).groups.iter().map(|group| group.kind).collect();
     assert_eq!(kinds, [GroupKind::Simple, GroupKind::Unknown, GroupKind::Consumer, GroupKind::Classic]);
 }
+
+#[test]
+fn what_there_is_no_room_for_is_left_out_and_counted() {
+    let start = Instant::now();
+    let mut book = Book { limit: 5, ..Book::default() };
+    let all = [("a", "Empty"), ("b", "Empty"), ("c", "Empty")];
+    book.list(listed(&all), true, &BROKERS, |_| true, start);
+    for group in ["a", "b", "c"] {
+        book.described(group, by(1, 0), start);
+    }
+    book.committed("a", on("t", &[(0, 5), (1, 5)]), |_| true, start);
+    assert_eq!(book.summary(None, KEEP, start).refused, 0);
+    book.committed("b", on("t", &[(0, 5)]), |_| true, start);
+    book.committed("b", on("t", &[(0, 6)]), |_| true, start);
+    let summary = book.summary(None, KEEP, start);
+    assert_eq!((summary.refused, summary.left_out, unobserved(&summary)), (2, 2, vec!["b", "c"]));
+    // A full book takes no new group, and those that go make room: a round later.
+    book.committed("b", vec![], |_| true, start);
+    book.committed("c", vec![], |_| true, start);
+    book.list(listed(&[("a", "Empty"), ("d", "Empty")]), true, &BROKERS, |_| true, start + SECOND);
+    assert_eq!((book.summary(None, KEEP, start).refused, book.entries), (1, 3));
+    book.list(listed(&[("a", "Empty"), ("d", "Empty")]), true, &BROKERS, |_| true, start + SECOND * 2);
+    assert_eq!((book.summary(None, KEEP, start).refused, book.entries), (0, 4));
+}

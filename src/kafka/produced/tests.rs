@@ -22,7 +22,7 @@ fn seconds(seconds: i64) -> Duration {
 fn watch(produced: &mut Produced, from: i64, to: i64, end_at: impl Fn(i64) -> i64) {
     for second in (from..=to).step_by(5) {
         produced.observe(&partition(), at(second), end_at(second));
-        produced.keep(at(second));
+        produced.keep(at(second), |_| true);
     }
 }
 
@@ -321,7 +321,7 @@ fn too_many_points_make_all_tables_coarser() {
     let (age, _) = age(&produced, committed, end_at(DAY), DAY).unwrap();
     assert!(age.abs_diff(seconds(HOUR)) <= 4 * seconds(MINUTE), "{age:?}");
     for _ in 0..9 {
-        produced.keep(at(DAY));
+        produced.keep(at(DAY), |_| true);
     }
     assert_eq!(produced.coarseness, 1);
 }
@@ -335,4 +335,7 @@ fn what_is_not_observed_any_more_is_forgotten() {
     assert!(produced.tables.contains_key(&gone), "without a leader for a while");
     watch(&mut produced, HOUR, HOUR + 5, |_| 1);
     assert_eq!(produced.tables.len(), 1);
+    produced.observe(&("deleted".into(), 0), at(HOUR + 5), 1);
+    produced.keep(at(HOUR + 5), |topic| topic != "deleted");
+    assert_eq!(produced.tables.len(), 1, "one made anew under its name has another past");
 }

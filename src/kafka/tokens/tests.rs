@@ -87,12 +87,12 @@ fn librdkafka_takes_tokens_with_extensions_and_says_nothing_of_those_that_it_ref
     let request = TokenRequest::read(|name| client::property(&config("http://127.0.0.1:1/"), name)).expect("request");
     let token = request.token(200, TOKEN.as_bytes(), clock::now()).expect("token");
     let expires = i64::try_from(token.expires().0).unwrap();
-    assert_eq!(ffi::set_token(&handle, &token, expires), Ok(()));
+    assert_eq!(ffi::set_token(handle.client(), &token, expires), Ok(()));
     // Expired; or not for this mechanism.
-    let fault = ffi::set_token(&handle, &token, 1).expect_err("refused");
+    let fault = ffi::set_token(handle.client(), &token, 1).expect_err("refused");
     assert!(!fault.text.contains("t0ken"), "{}", fault.text);
     let plain = client::requests(&config_for_tests("127.0.0.1:1"), &Arc::default()).expect("handle");
-    assert!(ffi::set_token(&plain, &token, expires).is_err());
+    assert!(ffi::set_token(plain.client(), &token, expires).is_err());
 }
 
 #[test]

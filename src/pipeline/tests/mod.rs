@@ -1,5 +1,6 @@
 //! The alert book's life as a table: what rules said at which second, and what must come of it.
 
+mod deeds;
 mod identity;
 mod restart;
 mod shadow;
@@ -111,6 +112,10 @@ struct World {
     last: Ticked,
     /// What a store has of the alerts: scope, key, value.
     stored: BTreeMap<(String, String), Vec<u8>>,
+    /// What a store has of what waits and what was done.
+    outbox: BTreeMap<(Table, String, String), Vec<u8>>,
+    /// Nobody takes what is told.
+    deaf: bool,
 }
 
 impl World {
@@ -123,9 +128,17 @@ impl World {
             labels: Labels::new(),
             annotations: Labels::new(),
             shadow: false,
+            actions: Grants::new(),
         };
-        let mut world =
-            Self { book: Book::default(), settings, generation: 1, last: Ticked::default(), stored: BTreeMap::new() };
+        let mut world = Self {
+            book: Book::default(),
+            settings,
+            generation: 1,
+            last: Ticked::default(),
+            stored: BTreeMap::new(),
+            outbox: BTreeMap::new(),
+            deaf: false,
+        };
         world.install(0);
         world
     }
@@ -144,7 +157,8 @@ impl World {
     /// What is touched is stored; then all is as if all were stored anew, but for when an alert was last told.
     #[track_caller]
     fn store(&mut self) {
-        for key in &self.last.touched {
+        self.store_outbox();
+        for key in &self.last.touched.alerts {
             match saved::alert_change(&self.book, key) {
                 Change::Put(Table::Alerts, row) => self.stored.insert((row.scope, row.key), row.value),
                 Change::Remove { scope, key, .. } => self.stored.remove(&(scope, key)),
@@ -164,6 +178,31 @@ impl World {
         let mut whole: Vec<_> = whole.collect();
         whole.sort();
         assert_eq!(kept, whole);
+    }
+
+    fn store_outbox(&mut self) {
+        let touched = &self.last.touched;
+        let mut changes: Vec<Change> =
+            touched.deeds.iter().flat_map(|sequence| saved::deed_changes(&self.book, *sequence)).collect();
+        changes.extend(touched.keys.iter().map(|key| saved::key_change(&self.book, key)));
+        changes.extend(touched.lapsed.iter().flat_map(|sequence| told_changes(*sequence)));
+        if self.deaf {
+            changes.extend(self.last.deliveries.iter().filter_map(saved::delivery_change));
+        } else {
+            let told = self.last.deliveries.iter().filter_map(|delivery| delivery.stored.as_ref());
+            changes.extend(told.flat_map(|stored| told_changes(stored.sequence)));
+        }
+        for change in changes {
+            match change {
+                Change::Put(table, row) => {
+                    self.outbox.insert((table, row.scope, row.key), row.value);
+                }
+                Change::Remove { table, scope, key } => {
+                    self.outbox.remove(&(table, scope, key));
+                }
+                Change::RemoveScope { table, scope } => self.outbox.retain(|(t, s, _), _| (*t, s) != (table, &scope)),
+            }
+        }
     }
 
     fn evaluation(&self, second: u64, seen: Seen, verdict: Verdict, failures: u32) -> Input {
@@ -481,19 +520,30 @@ fn alerts_beyond_the_caps_are_dropped_and_those_in_the_book_go_on() {
     let mut world = World::new(0);
     world.says(0, Seen::Ours, many(0, MAX_ALERTS_PER_RULE + 3));
     assert_eq!(world.dropped(), [("rule_limit", 3)]);
-    assert_eq!(world.last.transitions.len(), MAX_ALERTS_PER_RULE);
+    assert_eq!(world.last.transitions.len(), MAX_ALERTS_PER_RULE + 1, "and the agent says so");
     world.says(5, Seen::Ours, many(1, MAX_ALERTS_PER_RULE));
     // One still stands in the book when the new one comes: it is taken in the next evaluation.
     assert_eq!((world.dropped(), world.last.transitions.len()), (vec![("rule_limit", 1)], 1));
     world.says(10, Seen::Ours, many(1, MAX_ALERTS_PER_RULE));
-    assert_eq!((world.dropped(), world.last.transitions.len()), (vec![], 1));
+    assert_eq!((world.dropped(), world.last.transitions.len()), (vec![], 2));
 
-    for rule in ["s", "u"] {
+    // Who comes when there is little left gets as much as is left to others, and who wants little gets it.
+    let mut taken = vec![MAX_ALERTS_PER_RULE];
+    for rule in ["s", "t", "u", "v", "w"] {
         world.settings.name = rule.into();
         world.install(15);
         world.says(20, Seen::Ours, many(0, MAX_ALERTS_PER_RULE));
+        taken.push(world.book.of_rule(rule).filter(|(key, _)| key.name.starts_with('A')).count());
     }
-    assert_eq!(world.dropped(), [("limit", u64::try_from(MAX_ALERTS_PER_RULE).unwrap())]);
+    assert_eq!(taken, [5000, 5000, 5000, 2500, 1250, 625]);
+    assert_eq!(world.dropped(), [("limit", 4375)]);
+    let about = world.last.deliveries.iter().find(|d| d.alert.key.name == ALERTS_DROPPED).unwrap();
+    assert_eq!(about.alert.annotations["summary"], "4375 alerts of rule w were not taken: there are too many");
+    world.settings.name = "small".into();
+    world.install(21);
+    world.says(21, Seen::Ours, many(0, 500));
+    assert_eq!((world.dropped(), world.last.transitions.len()), (vec![], 500));
+    world.settings.name = "w".into();
     // The agent's own word about a rule passes all the same.
     world.fails(25, FAILURES_UNTIL_ALERT);
     world.check(&["BrokerwardenRuleFailing new>firing"], &["BrokerwardenRuleFailing firing until 265"]);
@@ -513,6 +563,24 @@ fn resolved_alerts_beyond_their_cap_are_forgotten_longest_ago_first() {
     let alerts = world.book.view().alerts;
     assert_eq!(alerts.len(), MAX_RESOLVED);
     assert!(alerts.iter().all(|alert| !alert.key.name.starts_with("R0")));
+}
+
+#[test]
+fn a_rule_with_few_resolved_alerts_keeps_them_beside_one_with_many() {
+    let mut world = World::new(0);
+    world.says(0, Seen::Ours, vec![about(Subject::Agent, "Mine")]);
+    world.says(1, Seen::Ours, vec![]);
+    world.settings.name = "flood".into();
+    world.install(1);
+    for round in 0..3u64 {
+        let alert = |n| about(Subject::Agent, &format!("R{round} {n}"));
+        world.says(10 + round * 10, Seen::Ours, (0..MAX_ALERTS_PER_RULE).map(alert).collect());
+        world.says(15 + round * 10, Seen::Ours, vec![]);
+    }
+    let alerts = world.book.view().alerts;
+    assert_eq!(alerts.len(), MAX_RESOLVED);
+    assert!(alerts.iter().any(|alert| alert.key.name == "Mine"));
+    assert!(alerts.iter().all(|alert| !alert.key.name.starts_with("R0") || alert.key.name == "R0 4999"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::{model::RuleState, store::Row};
 
 impl World {
     /// It was last alive at `alive`, is killed, and starts again at `start`; its rule is live again.
-    fn restarts(self, alive: u64, start: u64) -> Self {
+    pub(super) fn restarts(self, alive: u64, start: u64) -> Self {
         let mut world = self.killed(alive, start);
         world.install(start);
         world
@@ -13,21 +13,34 @@ impl World {
 
     /// The same, with no rule live yet.
     fn killed(self, alive: u64, start: u64) -> Self {
-        let Self { book, settings, generation, stored, .. } = self;
+        let Self { book, settings, generation, stored, outbox, deaf, .. } = self;
         let alerts = stored.iter().map(|((scope, key), value)| row(scope, key, value)).collect();
         let meta = saved::meta_changes(&book, at(alive)).into_iter().map(|change| match change {
             Change::Put(_, row) => row,
             other => panic!("{other:?}"),
         });
-        let restored = saved::restore(alerts, meta.collect(), at(start));
+        let mut restored = saved::restore(alerts, meta.collect(), at(start));
         assert_eq!(restored.unreadable, 0);
+        let of = |wanted: Table| {
+            let rows = outbox.iter().filter(move |((table, ..), _)| *table == wanted);
+            rows.map(|((_, scope, key), value)| row(scope, key, value)).collect()
+        };
+        let rows = saved::OutboxRows {
+            outbox: of(Table::Outbox),
+            told: of(Table::OutboxTold),
+            keys: of(Table::ActionKeys),
+            log: of(Table::ActionLog),
+        };
+        let (unreadable, nobodys) = saved::restore_outbox(&mut restored.book, rows);
+        assert_eq!((unreadable, nobodys), (0, BTreeSet::new()));
+        restored.book.deeds.policies = Arc::clone(&book.deeds.policies);
         let last = Ticked { touched: restored.touched, ..Ticked::default() };
-        let mut world = Self { book: restored.book, settings, generation, last, stored };
+        let mut world = Self { book: restored.book, settings, generation, last, stored, outbox, deaf };
         world.store();
         world
     }
 
-    fn sees(&mut self, second: u64, seen: Seen) {
+    pub(super) fn sees(&mut self, second: u64, seen: Seen) {
         self.tick(second, vec![Input::Seen(snapshot(second, seen))]);
     }
 }
@@ -113,15 +126,42 @@ fn time_spent_down_counts_neither_for_nor_against_a_condition() {
 }
 
 #[test]
-fn what_was_decided_just_before_the_end_is_told_once_more() {
+fn what_nobody_was_told_of_is_told_after_the_restart_and_what_was_told_is_not() {
+    for deaf in [true, false] {
+        let mut world = World::new(0);
+        world.deaf = deaf;
+        world.says(100, Seen::Ours, vec![group_alert("A"), group_alert("B")]);
+        world.says(110, Seen::Ours, vec![group_alert("A")]);
+        world.check(&["B firing>resolved"], &["B resolved until 110"]);
+        let mut world = world.restarts(110, 300);
+        world.sees(301, Seen::Nothing);
+        world.check(&[], &[]);
+        world.sees(302, Seen::Ours);
+        let (told, again): (&[&str], [&str; 2]) = (
+            &["A firing until 542", "B firing until 542", "B resolved until 110"],
+            ["A firing again until 542", "B resolved again until 110"],
+        );
+        let told: Vec<_> = if deaf { told.iter().copied().chain(again).collect() } else { again.to_vec() };
+        world.check(&[], &told);
+        // Told now.
+        world.deaf = false;
+        world.store();
+        let mut world = world.restarts(310, 320);
+        world.sees(321, Seen::Ours);
+        world.check(&[], &[]);
+    }
+}
+
+#[test]
+fn what_nobody_was_told_of_is_left_to_who_answers_for_it_by_now() {
     let mut world = World::new(0);
-    world.says(100, Seen::Ours, vec![group_alert("A"), about(Subject::Group("g".into()), "B")]);
-    world.says(110, Seen::Ours, vec![group_alert("A")]);
-    world.check(&["B firing>resolved"], &["B resolved until 110"]);
-    // Stored, and nobody was told: a webhook is told of changes only.
-    let mut world = world.restarts(110, 300);
-    world.sees(301, Seen::Ours);
-    world.check(&["A firing>firing", "B resolved>resolved"], &["A firing until 541", "B resolved until 110"]);
+    world.deaf = true;
+    world.says(100, Seen::Ours, vec![group_alert("A")]);
+    let mut world = world.restarts(110, 120);
+    assert_eq!(world.outbox.len(), 1);
+    world.sees(121, Seen::Followed);
+    world.check(&[], &[]);
+    assert!(world.outbox.is_empty(), "{:?}", world.outbox);
 }
 
 #[test]
@@ -175,7 +215,20 @@ fn rows_that_cannot_be_read_are_counted_and_the_others_taken() {
     let rows = vec![row(scope, key, value), row(scope, "[", value), row(scope, key, b"{}"), row(scope, key, b"\xff")];
     let restored = saved::restore(rows, Vec::new(), at(10));
     assert_eq!((restored.book.alerts.len(), restored.unreadable), (1, 3));
-    assert_eq!(restored.book.alerts.values().next().unwrap().told, None, "it fired just now, for all that is known");
+    let mut book = Book::default();
+    let rows = saved::OutboxRows {
+        outbox: vec![
+            row("alert", "x", value),
+            row("alert", "1", b"{}"),
+            row("other", "2", b"{}"),
+            row("action", "9", b"[]"),
+        ],
+        told: vec![row("7", "ops/0", b"")],
+        keys: vec![row("a", "x", b"[]"), row("a", "[\"r\",\"k\"]", b"x")],
+        log: vec![row("", "3", b"{}")],
+    };
+    assert_eq!(saved::restore_outbox(&mut book, rows), (7, BTreeSet::from([7])));
+    assert_eq!(book.next_sequence, 10, "places of rows that cannot be read are not used again");
 }
 
 #[test]

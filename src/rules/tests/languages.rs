@@ -34,7 +34,7 @@ fn rules_in_all_languages_read_all_pages() {
     // QuickJS takes seconds to compile: once for all runs of this test.
     let cache = Cache::open(Path::new("target/test-compiled/pages"), &engine::identity(bench.linker.engine()));
     let ticking = Arc::clone(&bench.ticking);
-    let mut loader = Loader::new(bench.linker.clone(), ticking, cache, in_process, [7; 32], bench.tasks.stop());
+    let mut loader = Loader::new(bench.linker.clone(), ticking, cache, in_process, bench.tasks.stop());
     for language in ["c", "go", "js", "rust", "ts"] {
         let held = fs::File::open(format!("tests/data/held/{language}.wasm.gz")).unwrap();
         let mut bytes = Vec::new();

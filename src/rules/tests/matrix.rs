@@ -15,6 +15,7 @@ use crate::{
         load::LoadError,
         memory::Memory,
         state::State,
+        trial::Trials,
     },
     snapshot::{Snapshot, TargetState},
 };
@@ -39,6 +40,7 @@ fn each_attack_ends_with_its_own_reason_and_others_go_on() {
     let bench = Bench::new();
     let good = bench.code(&text("alert.wat"));
     let mut loader = bench.loader();
+    let trials = Trials::new([7; 32], bench.tasks.stop());
     let mut wrong = Vec::new();
     let attacks = attacks();
     assert!(attacks.len() >= 60, "{}", attacks.len());
@@ -56,7 +58,7 @@ fn each_attack_ends_with_its_own_reason_and_others_go_on() {
                     memory: Memory { state, ..Memory::default() },
                 };
                 let calm = job(snapshot(1, 1_000), State::default());
-                loader.try_out(&calm).map_err(|error: LoadError| error.to_string()).map(|()| {
+                trials.try_out(&calm).map_err(|error: LoadError| error.to_string()).map(|()| {
                     let state = evaluate(&calm, &[7; 32], &bench.tasks.stop()).state;
                     let finished = evaluate(&job(signal(2), state.clone()), &[7; 32], &bench.tasks.stop());
                     if matches!(finished.verdict, Verdict::Failed { .. }) {

@@ -15,6 +15,8 @@ mod properties;
 mod reload;
 mod schedule;
 mod takeover;
+mod trial;
+mod verify;
 
 use super::{
     Config, Limits, Overlay, RuleConfig, bindings,
@@ -44,7 +46,7 @@ use wit_component::StringEncoding;
 const WASI: &str = r"
 package brokerwarden:tests;
 world guest {
-    include brokerwarden:rule/rule@0.1.0-rc.2;
+    include brokerwarden:rule/rule@0.1.0;
     import wasi:clocks/wall-clock@0.2.12;
     import wasi:clocks/monotonic-clock@0.2.12;
     import wasi:io/poll@0.2.12;
@@ -52,7 +54,7 @@ world guest {
     import wasi:cli/stderr@0.2.12;
     import wasi:random/random@0.2.12;
 }
-world migrating { include guest; export brokerwarden:rule/state-migration@0.1.0-rc.2; }
+world migrating { include guest; export brokerwarden:rule/state-migration@0.1.0; }
 package wasi:io@0.2.12 {
     interface error { resource error; }
     interface poll { resource pollable { block: func(); } }
@@ -129,7 +131,7 @@ impl Bench {
     }
 
     fn loader(&self) -> Loader {
-        Loader::new(self.linker.clone(), Arc::clone(&self.ticking), no_cache(), in_process, [7; 32], self.tasks.stop())
+        Loader::new(self.linker.clone(), Arc::clone(&self.ticking), no_cache(), in_process, self.tasks.stop())
     }
 
     fn code(&self, text: &str) -> Arc<Code> {
@@ -175,7 +177,7 @@ fn in_process(_: &Path, bytes: &[u8]) -> compile::Compiling {
 }
 
 fn settings(name: &str) -> RuleSettings {
-    RuleConfig::settings(name, &Overlay::default(), &Overlay::default())
+    RuleConfig::default().settings(name, &Overlay::default())
 }
 
 /// A snapshot with group `g`: 30 behind on `t`, unknown on `u`.

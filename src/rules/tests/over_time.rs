@@ -115,6 +115,7 @@ fn a_rule_waits_until_the_pipeline_has_taken_what_it_said() {
         Arc::new(Settled {
             taken: [("r".to_owned(), (5, number))].into(),
             alerts: Arc::new([("r".to_owned(), [alert("A", Phase::Firing)].into())].into()),
+            actions: Arc::default(),
         })
     };
     registry.settle(taken(0));

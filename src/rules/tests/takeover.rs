@@ -20,7 +20,7 @@ fn counter(version: Option<u32>) -> Vec<u8> {
     let trap = "(if (i32.wrap_i64 (i64.and (local.get $now) (i64.const 1))) (then unreachable))";
     let text = text("counter.wat").replace(trap, "");
     let Some(version) = version else { return module(&text) };
-    let interface = "brokerwarden:rule/state-migration@0.1.0-rc.2";
+    let interface = "brokerwarden:rule/state-migration@0.1.0";
     let migration = format!(
         r#"
   (data (i32.const 200) "too many")
@@ -131,6 +131,7 @@ fn a_pinned_module_is_that_file_and_no_other() {
             overlay: Overlay { shadow: Some(true), ..Overlay::default() },
             limits: Limits::default(),
             sha256: Some(sha256),
+            actions: std::collections::BTreeSet::new(),
         };
         Config { rules: vec![("p".into(), rule)], ..config_of(looks) }
     };

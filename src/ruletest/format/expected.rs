@@ -1,12 +1,9 @@
 //! The keys of a case that say what must come of it: `alert_rule_test`, `action_test`, `measurement_test`, `state_test`,
 //! `exp_failure`, `exp_config_error`.
 
-use super::{list, number, text, texts};
+use super::{list, moment, number, text, texts};
 use crate::{
-    config::{
-        HOLDS,
-        parts::{Field, Node, Reader, Section, key_path},
-    },
+    config::parts::{Field, Node, Reader, Section, key_path},
     model::Subject,
     ruletest::case::{
         AlertTest, Expected, ExpectedAction, ExpectedAlert, ExpectedFailure, ExpectedMeasurement, KeyValues,
@@ -74,10 +71,7 @@ pub(super) fn expected(reader: &mut Reader<'_>, section: &mut Section) -> Expect
 
 /// `eval_time`; the beginning where there is none.
 fn at(reader: &mut Reader<'_>, section: &mut Section) -> Option<Duration> {
-    match section.take("eval_time") {
-        None | Some(Field { node: Node::Integer(0), .. }) => Some(Duration::ZERO),
-        Some(field) => reader.duration(&field, HOLDS),
-    }
+    moment(reader, section, "eval_time")
 }
 
 fn alert_test(reader: &mut Reader<'_>, field: Field) -> Option<AlertTest> {

@@ -1,12 +1,13 @@
 //! The keys of a case that say what is observed: `input_lag`, `input_groups`, `input_partitions`, `input_series`,
-//! `input_targets`.
+//! `input_targets`, `input_actions`.
 
-use super::{id, list, text, values, whole};
+use super::{id, list, moment, text, values, whole};
 use crate::{
     config::parts::{Field, Node, Reader, Section},
     model::families,
+    pipeline::{DeedEnd, MAX_RESULT_TEXT},
     ruletest::{
-        case::{GroupInput, Inputs, LagInput, Ownership, PartitionInput, SeriesInput, TargetInput},
+        case::{ActionInput, GroupInput, Inputs, LagInput, Ownership, PartitionInput, SeriesInput, TargetInput},
         shorthand::{MAX_VALUES, Values},
     },
     snapshot::{Exposition, GROUP_STATES, GroupKind, KAFKA_TARGET},
@@ -35,7 +36,9 @@ pub(super) fn inputs(reader: &mut Reader<'_>, section: &mut Section) -> (Inputs,
     let mut seen = BTreeSet::new();
     let series = list(reader, series).into_iter().filter_map(|field| one_series(reader, field, &mut seen)).collect();
     let targets = list(reader, targets).into_iter().filter_map(|field| target(reader, field, &mut lengths)).collect();
-    (Inputs { kafka, lag, groups, partitions, series, targets }, lengths)
+    let actions = list(reader, section.take("input_actions"));
+    let actions = actions.into_iter().filter_map(|field| action(reader, field)).collect();
+    (Inputs { kafka, lag, groups, partitions, series, targets, actions }, lengths)
 }
 
 /// Whole numbers of a key that must last to the end of the case.
@@ -244,4 +247,42 @@ fn target(reader: &mut Reader<'_>, field: Field, lengths: &mut Lengths) -> Optio
     let up = lasting(reader, &mut section, "up", 0.0, lengths).unwrap_or_else(|| Values::constant(1.0));
     reader.finish(section);
     Some(TargetInput { name: name?, up })
+}
+
+/// What may become of an action, in the contract's words.
+const ENDS: [(&str, Option<DeedEnd>); 7] = [
+    ("waiting", None),
+    ("done", Some(DeedEnd::Done)),
+    ("failed", Some(DeedEnd::Failed)),
+    ("expired", Some(DeedEnd::Expired)),
+    ("dry-run", Some(DeedEnd::DryRun)),
+    ("silenced", Some(DeedEnd::Silenced)),
+    ("dropped", Some(DeedEnd::Dropped)),
+];
+
+fn action(reader: &mut Reader<'_>, field: Field) -> Option<ActionInput> {
+    let mut section = reader.section(field)?;
+    let at = moment(reader, &mut section, "at");
+    let mut word = |key, what| {
+        let field = reader.required(&mut section, key, what)?;
+        text(reader, &field)
+    };
+    let (name, key) = (word("name", "the action's name"), word("key", "the action's key"));
+    let state = reader.required(&mut section, "state", "what became of it");
+    let state = state.and_then(|field| reader.choice(&field, &ENDS.map(|(word, _)| word), &[]));
+    let end = state.and_then(|state| ENDS.into_iter().find(|(word, _)| *word == state)).map(|(_, end)| end);
+    let said = section.take("text");
+    let said = said.and_then(|field| {
+        let said = text(reader, &field)?;
+        let fits = said.len() <= MAX_RESULT_TEXT && end != Some(None);
+        if !fits {
+            reader.refuse(&field, format_args!("at most {MAX_RESULT_TEXT} bytes, and none while it is waiting"));
+        }
+        fits.then_some(said)
+    });
+    let tried = matches!(end, Some(Some(DeedEnd::Done | DeedEnd::Failed)));
+    let attempts = section.take("attempts").and_then(|field| reader.integer(&field, 0..=u64::from(u32::MAX), ""));
+    let attempts = attempts.and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or_else(|| u32::from(tried));
+    reader.finish(section);
+    Some(ActionInput { at: at?, name: name?, key: key?, end: end?, attempts, text: said.unwrap_or_default() })
 }

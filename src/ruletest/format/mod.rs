@@ -159,6 +159,7 @@ fn case(reader: &mut Reader<'_>, field: Field, above: &Common) -> Option<Case> {
         labels: overlay.labels.unwrap_or_default(),
         annotations: overlay.annotations.unwrap_or_default(),
         shadow: false,
+        actions: std::collections::BTreeSet::new(),
     };
     let config = overlay.config.unwrap_or_else(|| "{}".into());
     let cluster = cluster.into();
@@ -247,6 +248,14 @@ fn texts(reader: &mut Reader<'_>, field: Field) -> Option<Labels> {
     let mut section = reader.section(field)?;
     let entries = section.take_rest();
     entries.into_iter().map(|(name, field)| Some((name, text(reader, &field)?))).collect()
+}
+
+/// A moment after the start; the start where it is not given.
+fn moment(reader: &mut Reader<'_>, section: &mut Section, key: &'static str) -> Option<Duration> {
+    match section.take(key) {
+        None | Some(Field { node: Node::Integer(0), .. }) => Some(Duration::ZERO),
+        Some(field) => reader.duration(&field, HOLDS),
+    }
 }
 
 fn list(reader: &mut Reader<'_>, field: Option<Field>) -> Vec<Field> {

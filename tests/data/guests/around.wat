@@ -1,9 +1,9 @@
 ;; Raises three alerts: how many alerts of its own there are, which hour it is in Seoul, and how fast the offset of the one
 ;; group rises per second (-1 where that is refused).
 (module
-  (import "brokerwarden:rule/own-alerts@0.1.0-rc.2" "active" (func $active (param i32)))
-  (import "brokerwarden:rule/time@0.1.0-rc.2" "in-zone" (func $in_zone (param i32 i32 i64 i32)))
-  (import "brokerwarden:rule/rates@0.1.0-rc.2" "rate" (func $rate (param i32 i32 i64 i32)))
+  (import "brokerwarden:rule/own-alerts@0.1.0" "active" (func $active (param i32)))
+  (import "brokerwarden:rule/time@0.1.0" "in-zone" (func $in_zone (param i32 i32 i64 i32)))
+  (import "brokerwarden:rule/rates@0.1.0" "rate" (func $rate (param i32 i32 i64 i32)))
   (memory (export "memory") 1)
   (data (i32.const 16) "alerts")
   (data (i32.const 24) "hour")
@@ -25,7 +25,7 @@
     (i32.store8 offset=40 (local.get $at) (i32.const 1))
     (f64.store offset=48 (local.get $at) (local.get $value)))
   ;; context: now-ms, interval-ms, rule, cluster, config. Returns where result<outcome, failure> is.
-  (func (export "brokerwarden:rule/evaluator@0.1.0-rc.2#evaluate")
+  (func (export "brokerwarden:rule/evaluator@0.1.0#evaluate")
     (param $now i64) (param $interval i64) (param i32 i32) (param i32 i32) (param $config i32) (param $config_len i32)
     (result i32)
     (call $active (i32.const 64))

@@ -12,7 +12,7 @@
       (drop (memory.grow (i32.add (i32.shr_u (local.get $size) (i32.const 16)) (i32.const 1))))))
     (local.get $at))
   ;; context: now-ms, interval-ms, rule, cluster, config. Returns where result<outcome, failure> is.
-  (func (export "brokerwarden:rule/evaluator@0.1.0-rc.2#evaluate")
+  (func (export "brokerwarden:rule/evaluator@0.1.0#evaluate")
     (param $now i64) (param $interval i64) (param i32 i32) (param i32 i32) (param $config i32) (param $config_len i32)
     (result i32)
     (call $now (i32.const 64))

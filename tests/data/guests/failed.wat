@@ -10,7 +10,7 @@
       (drop (memory.grow (i32.add (i32.shr_u (local.get $size) (i32.const 16)) (i32.const 1))))))
     (local.get $at))
   ;; context: now-ms, interval-ms, rule, cluster, config. Returns where result<outcome, failure> is.
-  (func (export "brokerwarden:rule/evaluator@0.1.0-rc.2#evaluate")
+  (func (export "brokerwarden:rule/evaluator@0.1.0#evaluate")
     (param $now i64) (param $interval i64) (param i32 i32) (param i32 i32) (param $config i32) (param $config_len i32)
     (result i32)
     (i32.store8 (i32.const 1024) (i32.const 1)) (i32.store8 (i32.const 1028) (i32.const 1))

@@ -1,6 +1,6 @@
 ;; Asks for topic-lags, and raises as many alerts as there are rows, each with the lag as its value.
 (module
-  (import "brokerwarden:rule/snapshot@0.1.0-rc.2" "topic-lags" (func $lags (param i32 i32 i32 i32 i32 i64 i32 i32 i32)))
+  (import "brokerwarden:rule/snapshot@0.1.0" "topic-lags" (func $lags (param i32 i32 i32 i32 i32 i64 i32 i32 i32)))
   (memory (export "memory") 1)
   (global $heap (mut i32) (i32.const 4096))
   (func (export "cabi_realloc") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32) (result i32)
@@ -11,7 +11,7 @@
       (drop (memory.grow (i32.add (i32.shr_u (local.get $size) (i32.const 16)) (i32.const 1))))))
     (local.get $at))
   ;; context: now-ms, interval-ms, rule, cluster, config. Returns where result<outcome, failure> is.
-  (func (export "brokerwarden:rule/evaluator@0.1.0-rc.2#evaluate")
+  (func (export "brokerwarden:rule/evaluator@0.1.0#evaluate")
     (param $now i64) (param $interval i64) (param i32 i32) (param i32 i32) (param $config i32) (param $config_len i32)
     (result i32)
     (local $rows i32) (local $left i32) (local $at i32)

@@ -3,69 +3,74 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `brokerwarden:rule/snapshot@0.1.0-rc.2`
+// Imported Functions from `brokerwarden:rule/snapshot@0.1.0`
 
-__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0-rc.2"), __import_name__("query")))
+__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0"), __import_name__("query")))
 extern void __wasm_import_brokerwarden_rule_snapshot_query(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0-rc.2"), __import_name__("topic-lags")))
+__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0"), __import_name__("topic-lags")))
 extern void __wasm_import_brokerwarden_rule_snapshot_topic_lags(uint8_t *, size_t, uint8_t *, size_t, int32_t, int64_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0-rc.2"), __import_name__("partition-lags")))
+__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0"), __import_name__("partition-lags")))
 extern void __wasm_import_brokerwarden_rule_snapshot_partition_lags(uint8_t *, size_t, uint8_t *, size_t, int32_t, int64_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0-rc.2"), __import_name__("lag-table")))
+__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0"), __import_name__("lag-table")))
 extern void __wasm_import_brokerwarden_rule_snapshot_lag_table(uint8_t *, size_t, uint8_t *, size_t, int32_t, int64_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0-rc.2"), __import_name__("history")))
+__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0"), __import_name__("history")))
 extern void __wasm_import_brokerwarden_rule_snapshot_history(uint8_t *, size_t, uint8_t *, size_t, int32_t, int64_t, int32_t, int32_t, int64_t, uint8_t *);
 
-__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0-rc.2"), __import_name__("groups")))
+__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0"), __import_name__("groups")))
 extern void __wasm_import_brokerwarden_rule_snapshot_groups(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0-rc.2"), __import_name__("owns")))
+__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0"), __import_name__("owns")))
 extern int32_t __wasm_import_brokerwarden_rule_snapshot_owns(uint8_t *, size_t);
 
-__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0-rc.2"), __import_name__("targets")))
+__attribute__((__import_module__("brokerwarden:rule/snapshot@0.1.0"), __import_name__("targets")))
 extern void __wasm_import_brokerwarden_rule_snapshot_targets(uint8_t *);
 
-// Imported Functions from `brokerwarden:rule/state@0.1.0-rc.2`
+// Imported Functions from `brokerwarden:rule/state@0.1.0`
 
-__attribute__((__import_module__("brokerwarden:rule/state@0.1.0-rc.2"), __import_name__("get")))
+__attribute__((__import_module__("brokerwarden:rule/state@0.1.0"), __import_name__("get")))
 extern void __wasm_import_brokerwarden_rule_state_get(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("brokerwarden:rule/state@0.1.0-rc.2"), __import_name__("set")))
+__attribute__((__import_module__("brokerwarden:rule/state@0.1.0"), __import_name__("set")))
 extern void __wasm_import_brokerwarden_rule_state_set(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("brokerwarden:rule/state@0.1.0-rc.2"), __import_name__("remove")))
+__attribute__((__import_module__("brokerwarden:rule/state@0.1.0"), __import_name__("remove")))
 extern void __wasm_import_brokerwarden_rule_state_remove(uint8_t *, size_t);
 
-__attribute__((__import_module__("brokerwarden:rule/state@0.1.0-rc.2"), __import_name__("keys")))
+__attribute__((__import_module__("brokerwarden:rule/state@0.1.0"), __import_name__("keys")))
 extern void __wasm_import_brokerwarden_rule_state_keys(uint8_t *, size_t, uint8_t *);
 
-// Imported Functions from `brokerwarden:rule/rates@0.1.0-rc.2`
+// Imported Functions from `brokerwarden:rule/rates@0.1.0`
 
-__attribute__((__import_module__("brokerwarden:rule/rates@0.1.0-rc.2"), __import_name__("rate")))
+__attribute__((__import_module__("brokerwarden:rule/rates@0.1.0"), __import_name__("rate")))
 extern void __wasm_import_brokerwarden_rule_rates_rate(uint8_t *, size_t, int64_t, uint8_t *);
 
-// Imported Functions from `brokerwarden:rule/own-alerts@0.1.0-rc.2`
+// Imported Functions from `brokerwarden:rule/own-alerts@0.1.0`
 
-__attribute__((__import_module__("brokerwarden:rule/own-alerts@0.1.0-rc.2"), __import_name__("active")))
+__attribute__((__import_module__("brokerwarden:rule/own-alerts@0.1.0"), __import_name__("active")))
 extern void __wasm_import_brokerwarden_rule_own_alerts_active(uint8_t *);
 
-// Imported Functions from `brokerwarden:rule/time@0.1.0-rc.2`
+// Imported Functions from `brokerwarden:rule/own-actions@0.1.0`
 
-__attribute__((__import_module__("brokerwarden:rule/time@0.1.0-rc.2"), __import_name__("in-zone")))
+__attribute__((__import_module__("brokerwarden:rule/own-actions@0.1.0"), __import_name__("recent")))
+extern void __wasm_import_brokerwarden_rule_own_actions_recent(uint8_t *);
+
+// Imported Functions from `brokerwarden:rule/time@0.1.0`
+
+__attribute__((__import_module__("brokerwarden:rule/time@0.1.0"), __import_name__("in-zone")))
 extern void __wasm_import_brokerwarden_rule_time_in_zone(uint8_t *, size_t, int64_t, uint8_t *);
 
-// Imported Functions from `brokerwarden:rule/logging@0.1.0-rc.2`
+// Imported Functions from `brokerwarden:rule/logging@0.1.0`
 
-__attribute__((__import_module__("brokerwarden:rule/logging@0.1.0-rc.2"), __import_name__("log")))
+__attribute__((__import_module__("brokerwarden:rule/logging@0.1.0"), __import_name__("log")))
 extern void __wasm_import_brokerwarden_rule_logging_log(int32_t, uint8_t *, size_t);
 
-// Exported Functions from `brokerwarden:rule/config-check@0.1.0-rc.2`
+// Exported Functions from `brokerwarden:rule/config-check@0.1.0`
 
-__attribute__((__weak__, __export_name__("cabi_post_brokerwarden:rule/config-check@0.1.0-rc.2#check")))
+__attribute__((__weak__, __export_name__("cabi_post_brokerwarden:rule/config-check@0.1.0#check")))
 void __wasm_export_exports_brokerwarden_rule_config_check_check_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -80,9 +85,9 @@ void __wasm_export_exports_brokerwarden_rule_config_check_check_post_return(uint
   }
 }
 
-// Exported Functions from `brokerwarden:rule/evaluator@0.1.0-rc.2`
+// Exported Functions from `brokerwarden:rule/evaluator@0.1.0`
 
-__attribute__((__weak__, __export_name__("cabi_post_brokerwarden:rule/evaluator@0.1.0-rc.2#evaluate")))
+__attribute__((__weak__, __export_name__("cabi_post_brokerwarden:rule/evaluator@0.1.0#evaluate")))
 void __wasm_export_exports_brokerwarden_rule_evaluator_evaluate_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -785,6 +790,24 @@ void brokerwarden_rule_own_alerts_list_active_alert_free(brokerwarden_rule_own_a
   }
 }
 
+void brokerwarden_rule_own_actions_own_action_free(brokerwarden_rule_own_actions_own_action_t *ptr) {
+  checked_rule_string_free(&ptr->name);
+  checked_rule_string_free(&ptr->key);
+  checked_rule_option_u64_free(&ptr->ended_at_ms);
+  checked_rule_string_free(&ptr->text);
+}
+
+void brokerwarden_rule_own_actions_list_own_action_free(brokerwarden_rule_own_actions_list_own_action_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    brokerwarden_rule_own_actions_own_action_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      brokerwarden_rule_own_actions_own_action_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
 void brokerwarden_rule_time_error_free(brokerwarden_rule_time_error_t *ptr) {
   brokerwarden_rule_types_error_free(ptr);
 }
@@ -1308,6 +1331,14 @@ void brokerwarden_rule_own_alerts_active(brokerwarden_rule_own_alerts_list_activ
   *ret = (brokerwarden_rule_own_alerts_list_active_alert_t) { (brokerwarden_rule_own_alerts_active_alert_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
 }
 
+void brokerwarden_rule_own_actions_recent(brokerwarden_rule_own_actions_list_own_action_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(2*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_brokerwarden_rule_own_actions_recent(ptr);
+  *ret = (brokerwarden_rule_own_actions_list_own_action_t) { (brokerwarden_rule_own_actions_own_action_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
+}
+
 bool brokerwarden_rule_time_in_zone(checked_rule_string_t *zone, uint64_t at_ms, brokerwarden_rule_time_civil_time_t *ret, brokerwarden_rule_time_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(8+3*sizeof(void*))];
@@ -1365,7 +1396,7 @@ void brokerwarden_rule_logging_log(brokerwarden_rule_logging_level_t level, chec
   __wasm_import_brokerwarden_rule_logging_log((int32_t) level, (uint8_t *) (*message).ptr, (*message).len);
 }
 
-__attribute__((__export_name__("brokerwarden:rule/config-check@0.1.0-rc.2#check")))
+__attribute__((__export_name__("brokerwarden:rule/config-check@0.1.0#check")))
 uint8_t * __wasm_export_exports_brokerwarden_rule_config_check_check(uint8_t * arg, size_t arg0) {
   checked_rule_string_t arg1 = (checked_rule_string_t) { (uint8_t*)(arg), (arg0) };
   exports_brokerwarden_rule_config_check_result_void_string_t ret;
@@ -1385,7 +1416,7 @@ uint8_t * __wasm_export_exports_brokerwarden_rule_config_check_check(uint8_t * a
   return ptr;
 }
 
-__attribute__((__export_name__("brokerwarden:rule/evaluator@0.1.0-rc.2#evaluate")))
+__attribute__((__export_name__("brokerwarden:rule/evaluator@0.1.0#evaluate")))
 uint8_t * __wasm_export_exports_brokerwarden_rule_evaluator_evaluate(int64_t arg, int64_t arg0, uint8_t * arg1, size_t arg2, uint8_t * arg3, size_t arg4, uint8_t * arg5, size_t arg6) {
   exports_brokerwarden_rule_evaluator_context_t arg7 = (brokerwarden_rule_types_context_t) {
     (uint64_t) (uint64_t) (arg),

@@ -58,7 +58,8 @@ typedef struct brokerwarden_rule_types_alert_t {
   checked_rule_option_f64_t   value;
 } brokerwarden_rule_types_alert_t;
 
-// Something configured under `actions:` that this rule was granted. Same `key` = same deed: done once per key and cool-down.
+// Something configured under `actions:` that this rule was granted. Same `key` = same deed: done once per key and cool-down, and asked for again
+// before that it is nothing new. What became of it: `own-actions`.
 typedef struct brokerwarden_rule_types_action_t {
   brokerwarden_rule_types_subject_t   subject;
   checked_rule_string_t   name;
@@ -160,7 +161,8 @@ typedef struct {
   int64_t val;
 } checked_rule_option_s64_t;
 
-// empty list = all. Rows whose lag is unknown pass `min-lag`. Sorted by group, topic, partition; fewer rows than `limit` = the end.
+// empty list = all. Rows whose lag is unknown pass `min-lag`. Sorted by group, topic, partition. `limit` 0 = all that one answer may have; fewer
+// rows than a `limit` above 0 = the end.
 typedef struct brokerwarden_rule_snapshot_lag_filter_t {
   brokerwarden_rule_snapshot_list_pattern_t   groups;
   brokerwarden_rule_snapshot_list_pattern_t   topics;
@@ -441,6 +443,42 @@ typedef struct {
   size_t len;
 } brokerwarden_rule_own_alerts_list_active_alert_t;
 
+typedef uint8_t brokerwarden_rule_own_actions_state_t;
+
+// taken; not begun, or under way, or to be tried again
+#define BROKERWARDEN_RULE_OWN_ACTIONS_STATE_WAITING 0
+#define BROKERWARDEN_RULE_OWN_ACTIONS_STATE_DONE 1
+// tried, and not tried again
+#define BROKERWARDEN_RULE_OWN_ACTIONS_STATE_FAILED 2
+// not begun in time
+#define BROKERWARDEN_RULE_OWN_ACTIONS_STATE_EXPIRED 3
+// only written to the log, as its configuration says
+#define BROKERWARDEN_RULE_OWN_ACTIONS_STATE_DRY_RUN 4
+// not done because the alert that it belongs to is silenced
+#define BROKERWARDEN_RULE_OWN_ACTIONS_STATE_SILENCED 5
+// not done because it is another agent's now, or is configured no more
+#define BROKERWARDEN_RULE_OWN_ACTIONS_STATE_DROPPED 6
+
+typedef struct brokerwarden_rule_own_actions_own_action_t {
+  // as asked for
+  checked_rule_string_t   name;
+  checked_rule_string_t   key;
+  brokerwarden_rule_own_actions_state_t   state;
+  // time of the snapshot on which it was asked for
+  uint64_t   requested_at_ms;
+  // absent while it is `waiting`
+  checked_rule_option_u64_t   ended_at_ms;
+  // how often it was tried; 0 while it is `waiting`
+  uint32_t   attempts;
+  // for people: what was said of it in the end, as an HTTP status or the last line of a program; at most 1024 bytes, empty while it is `waiting`
+  checked_rule_string_t   text;
+} brokerwarden_rule_own_actions_own_action_t;
+
+typedef struct {
+  brokerwarden_rule_own_actions_own_action_t *ptr;
+  size_t len;
+} brokerwarden_rule_own_actions_list_own_action_t;
+
 typedef brokerwarden_rule_types_error_t brokerwarden_rule_time_error_t;
 
 // weekday: 1 = Monday … 7 = Sunday
@@ -491,7 +529,7 @@ typedef struct {
   } val;
 } exports_brokerwarden_rule_evaluator_result_outcome_failure_t;
 
-// Imported Functions from `brokerwarden:rule/snapshot@0.1.0-rc.2`
+// Imported Functions from `brokerwarden:rule/snapshot@0.1.0`
 // Prometheus instant vector selector
 extern bool brokerwarden_rule_snapshot_query(checked_rule_string_t *selector, brokerwarden_rule_snapshot_list_sample_t *ret, brokerwarden_rule_snapshot_error_t *err);
 extern bool brokerwarden_rule_snapshot_topic_lags(brokerwarden_rule_snapshot_lag_filter_t *filter, brokerwarden_rule_snapshot_list_topic_lag_t *ret, brokerwarden_rule_snapshot_error_t *err);
@@ -503,32 +541,38 @@ extern bool brokerwarden_rule_snapshot_groups(brokerwarden_rule_snapshot_list_pa
 extern brokerwarden_rule_snapshot_ownership_t brokerwarden_rule_snapshot_owns(checked_rule_string_t *group);
 extern void brokerwarden_rule_snapshot_targets(brokerwarden_rule_snapshot_list_target_t *ret);
 
-// Imported Functions from `brokerwarden:rule/state@0.1.0-rc.2`
+// Imported Functions from `brokerwarden:rule/state@0.1.0`
 extern bool brokerwarden_rule_state_get(checked_rule_string_t *key, checked_rule_list_u8_t *ret);
 extern bool brokerwarden_rule_state_set(checked_rule_string_t *key, checked_rule_list_u8_t *value, brokerwarden_rule_state_error_t *err);
 extern void brokerwarden_rule_state_remove(checked_rule_string_t *key);
 extern void brokerwarden_rule_state_keys(checked_rule_string_t *prefix, checked_rule_list_string_t *ret);
 
-// Imported Functions from `brokerwarden:rule/rates@0.1.0-rc.2`
+// Imported Functions from `brokerwarden:rule/rates@0.1.0`
 // Increase per second of each series that the selector finds, over the last `window-ms`; a value that falls counts as a restart from zero.
 // Nothing is extrapolated: it is the increase between the oldest and the newest look within the window, over their distance. A series seen only
 // once in the window is left out. `unavailable` while the looks kept span less than half of the window.
 extern bool brokerwarden_rule_rates_rate(checked_rule_string_t *selector, uint64_t window_ms, brokerwarden_rule_rates_list_sample_t *ret, brokerwarden_rule_rates_error_t *err);
 
-// Imported Functions from `brokerwarden:rule/own-alerts@0.1.0-rc.2`
+// Imported Functions from `brokerwarden:rule/own-alerts@0.1.0`
 extern void brokerwarden_rule_own_alerts_active(brokerwarden_rule_own_alerts_list_active_alert_t *ret);
 
-// Imported Functions from `brokerwarden:rule/time@0.1.0-rc.2`
+// Imported Functions from `brokerwarden:rule/own-actions@0.1.0`
+// Those that wait first, then those that ended; of each the newest first. So the first of a name and key is how it stands. At most 100. Not among
+// them: what was refused (not granted, a bad parameter, too often), what asked for again was nothing new, and what another agent did for the
+// part that it answers for.
+extern void brokerwarden_rule_own_actions_recent(brokerwarden_rule_own_actions_list_own_action_t *ret);
+
+// Imported Functions from `brokerwarden:rule/time@0.1.0`
 // `zone` is an IANA name, as "Asia/Seoul"; an unknown one is `invalid-argument`. `at-ms` as `context.now-ms`.
 extern bool brokerwarden_rule_time_in_zone(checked_rule_string_t *zone, uint64_t at_ms, brokerwarden_rule_time_civil_time_t *ret, brokerwarden_rule_time_error_t *err);
 
-// Imported Functions from `brokerwarden:rule/logging@0.1.0-rc.2`
+// Imported Functions from `brokerwarden:rule/logging@0.1.0`
 extern void brokerwarden_rule_logging_log(brokerwarden_rule_logging_level_t level, checked_rule_string_t *message);
 
-// Exported Functions from `brokerwarden:rule/config-check@0.1.0-rc.2`
+// Exported Functions from `brokerwarden:rule/config-check@0.1.0`
 bool exports_brokerwarden_rule_config_check_check(checked_rule_string_t *config, checked_rule_string_t *err);
 
-// Exported Functions from `brokerwarden:rule/evaluator@0.1.0-rc.2`
+// Exported Functions from `brokerwarden:rule/evaluator@0.1.0`
 bool exports_brokerwarden_rule_evaluator_evaluate(exports_brokerwarden_rule_evaluator_context_t *ctx, exports_brokerwarden_rule_evaluator_outcome_t *ret, exports_brokerwarden_rule_evaluator_failure_t *err);
 
 // Helper Functions
@@ -650,6 +694,10 @@ void brokerwarden_rule_own_alerts_list_label_free(brokerwarden_rule_own_alerts_l
 void brokerwarden_rule_own_alerts_active_alert_free(brokerwarden_rule_own_alerts_active_alert_t *ptr);
 
 void brokerwarden_rule_own_alerts_list_active_alert_free(brokerwarden_rule_own_alerts_list_active_alert_t *ptr);
+
+void brokerwarden_rule_own_actions_own_action_free(brokerwarden_rule_own_actions_own_action_t *ptr);
+
+void brokerwarden_rule_own_actions_list_own_action_free(brokerwarden_rule_own_actions_list_own_action_t *ptr);
 
 void brokerwarden_rule_time_error_free(brokerwarden_rule_time_error_t *ptr);
 

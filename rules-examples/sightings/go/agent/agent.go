@@ -6,6 +6,7 @@ import (
 
 	"rule/decide"
 	logging "rule/gen/imports/brokerwarden_rule_logging"
+	actions "rule/gen/imports/brokerwarden_rule_own_actions"
 	snapshot "rule/gen/imports/brokerwarden_rule_snapshot"
 	state "rule/gen/imports/brokerwarden_rule_state"
 	types "rule/gen/imports/brokerwarden_rule_types"
@@ -32,12 +33,13 @@ func Evaluate(ctx types.Context) wit.Result[types.Outcome, types.Failure] {
 	if failure != nil {
 		return failed(*failure)
 	}
+	became := asked(config.Action)
 	outcome := types.Outcome{}
 	for _, lag := range rows {
 		row := decide.Row{Group: lag.Group, Topic: lag.Topic, LagKnown: lag.Lag.IsSome(), KnownLag: lag.KnownLag}
 		key := row.Key()
 		before := remembered(key)
-		said := decide.Judge(row, config.Thresholds[row.Group], before)
+		said := decide.Judge(row, config.Thresholds[row.Group], before, became[key])
 		if said.Sightings == 0 {
 			state.Remove(key)
 		} else if said.Sightings != before {
@@ -50,11 +52,15 @@ func Evaluate(ctx types.Context) wit.Result[types.Outcome, types.Failure] {
 		}
 		subject := types.MakeSubjectGroup(row.Group)
 		labels := []types.Label{{Name: "consumergroup", Value: row.Group}, {Name: "topic", Value: row.Topic}}
+		annotations := []types.Label{{Name: "summary", Value: said.Summary}}
+		if said.Became != "" {
+			annotations = append(annotations, types.Label{Name: "action", Value: said.Became})
+		}
 		outcome.Alerts = append(outcome.Alerts, types.Alert{
 			Subject:     subject,
 			Name:        decide.Alert,
 			Labels:      labels,
-			Annotations: []types.Label{{Name: "summary", Value: said.Summary}},
+			Annotations: annotations,
 			Value:       wit.Some(float64(row.KnownLag)),
 		})
 		if said.Asks && config.Action != "" {
@@ -90,6 +96,27 @@ func topicLags(config decide.Config) ([]snapshot.TopicLag, *types.Failure) {
 		}
 		filter.Offset += page
 	}
+}
+
+var states = map[actions.State]string{
+	actions.State_Waiting:  "waiting",
+	actions.State_Done:     "done",
+	actions.State_Failed:   "failed",
+	actions.State_Expired:  "expired",
+	actions.State_DryRun:   "dry-run",
+	actions.State_Silenced: "silenced",
+	actions.State_Dropped:  "dropped",
+}
+
+// asked says by key what became of an action. The agent tells the last request of each key first.
+func asked(name string) map[string]string {
+	became := map[string]string{}
+	for _, action := range actions.Recent() {
+		if _, told := became[action.Key]; !told && action.Name == name {
+			became[action.Key] = decide.Became(states[action.State], action.Text)
+		}
+	}
+	return became
 }
 
 func remembered(key string) int64 {

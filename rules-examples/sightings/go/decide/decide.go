@@ -91,10 +91,13 @@ type Said struct {
 	Summary string
 	// Asks is whether it is time for the action.
 	Asks bool
+	// Became of the action, to be told with the alert; empty where there is nothing to tell.
+	Became string
 }
 
 // Judge judges one row after a number of sightings. A lag that is not known is neither a sighting nor its end.
-func Judge(row Row, threshold, before int64) Said {
+// What became of the action when it was last asked for is told from the sighting after that on; empty: it was not asked for.
+func Judge(row Row, threshold, before int64, became string) Said {
 	if row.KnownLag <= threshold {
 		if row.LagKnown {
 			return Said{}
@@ -107,5 +110,16 @@ func Judge(row Row, threshold, before int64) Said {
 	}
 	summary := fmt.Sprintf("%s is %s%d messages behind on %s (sighting %d)",
 		row.Group, atLeast, row.KnownLag, row.Topic, sightings)
-	return Said{sightings, summary, sightings == Sightings}
+	if sightings <= Sightings {
+		became = ""
+	}
+	return Said{sightings, summary, sightings == Sightings, became}
+}
+
+// Became is what to say of an action: its state in a word, and what was said of it, if anything.
+func Became(state, text string) string {
+	if text == "" {
+		return state
+	}
+	return state + ": " + text
 }

@@ -45,17 +45,20 @@ function isObject(value) {
  * @param {number} threshold
  * @param {string | undefined} action
  * @param {number} before sightings in a row so far
+ * @param {{state: string, text: string} | undefined} became of the action, when it was last asked for; told from the sighting after that on
  */
-export function judge(row, threshold, action, before) {
+export function judge(row, threshold, action, before, became) {
   if (row.knownLag <= threshold) return { sightings: row.lag === null ? before : 0 };
   const sightings = before + 1;
   const subject = { tag: 'group', val: row.group };
   const labels = [{ name: 'consumergroup', value: row.group }, { name: 'topic', value: row.topic }];
   const atLeast = row.lag === null ? 'at least ' : '';
   const summary = `${row.group} is ${atLeast}${row.knownLag} messages behind on ${row.topic} (sighting ${sightings})`;
-  const alert = {
-    subject, name: ALERT, labels, annotations: [{ name: 'summary', value: summary }], value: row.knownLag,
-  };
+  const annotations = [{ name: 'summary', value: summary }];
+  if (became && sightings > SIGHTINGS) {
+    annotations.push({ name: 'action', value: became.text ? `${became.state}: ${became.text}` : became.state });
+  }
+  const alert = { subject, name: ALERT, labels, annotations, value: row.knownLag };
   if (sightings !== SIGHTINGS || action === undefined) return { sightings, alert };
   const params = [...labels, { name: 'messages', value: String(row.knownLag) }];
   return { sightings, alert, action: { subject, name: action, params, key: stateKey(row) } };

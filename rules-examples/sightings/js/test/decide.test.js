@@ -10,6 +10,12 @@ test('the third sighting in a row asks for the action, once', () => {
   assert.deepEqual(asked, [undefined, undefined, 'orders/payments', undefined]);
 });
 
+test('what became of the action is told once it was asked for', () => {
+  const failed = { state: 'failed', text: 'HTTP 503' };
+  const told = [2, 3].map((before) => judge(known(101), 100, 'restart', before, failed).alert?.annotations[1]?.value);
+  assert.deepEqual(told, [undefined, 'failed: HTTP 503']);
+});
+
 test('a lag that is not known is neither a sighting nor its end', () => {
   assert.deepEqual(judge(known(100), 100, 'restart', 2), { sightings: 0 });
   assert.deepEqual(judge(unknown(100), 100, 'restart', 2), { sightings: 2 });

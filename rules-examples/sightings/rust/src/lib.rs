@@ -1,7 +1,7 @@
 //! Alerts while a consumer group is further behind than its own threshold; asks for an action at the third sighting in
 //! a row.
 
-use brokerwarden_rule::prelude::*;
+use brokerwarden_rule::{own_actions::OwnAction, prelude::*};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -43,13 +43,15 @@ impl Rule for Sightings {
 
     fn evaluate(_ctx: &Context, config: Config) -> Result<Outcome, Failure> {
         let groups = config.thresholds.keys().cloned().map(Pattern::Exact).collect();
+        let asked = own_actions::recent();
         let mut outcome = Outcome::default();
         // `?`: lag that was not observed makes the evaluation "unavailable", and nothing changes.
         for row in snapshot::topic_lags(&LagFilter { groups, ..LagFilter::all() })? {
             let Some(threshold) = config.thresholds.get(&row.group) else { continue };
             let key = state_key(&row);
             let before = remembered(&key);
-            let said = judge(&row, *threshold, config.action.as_deref(), before);
+            let became = config.action.as_deref().and_then(|action| asked.find(action, &key));
+            let said = judge(&row, *threshold, config.action.as_deref(), before, became);
             if said.sightings == 0 {
                 state::remove(&key);
             } else if said.sightings != before {
@@ -95,8 +97,14 @@ struct Said {
 }
 
 /// Judges one row after `before` sightings: the decision, without the agent, so that it can be tested. A lag that is
-/// not known is neither a sighting nor its end.
-fn judge(row: &TopicLag, threshold: Messages, action: Option<&str>, before: u64) -> Said {
+/// not known is neither a sighting nor its end. `became`: of the action, when it was last asked for; told from the sighting after that on.
+fn judge(
+    row: &TopicLag,
+    threshold: Messages,
+    action: Option<&str>,
+    before: u64,
+    became: Option<&OwnAction>,
+) -> Said {
     let TopicLag { group, topic, known_lag, .. } = row;
     if *known_lag <= threshold.0 {
         return Said { sightings: if row.lag.is_none() { before } else { 0 }, ..Said::default() };
@@ -104,12 +112,16 @@ fn judge(row: &TopicLag, threshold: Messages, action: Option<&str>, before: u64)
     let sightings = before + 1;
     let at_least = if row.lag.is_none() { "at least " } else { "" };
     let summary = format!("{group} is {at_least}{known_lag} messages behind on {topic} (sighting {sightings})");
-    let alert = Alert::group(group)
+    let mut alert = Alert::group(group)
         .name(ALERT)
         .label("consumergroup", group)
         .label("topic", topic)
         .annotation("summary", summary)
         .count(*known_lag);
+    if let Some(became) = became.filter(|_| sightings > SIGHTINGS) {
+        let text = if became.text.is_empty() { String::new() } else { format!(": {}", became.text) };
+        alert = alert.annotation("action", format!("{}{text}", became.state.word()));
+    }
     let action = action.filter(|_| sightings == SIGHTINGS).map(|name| Action {
         subject: Subject::Group(group.clone()),
         name: name.to_owned(),
@@ -126,7 +138,7 @@ fn judge(row: &TopicLag, threshold: Messages, action: Option<&str>, before: u64)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use brokerwarden_rule::read_config;
+    use brokerwarden_rule::{mock::label, own_actions::State, read_config};
 
     fn row(lag: Option<i64>, known_lag: i64) -> TopicLag {
         TopicLag {
@@ -146,17 +158,35 @@ mod tests {
     #[test]
     fn the_third_sighting_in_a_row_asks_for_the_action_once() {
         let asked = [0, 1, 2, 3].map(|before| {
-            let said = judge(&row(Some(101), 101), Messages(100), Some("restart"), before);
+            let said = judge(&row(Some(101), 101), Messages(100), Some("restart"), before, None);
             said.action.map(|action| action.key)
         });
         assert_eq!(asked, [None, None, Some("orders/payments".to_owned()), None]);
     }
 
     #[test]
+    fn what_became_of_the_action_is_told_once_it_was_asked_for() {
+        let failed = OwnAction {
+            name: "restart".into(),
+            key: "orders/payments".into(),
+            state: State::Failed,
+            requested_at_ms: 0,
+            ended_at_ms: Some(1),
+            attempts: 3,
+            text: "HTTP 503".into(),
+        };
+        let told = [2, 3].map(|before| {
+            let said = judge(&row(Some(101), 101), Messages(100), Some("restart"), before, Some(&failed));
+            said.alert.map(|alert| label(&alert.annotations, "action").to_owned())
+        });
+        assert_eq!(told, [Some(String::new()), Some("failed: HTTP 503".to_owned())]);
+    }
+
+    #[test]
     fn a_lag_that_is_not_known_is_neither_a_sighting_nor_its_end() {
-        let known = judge(&row(Some(100), 100), Messages(100), Some("restart"), 2);
+        let known = judge(&row(Some(100), 100), Messages(100), Some("restart"), 2, None);
         assert_eq!(known, Said::default());
-        let unknown = judge(&row(None, 100), Messages(100), Some("restart"), 2);
+        let unknown = judge(&row(None, 100), Messages(100), Some("restart"), 2, None);
         assert_eq!(unknown, Said { sightings: 2, ..Said::default() });
     }
 

@@ -1,6 +1,7 @@
 // The decision, without the agent: plain functions, so that `npm test` runs them in Node.
-import type { Action, Alert } from 'brokerwarden:rule/types@0.1.0-rc.2';
-import type { TopicLag } from 'brokerwarden:rule/snapshot@0.1.0-rc.2';
+import type { Action, Alert } from 'brokerwarden:rule/types@0.1.0';
+import type { OwnAction } from 'brokerwarden:rule/own-actions@0.1.0';
+import type { TopicLag } from 'brokerwarden:rule/snapshot@0.1.0';
 
 export const ALERT = 'ConsumerGroupBehind';
 /** The action is asked for when a group was seen behind so many times in a row. */
@@ -50,17 +51,25 @@ export interface Said {
   action?: Action;
 }
 
-/** Judges one row after `before` sightings. A lag that is not known is neither a sighting nor its end. */
-export function judge(row: Row, threshold: number, action: string | undefined, before: number): Said {
+/** What became of the action. */
+export type Became = Pick<OwnAction, 'state' | 'text'>;
+
+/**
+ * Judges one row after `before` sightings. A lag that is not known is neither a sighting nor its end. What became of the action, when it was
+ * last asked for, is told from the sighting after that on.
+ */
+export function judge(row: Row, threshold: number, action: string | undefined, before: number, became?: Became): Said {
   if (row.knownLag <= threshold) return { sightings: row.lag === null ? before : 0 };
   const sightings = before + 1;
   const subject = { tag: 'group' as const, val: row.group };
   const labels = [{ name: 'consumergroup', value: row.group }, { name: 'topic', value: row.topic }];
   const atLeast = row.lag === null ? 'at least ' : '';
   const summary = `${row.group} is ${atLeast}${row.knownLag} messages behind on ${row.topic} (sighting ${sightings})`;
-  const alert: Alert = {
-    subject, name: ALERT, labels, annotations: [{ name: 'summary', value: summary }], value: row.knownLag,
-  };
+  const annotations = [{ name: 'summary', value: summary }];
+  if (became && sightings > SIGHTINGS) {
+    annotations.push({ name: 'action', value: became.text ? `${became.state}: ${became.text}` : became.state });
+  }
+  const alert: Alert = { subject, name: ALERT, labels, annotations, value: row.knownLag };
   if (sightings !== SIGHTINGS || action === undefined) return { sightings, alert };
   const params = [...labels, { name: 'messages', value: String(row.knownLag) }];
   return { sightings, alert, action: { subject, name: action, params, key: stateKey(row) } };

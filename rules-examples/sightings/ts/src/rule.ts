@@ -1,8 +1,9 @@
 // What the agent calls, and what is asked of the agent. The decision is in decide.ts.
-import { topicLags, type LagFilter, type TopicLag } from 'brokerwarden:rule/snapshot@0.1.0-rc.2';
-import { get, remove, set } from 'brokerwarden:rule/state@0.1.0-rc.2';
-import { log } from 'brokerwarden:rule/logging@0.1.0-rc.2';
-import type { Context, Error as AgentError, Failure, Outcome } from 'brokerwarden:rule/types@0.1.0-rc.2';
+import { topicLags, type LagFilter, type TopicLag } from 'brokerwarden:rule/snapshot@0.1.0';
+import { recent } from 'brokerwarden:rule/own-actions@0.1.0';
+import { get, remove, set } from 'brokerwarden:rule/state@0.1.0';
+import { log } from 'brokerwarden:rule/logging@0.1.0';
+import type { Context, Error as AgentError, Failure, Outcome } from 'brokerwarden:rule/types@0.1.0';
 import { judge, readConfig, stateKey } from './decide.js';
 
 const PAGE = 1000;
@@ -16,13 +17,16 @@ export const configCheck = {
 export const evaluator = {
   evaluate(ctx: Context): Outcome {
     const config = ownFault(() => readConfig(ctx.config));
+    const asked = recent();
     const outcome: Outcome = { alerts: [], actions: [], measurements: [] };
     for (const row of rows([...config.thresholds.keys()])) {
       const threshold = config.thresholds.get(row.group);
       if (threshold === undefined) continue; // not asked for
       const key = stateKey(row);
       const before = Number(String.fromCharCode(...(get(key) ?? [])));
-      const said = judge(row, threshold, config.action, before);
+      // The first one is the last request of this key.
+      const became = asked.find(({ name, key: of }) => name === config.action && of === key);
+      const said = judge(row, threshold, config.action, before, became);
       if (said.sightings === 0) remove(key);
       else if (said.sightings !== before) set(key, bytes(String(said.sightings)));
       if (said.alert) outcome.alerts.push(said.alert);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { judge, readConfig, type Row } from '../src/decide.js';
+import { judge, readConfig, type Became, type Row } from '../src/decide.js';
 
 const known = (lag: number): Row => ({ group: 'orders', topic: 'payments', knownLag: lag, lag });
 const unknown = (knownLag: number): Row => ({ ...known(knownLag), lag: null });
@@ -8,6 +8,12 @@ const unknown = (knownLag: number): Row => ({ ...known(knownLag), lag: null });
 test('the third sighting in a row asks for the action, once', () => {
   const asked = [0, 1, 2, 3].map((before) => judge(known(101), 100, 'restart', before).action?.key);
   assert.deepEqual(asked, [undefined, undefined, 'orders/payments', undefined]);
+});
+
+test('what became of the action is told once it was asked for', () => {
+  const failed: Became = { state: 'failed', text: 'HTTP 503' };
+  const told = [2, 3].map((before) => judge(known(101), 100, 'restart', before, failed).alert?.annotations[1]?.value);
+  assert.deepEqual(told, [undefined, 'failed: HTTP 503']);
 });
 
 test('a lag that is not known is neither a sighting nor its end', () => {

@@ -43,6 +43,11 @@ enum NewError {
          and '-', at most {MAX_NAME} bytes"
     )]
     Name(String),
+    #[error(
+        "{0:?} is the name of a library that the rule uses, and cargo takes no two packages of one name; nothing was \
+         written: choose another name"
+    )]
+    Library(String),
     #[error("{0} is there already, and not an empty folder; nothing was written: choose another name or --path")]
     Exists(PathBuf),
     #[error("cannot write {path}")]
@@ -68,6 +73,9 @@ pub(super) fn main(name: &str, language: Language, folder: Option<&Path>) -> Exi
 fn write(name: &str, language: Language, folder: &Path) -> Result<(), NewError> {
     if !is_name(name) {
         return Err(NewError::Name(name.to_owned()));
+    }
+    if language == Language::Rust && is_library(name) {
+        return Err(NewError::Library(name.to_owned()));
     }
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -97,6 +105,13 @@ fn is_name(name: &str) -> bool {
     name.len() <= MAX_NAME
         && name.bytes().next().is_some_and(|first| first.is_ascii_lowercase())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// Is there a package of that name in the lock file of projects in Rust?
+fn is_library(name: &str) -> bool {
+    let lock = templates::RUST.iter().find(|(path, _)| *path == "Cargo.lock");
+    let lock = lock.map(|(_, bytes)| String::from_utf8_lossy(bytes)).unwrap_or_default();
+    name != EXAMPLE && lock.lines().any(|line| line == format!("name = {name:?}"))
 }
 
 /// The project's files.
@@ -263,6 +278,11 @@ mod tests {
         for odd in ["", "Mine", "1st", "-x", "a b", "../x", "a/b", "a_b", "é", &"x".repeat(MAX_NAME + 1)] {
             assert!(matches!(write(odd, Language::C, &dir.path().join("odd")), Err(NewError::Name(_))), "{odd:?}");
         }
+        for library in [SDK, "serde"] {
+            let odd = dir.path().join("odd");
+            assert!(matches!(write(library, Language::Rust, &odd), Err(NewError::Library(_))), "{library}");
+        }
         assert!(!dir.path().join("odd").exists());
+        write(SDK, Language::C, &dir.path().join("c")).unwrap();
     }
 }

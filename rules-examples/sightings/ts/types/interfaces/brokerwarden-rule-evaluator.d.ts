@@ -1,4 +1,4 @@
-/** @module Interface brokerwarden:rule/evaluator@0.1.0-rc.2 **/
+/** @module Interface brokerwarden:rule/evaluator@0.1.0 **/
 export function evaluate(ctx: Context): Outcome;
 export type Context = import('./brokerwarden-rule-types.js').Context;
 export type Outcome = import('./brokerwarden-rule-types.js').Outcome;

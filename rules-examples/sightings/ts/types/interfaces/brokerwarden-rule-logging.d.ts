@@ -1,4 +1,4 @@
-/** @module Interface brokerwarden:rule/logging@0.1.0-rc.2 **/
+/** @module Interface brokerwarden:rule/logging@0.1.0 **/
 export function log(level: Level, message: string): void;
 /**
  * # Variants

@@ -1,4 +1,4 @@
-/** @module Interface brokerwarden:rule/own-alerts@0.1.0-rc.2 **/
+/** @module Interface brokerwarden:rule/own-alerts@0.1.0 **/
 export function active(): Array<ActiveAlert>;
 export type Label = import('./brokerwarden-rule-types.js').Label;
 /**

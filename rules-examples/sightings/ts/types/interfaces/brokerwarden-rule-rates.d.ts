@@ -1,4 +1,4 @@
-/** @module Interface brokerwarden:rule/rates@0.1.0-rc.2 **/
+/** @module Interface brokerwarden:rule/rates@0.1.0 **/
 /**
  * Increase per second of each series that the selector finds, over the last `window-ms`; a value that falls counts as a restart from zero.
  * Nothing is extrapolated: it is the increase between the oldest and the newest look within the window, over their distance. A series seen only

@@ -1,4 +1,4 @@
-/** @module Interface brokerwarden:rule/snapshot@0.1.0-rc.2 **/
+/** @module Interface brokerwarden:rule/snapshot@0.1.0 **/
 /**
  * Prometheus instant vector selector
  */
@@ -29,7 +29,8 @@ export interface PatternRegex {
   val: string,
 }
 /**
- * empty list = all. Rows whose lag is unknown pass `min-lag`. Sorted by group, topic, partition; fewer rows than `limit` = the end.
+ * empty list = all. Rows whose lag is unknown pass `min-lag`. Sorted by group, topic, partition. `limit` 0 = all that one answer may have; fewer
+ * rows than a `limit` above 0 = the end.
  */
 export interface LagFilter {
   groups: Array<Pattern>,
@@ -104,13 +105,13 @@ export interface LagColumns {
    * `lag-status` by its position; 128 is added where lag-seconds is "at least"
    */
   status: Uint8Array,
-  committed: BigInt64Array,
-  committedAtMs: BigInt64Array,
-  logStart: BigInt64Array,
-  logEnd: BigInt64Array,
-  lastStable: BigInt64Array,
-  lag: BigInt64Array,
-  lost: BigInt64Array,
+  committed: Array<number>,
+  committedAtMs: Array<number>,
+  logStart: Array<number>,
+  logEnd: Array<number>,
+  lastStable: Array<number>,
+  lag: Array<number>,
+  lost: Array<number>,
   lagSeconds: Float64Array,
 }
 /**

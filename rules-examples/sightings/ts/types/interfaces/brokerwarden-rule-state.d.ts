@@ -1,4 +1,4 @@
-/** @module Interface brokerwarden:rule/state@0.1.0-rc.2 **/
+/** @module Interface brokerwarden:rule/state@0.1.0 **/
 export function get(key: string): Uint8Array | null;
 export function set(key: string, value: Uint8Array): void;
 export function remove(key: string): void;

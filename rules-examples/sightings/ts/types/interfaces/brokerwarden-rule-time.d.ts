@@ -1,4 +1,4 @@
-/** @module Interface brokerwarden:rule/time@0.1.0-rc.2 **/
+/** @module Interface brokerwarden:rule/time@0.1.0 **/
 /**
  * `zone` is an IANA name, as "Asia/Seoul"; an unknown one is `invalid-argument`. `at-ms` as `context.now-ms`.
  */

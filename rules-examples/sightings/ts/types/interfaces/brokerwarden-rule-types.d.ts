@@ -1,4 +1,4 @@
-/** @module Interface brokerwarden:rule/types@0.1.0-rc.2 **/
+/** @module Interface brokerwarden:rule/types@0.1.0 **/
 export interface Label {
   name: string,
   value: string,
@@ -37,7 +37,8 @@ export interface Alert {
   value?: number | null,
 }
 /**
- * Something configured under `actions:` that this rule was granted. Same `key` = same deed: done once per key and cool-down.
+ * Something configured under `actions:` that this rule was granted. Same `key` = same deed: done once per key and cool-down, and asked for again
+ * before that it is nothing new. What became of it: `own-actions`.
  */
 export interface Action {
   subject: Subject,
