@@ -95,7 +95,7 @@ fn unknown_keys_get_a_suggestion_at_each_level() {
 }
 
 /// Every key of the contract, with where it goes: `%` is the value.
-const KEYS: [&str; <<<<<<< /tmp/tmp.9IyF3IFbIm/2.w54]=======50]>>>>>>> /tmp/tmp.9IyF3IFbIm/3.w = [
+const KEYS: &[&str] = &[
     "cluster: %",
     "data_dir: %",
     "http: %",
@@ -154,7 +154,7 @@ const KEYS: [&str; <<<<<<< /tmp/tmp.9IyF3IFbIm/2.w54]=======50]>>>>>>> /tmp/tmp.
 
 #[test]
 fn wrong_types_are_problems_everywhere() {
-    for key in KEYS {
+    for key in KEYS.iter().copied() {
         for wrong in ["1.5", "[[1]]", "{x: [1]}", "-1", "99999999999999999999999999999"] {
             let text = key.replace('%', wrong);
             let text = if key.starts_with("kafka") { text } else { format!("kafka: {{}}\n{text}") };
