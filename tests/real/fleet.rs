@@ -127,7 +127,8 @@ impl Fleet {
             tickets.server.url("/")
         );
         let notify = format!(
-            "notify: [{{name: hook, type: webhook, url: \"{}\"}}, {{name: am, type: alertmanager, urls: [\"{}\"]}}]",
+            "notify: [{{name: hook, type: webhook, url: \"{}\", match: ['rule=\"watch\"']}}, \
+             {{name: am, type: alertmanager, urls: [\"{}\"], match: ['rule=\"watch\"']}}]",
             webhook.server.url("/"),
             alertmanager.url()
         );
