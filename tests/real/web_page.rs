@@ -184,6 +184,7 @@ fn every_view_shows_what_is_and_hostile_names_do_nothing() {
     visit.reads("Told to nobody: its rule is a shadow");
     visit.reads("Last handed to notifiers");
     visit.reads("not accepted");
+    visit.reads("log was told firing: accepted");
     visit.reads("503");
     browser.screenshot(&picture("alerts"));
     visit.go("#/alerts?state=pending&search=patient");
@@ -195,7 +196,7 @@ fn every_view_shows_what_is_and_hostile_names_do_nothing() {
     );
 
     visit.go("#/actions");
-    visit.reads("No actions are configured");
+    visit.reads("No action was asked for");
     browser.screenshot(&picture("actions"));
 
     visit.go("#/group?name=none");

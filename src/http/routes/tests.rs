@@ -250,7 +250,11 @@ async fn each_snapshot_is_an_event_and_the_stream_ends_at_the_stop() {
     let newer = Snapshot { number: 7, ..Snapshot::clone(&sources.snapshot.borrow()) };
     sources.snapshot.send_replace(Arc::new(newer));
     assert_eq!(next().await.unwrap(), "event: snapshot\nid: 7\ndata: {\"number\":7}\n\n");
-    assert_eq!(connection.heads.load(std::sync::atomic::Ordering::Relaxed), 2, "each is an answer that has to be taken in time");
+    assert_eq!(
+        connection.heads.load(std::sync::atomic::Ordering::Relaxed),
+        2,
+        "each is an answer that has to be taken in time"
+    );
     connection.over.stop();
     assert_eq!(next().await, None);
 }

@@ -14,6 +14,24 @@ function subject(context, { kind, name: of }) {
   return `this ${kind}`;
 }
 
+/** What one receiver was told of an alert, and took or not. */
+const telling = (one) => h("li", {}, foreign(one.notifier), ` was told ${one.state}: `, badge(one.outcome === "sent" ? "good" : "bad", one.outcome === "sent" ? "accepted" : one.outcome), " ", ago(Date.parse(one.at)),
+  one.error ? h("p", { class: "message bad" }, foreign(one.error)) : null);
+
+const identity = (row) => JSON.stringify([row.rule, row.labels]);
+
+/** Gives each alert what its receivers were told last: notifications are the newest first. */
+function withTold(alerts, notifications) {
+  const told = new Map();
+  for (const one of notifications) {
+    const key = identity(one);
+    if (!told.has(key)) told.set(key, new Map());
+    const of = told.get(key), receiver = `${one.notifier} ${one.receiver}`;
+    if (!of.has(receiver)) of.set(receiver, one);
+  }
+  return alerts.map((alert) => ({ ...alert, told: [...(told.get(identity(alert))?.values() ?? [])] }));
+}
+
 /** Its life so far, one step a line. */
 function story(row) {
   const steps = [["Pending since", row.activeAtMs]];
@@ -22,7 +40,8 @@ function story(row) {
   if (row.resolvedAtMs !== null) steps.push(["Resolved", row.resolvedAtMs]);
   const told = row.shadow ? "Told to nobody: its rule is a shadow" : row.lastSentMs === null ? (row.state === "pending" ? "Told when it fires" : "Not handed to notifiers yet") : null;
   return h("ol", { class: "story" }, steps.map(([word, at]) => h("li", {}, word, " ", time(at), ", ", ago(at))),
-    h("li", { class: told ? "dim" : undefined }, told ?? ["Last handed to notifiers ", time(row.lastSentMs), ", ", ago(row.lastSentMs)]));
+    h("li", { class: told ? "dim" : undefined }, told ?? ["Last handed to notifiers ", time(row.lastSentMs), ", ", ago(row.lastSentMs)]),
+    (row.told ?? []).map(telling));
 }
 
 /** Labels that stand in a column of their own already. */
@@ -32,7 +51,7 @@ const said = (row) => Object.keys(row.labels).filter((key) => key === "alertname
 export function stories(context) {
   return table({
     caption: "Alerts, firing ones first",
-    key: (row) => JSON.stringify([row.rule, row.labels]),
+    key: identity,
     empty: "No alert.",
     columns: [
       { id: "alert", label: "Alert", value: (row) => [row.name, row.annotations, row.subject], cell: (row) => [name(row.name),
@@ -41,7 +60,7 @@ export function stories(context) {
       { id: "state", label: "State", value: (row) => [row.state, row.shadow], cell: (row) => h("span", { class: "reasons" }, badge(row.shadow ? "dim" : KIND[row.state], row.state), row.shadow ? badge("dim", "shadow") : null) },
       { id: "subject", label: "About", value: (row) => [row.subject, row.labels], cell: (row) => [subject(context, row.subject), labels(row.labels, said(row))] },
       { id: "value", label: "Value", numeric: true, cell: (row) => (row.value === null ? h("span", { class: "dim" }, "–") : Number.isInteger(row.value) ? count(row.value) : rounded(row.value)) },
-      { id: "story", label: "Story", value: (row) => [row.activeAtMs, row.firedAtMs, row.keepFiringSinceMs, row.resolvedAtMs, row.lastSentMs, row.shadow], cell: story },
+      { id: "story", label: "Story", value: (row) => [row.activeAtMs, row.firedAtMs, row.keepFiringSinceMs, row.resolvedAtMs, row.lastSentMs, row.shadow, row.told], cell: story },
       { id: "rule", label: "Rule", cell: (row) => h("a", { href: context.link("rule", { name: row.rule }) }, name(row.rule)) },
     ],
   });
@@ -88,11 +107,12 @@ export const alerts = {
       ]),
       update([data, notifiers, notifications], parameters, byHand) {
         put(summary, `${count(data.firing)} firing, ${count(data.pending)} pending, ${count(data.resolved)} resolved of late; those of shadow rules are among them.`);
-        rows.update(data.alerts);
+        const known = notifications?.notifications ?? [];
+        rows.update(withTold(data.alerts, known));
         pages.update(data);
         told.update(notifiers.notifiers);
         logged.hidden = notifications === null;
-        if (notifications !== null) log.update(Object.values(notifications).find(Array.isArray) ?? []);
+        log.update(known.slice(0, PAGE));
         if (byHand) context.say(`${plural(data.total, "alert")} found`);
       },
     };
@@ -127,17 +147,25 @@ function records(caption, empty) {
 export const actions = {
   title: "Actions",
   build() {
-    const nothing = h("p", { class: "nothing" });
-    const done = records("What rules had done, the newest first", "Nothing was done yet.");
+    const nothing = h("p", { class: "nothing", hidden: true });
+    const parts = [
+      ["waiting", "Waiting", records("Asked for and not ended yet", "Nothing waits.")],
+      ["ended", "Done", records("What was done, the newest first", "Nothing was done yet.")],
+      ["refused", "Refused", records("What was asked for and may not be done", "Nothing was refused.")],
+    ].map(([key, title, rows]) => ({ key, rows, node: h("section", { hidden: true }, h("h2", {}, title), rows.node) }));
     return {
       title: "Actions",
-      node: h("div", {}, nothing, done.node),
+      node: h("div", {}, nothing, parts.map((part) => part.node)),
       load: (get) => get.offered("actions"),
       update(data) {
-        nothing.hidden = data !== null;
-        nothing.textContent = data === null ? "No actions are configured. Rules can then raise alerts, and do nothing in the world." : "";
-        done.node.hidden = data === null;
-        if (data !== null) done.update(Object.values(data).find(Array.isArray) ?? []);
+        const none = data === null || parts.every(({ key }) => (data[key] ?? []).length === 0);
+        nothing.hidden = !none;
+        nothing.textContent = data === null ? "No actions are configured: rules can raise alerts, and do nothing in the world."
+          : "No action was asked for. Actions are configured in agent.yaml, and rules are granted them there.";
+        for (const { key, rows, node } of parts) {
+          node.hidden = none;
+          if (!none) rows.update((data[key] ?? []).slice(0, PAGE));
+        }
       },
     };
   },
