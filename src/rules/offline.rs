@@ -7,7 +7,7 @@ use super::{
     compile::{self, CompileError},
     engine,
     evaluate::{self, Code, Job},
-    host,
+    host, limits,
     load::{Compile, LoadError, Loader},
     memory::Memory,
     registry,
