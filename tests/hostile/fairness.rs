@@ -177,7 +177,7 @@ fn listed(module: &Path, units: u32, time: Duration) -> RuleConfig {
         overlay: Overlay { config: Some(config), ..Overlay::default() },
         limits: Limits { time, ..Limits::default() },
         sha256: None,
-        actions: std::collections::BTreeSet::new(),
+        actions: BTreeSet::new(),
     }
 }
 
