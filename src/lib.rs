@@ -27,6 +27,7 @@ pub mod deliver;
 pub mod demo;
 pub mod events;
 pub mod files;
+pub mod history;
 pub mod http;
 pub mod jmx;
 pub mod kafka;

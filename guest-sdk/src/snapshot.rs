@@ -100,7 +100,7 @@ pub fn partition_lags(filter: &LagFilter) -> Result<LagTable, Error> {
 }
 
 /// What was seen of each group and partition that the filter lets through (`min_lag` goes by the lag now), since a moment,
-/// oldest first, as far back as the agent remembers; the older, the further apart. It begins with the first evaluation that
+/// oldest first, as far back as the agent remembers; the older, the further apart. It may begin with the first evaluation that
 /// asks: see [`keep_history`]. At most about `most_points` points: what is beyond is left out, whole
 /// series at a time from the end, and [`History::whole`] says so. 100,000 points take some 10 ms.
 ///
@@ -152,8 +152,8 @@ pub fn history(filter: &LagFilter, since_ms: u64, most_points: usize) -> Result<
     }
 }
 
-/// Has the agent go on keeping history. It does so only while rules ask for it, from the first time on: a rule that asks
-/// [`history`] in some evaluations only calls this in the others, or its past begins when it is needed.
+/// Has the agent go on keeping history. An agent may keep it only while rules ask for it: a rule that asks [`history`] in some
+/// evaluations only calls this in the others, so that its past does not begin when it is needed.
 ///
 /// # Errors
 /// As [`history`].

@@ -216,6 +216,8 @@ impl App {
             rules: rules_receiver,
             readiness: readiness_receiver,
             snapshot: snapshots_receiver,
+            history: rules.history(),
+            notifiers: deliver.view(),
             reload,
         };
         let http_tasks = tasks.group();

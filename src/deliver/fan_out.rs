@@ -2,6 +2,7 @@
 //! notifiers' lanes as the configuration says. Never waits for a receiver.
 
 use super::{
+    board::Board,
     interest::Interest,
     journal::{Ending, Journal},
     lane::{Depth, Lane, Shared, count, receiver},
@@ -13,7 +14,7 @@ use crate::{
     clock,
     events::SelfMetrics,
     model::BoundedText,
-    pipeline::Delivery,
+    pipeline::{Delivery, NotifiersView},
     supervise::{Stop, Tasks},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -41,6 +42,7 @@ pub struct External {
 #[derive(Debug)]
 pub struct Handle {
     configs: watch::Sender<Vec<Config>>,
+    board: Arc<Board>,
 }
 
 impl Handle {
@@ -48,6 +50,11 @@ impl Handle {
     /// also when its URL or its words are others; one that is gone may tell what is left for [`Timing::flush`].
     pub fn reconfigure(&self, configs: Vec<Config>) {
         self.configs.send_replace(configs);
+    }
+
+    /// What each receiver answered last.
+    pub fn view(&self) -> watch::Receiver<Arc<NotifiersView>> {
+        self.board.view()
     }
 }
 
@@ -62,17 +69,19 @@ pub fn start(
     metrics: Arc<SelfMetrics>,
 ) -> Handle {
     let (sender, changes) = watch::channel(Vec::new());
+    let board = Arc::new(Board::new());
     let mut fan_out = FanOut {
         groups: tasks.group(),
         journal,
         external: valid(external),
         metrics,
+        board: Arc::clone(&board),
         notifiers: BTreeMap::new(),
         retired: Vec::new(),
     };
     fan_out.configure(configs);
     tasks.task("deliver", fan_out.run(receiver, changes, tasks.stop()));
-    Handle { configs: sender }
+    Handle { configs: sender, board }
 }
 
 /// Alertmanager refuses a whole post for one URL that is none.
@@ -103,6 +112,7 @@ struct FanOut {
     journal: Arc<Journal>,
     external: External,
     metrics: Arc<SelfMetrics>,
+    board: Arc<Board>,
     notifiers: BTreeMap<String, Notifier>,
     /// Lanes that were told to end, most of which have.
     retired: Vec<Tasks>,
@@ -167,6 +177,7 @@ impl FanOut {
 
     fn configure(&mut self, configs: Vec<Config>) {
         self.retired.clear();
+        self.board.configured(&configs);
         let mut old = std::mem::take(&mut self.notifiers);
         for config in configs {
             let config = Arc::new(config);
@@ -218,6 +229,7 @@ impl FanOut {
         let shared = Shared {
             journal: Arc::clone(&self.journal),
             metrics: Arc::clone(&self.metrics),
+            board: Arc::clone(&self.board),
             external_url: Arc::from(self.external.url.as_str()),
             timing: self.external.timing,
         };
@@ -256,6 +268,7 @@ impl FanOut {
                     if notifier.interest.wants(delivery, now) {
                         log(name, delivery);
                         count(&self.metrics, name, "sent", 1);
+                        self.board.accepted(name, 0, now);
                         self.journal.ended([delivery], (name, 0, &receiver), Ending::Sent);
                     } else {
                         self.journal.unwanted(delivery, &receiver);

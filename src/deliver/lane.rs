@@ -3,6 +3,7 @@
 
 use super::{
     alertmanager,
+    board::Board,
     error::TellError,
     interest::Interest,
     journal::{Ending, Journal},
@@ -106,6 +107,7 @@ pub(super) struct Lane {
     depth: Arc<Depth>,
     journal: Arc<Journal>,
     metrics: Arc<SelfMetrics>,
+    board: Arc<Board>,
     timing: Timing,
     /// The configuration does not have it any more: what it has not told then is told to nobody.
     retired: AtomicBool,
@@ -116,13 +118,14 @@ pub(super) struct Lane {
 pub(super) struct Shared {
     pub(super) journal: Arc<Journal>,
     pub(super) metrics: Arc<SelfMetrics>,
+    pub(super) board: Arc<Board>,
     pub(super) external_url: Arc<str>,
     pub(super) timing: Timing,
 }
 
 impl Lane {
     pub(super) fn new(config: Arc<Config>, index: usize, depth: Arc<Depth>, shared: Shared) -> Self {
-        let Shared { journal, metrics, external_url, timing } = shared;
+        let Shared { journal, metrics, board, external_url, timing } = shared;
         let waiting = Waiting { queue: Queue::new(MAX_QUEUE), taken: Vec::new() };
         let hears_repeats = matches!(config.kind, Kind::Alertmanager { .. });
         let interest = Interest::new(config.wants.clone(), hears_repeats);
@@ -140,6 +143,7 @@ impl Lane {
             depth,
             journal,
             metrics,
+            board,
             timing,
             retired: AtomicBool::new(false),
         }
@@ -233,6 +237,7 @@ impl Lane {
             let Attempt { sent, failed, why, left, error } = self.send(batch).await;
             #[cfg(test)]
             crate::crash::point("told");
+            let told = !sent.is_empty();
             count(&self.metrics, &self.notifier, "sent", sent.len());
             count(&self.metrics, &self.notifier, "failed", failed.len());
             count(&self.metrics, &self.notifier, "retried", left.len());
@@ -245,6 +250,9 @@ impl Lane {
             self.dropped(dropped, "its queue is full");
             let Some(error) = error else {
                 backoff.succeeded();
+                if told {
+                    self.board.accepted(&self.notifier, self.index, clock::now());
+                }
                 if last_error.take().is_some() {
                     tracing::info!(notifier = %self.notifier, receiver = self.number(), "notifier works again");
                 }
@@ -252,6 +260,7 @@ impl Lane {
             };
             failed_groups.insert(group);
             let text = error.chain();
+            self.board.refused(&self.notifier, self.index, clock::now(), &text);
             if last_error.as_ref() != Some(&text) {
                 tracing::warn!(notifier = %self.notifier, receiver = self.number(), error = %text, "cannot tell alerts");
                 last_error = Some(text);

@@ -3,6 +3,7 @@
 //! it changed.
 
 mod alertmanager;
+mod board;
 mod client;
 mod connect;
 mod context;

@@ -1,4 +1,21 @@
-//! Rules and alerts as JSON, in the shapes of Prometheus' HTTP API, which Grafana and others read.
+//! Rules and alerts as JSON, in the shapes of Prometheus' HTTP API, which Grafana and others read. Of all else in shapes of
+//! our own, which are in the modules below.
+
+mod alerts;
+mod groups;
+mod own;
+mod past;
+mod standing;
+mod status;
+mod topics;
+mod wanted;
+
+pub use groups::{MAX_DETAIL_ALERTS, MAX_GROUP_TOPICS};
+pub(super) use own::{Ask, Known, Refused, Seen};
+pub use past::{MAX_TREND_POINTS, TREND_REACH};
+pub use status::{MAX_DETAIL_MEASUREMENTS, MAX_STATUS_TEXT};
+pub use topics::MAX_TOPIC_GROUPS;
+pub use wanted::{DEFAULT_LIST_ROWS, MAX_LIST_ROWS};
 
 mod trail;
 
@@ -139,7 +156,12 @@ pub(super) fn build_info() -> String {
 
 /// A request that was not understood.
 pub(super) fn bad_data(error: &str) -> String {
-    to_json(&Failure { status: "error", error_type: "bad_data", error })
+    failure("bad_data", error)
+}
+
+/// A request that is not answered, in Prometheus' words.
+pub(super) fn failure(error_type: &'static str, error: &str) -> String {
+    to_json(&Failure { status: "error", error_type, error })
 }
 
 fn group_json<'a>(rule: &'a RuleView, alerts: &'a AlertsView, interval: Duration) -> GroupJson<'a> {

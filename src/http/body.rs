@@ -1,5 +1,6 @@
-//! A response body of finished pieces that are shared, not copied.
+//! A response body: finished pieces that are shared, not copied, or events as they come.
 
+use super::live::Events;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::{
@@ -9,13 +10,21 @@ use std::{
     task::{Context, Poll},
 };
 
-/// The pieces that are still to be sent.
-#[derive(Debug, Default)]
-pub(super) struct Pieces(VecDeque<Bytes>);
+/// The pieces that are still to be sent, or a stream of events.
+#[derive(Default)]
+pub(super) struct Pieces {
+    ready: VecDeque<Bytes>,
+    events: Option<Events>,
+}
 
 impl Pieces {
     pub(super) fn new(pieces: &[Bytes]) -> Self {
-        Self(pieces.iter().filter(|piece| !piece.is_empty()).cloned().collect())
+        Self { ready: pieces.iter().filter(|piece| !piece.is_empty()).cloned().collect(), events: None }
+    }
+
+    /// A body that goes on for as long as the events do.
+    pub(super) fn of_events(events: Events) -> Self {
+        Self { ready: VecDeque::new(), events: Some(events) }
     }
 }
 
@@ -29,16 +38,23 @@ impl Body for Pieces {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = match self.events.as_mut() {
+            Some(events) => std::task::ready!(events.as_mut().poll_next(cx)),
+            None => self.ready.pop_front(),
+        };
+        Poll::Ready(next.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
+        self.events.is_none() && self.ready.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let length = self.0.iter().map(Bytes::len).fold(0, usize::saturating_add);
+        if self.events.is_some() {
+            return SizeHint::default();
+        }
+        let length = self.ready.iter().map(Bytes::len).fold(0, usize::saturating_add);
         SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
     }
 }

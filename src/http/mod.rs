@@ -1,10 +1,12 @@
 //! Serves `/metrics`, health, the API and a page for people. Reads finished pages and views only.
 
+mod answers;
 mod api;
+mod assets;
 mod auth;
 mod body;
 mod deadlines;
-mod index;
+mod live;
 mod logins;
 mod routes;
 mod security;
@@ -13,10 +15,15 @@ mod throttle;
 mod tls;
 mod web_config;
 
+pub use answers::{ANSWER_TIMEOUT, QUESTION_CAPACITY};
+pub use api::{
+    DEFAULT_LIST_ROWS, MAX_DETAIL_ALERTS, MAX_DETAIL_MEASUREMENTS, MAX_GROUP_TOPICS, MAX_LIST_ROWS, MAX_STATUS_TEXT,
+    MAX_TOPIC_GROUPS, MAX_TREND_POINTS, TREND_REACH,
+};
 pub use deadlines::{RESPONSE_TIMEOUT, WRITE_STALL_TIMEOUT};
-pub use index::{MAX_INDEX_ROWS, MAX_INDEX_TEXT};
+pub use live::{EVENT_KEEP_ALIVE, MAX_EVENT_STREAMS};
 pub use logins::{LOGIN_TIMEOUT, MAX_LOGINS_WAITING};
-pub use routes::{MAX_RELOAD_ERROR, RELOAD_TIMEOUT};
+pub use routes::{MAX_REASON, MAX_RELOAD_ERROR, RELOAD_TIMEOUT};
 pub use security::{Guard, MAX_WEB_CONFIG_FILE, SecurityError, WEB_LOOK_INTERVAL};
 pub use server::{
     ACCEPT_PAUSE, BindError, DRAIN_TIME, HEADER_TIMEOUT, IDLE_TIMEOUT, Listener, MAX_CONNECTIONS, MAX_HEADER_BYTES,
@@ -31,8 +38,9 @@ pub use web_config::{
 use crate::{
     alerts::AlertsView,
     deliver::Journal,
+    history::History,
     page::Page,
-    pipeline::{ActionsView, RulesView},
+    pipeline::{ActionsView, NotifiersView, RulesView},
     snapshot::Snapshot,
 };
 use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc};
@@ -80,6 +88,10 @@ pub struct Views {
     pub readiness: watch::Receiver<Arc<Readiness>>,
     /// The newest snapshot.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// The past of all groups.
+    pub history: watch::Receiver<Arc<History>>,
+    /// What receivers answered.
+    pub notifiers: watch::Receiver<Arc<NotifiersView>>,
     /// Asks the app to reload; when it is full, the request waits for its turn until [`RELOAD_TIMEOUT`].
     pub reload: mpsc::Sender<ReloadRequest>,
 }

@@ -1,11 +1,20 @@
 //! What is answered to which request.
 
-use super::{ReloadRequest, Views, api, auth, body::Pieces, index, newest};
-use crate::model::clip;
+use super::{
+    ReloadRequest, Views,
+    answers::Answers,
+    api::{self, Ask, Refused},
+    assets::{self, Asset},
+    auth,
+    body::Pieces,
+    live::{Connection, Live},
+    newest,
+};
+use crate::model::{BoundedText, clip};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Body,
-    header::{self, HeaderMap, HeaderValue},
+    header::{self, HeaderMap, HeaderName, HeaderValue},
     http::request::Parts,
 };
 use std::{net::IpAddr, time::Duration};
@@ -21,24 +30,63 @@ pub const MAX_RELOAD_ERROR: usize = 64 << 10;
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 const JSON_TYPE: &str = "application/json";
-const HTML_TYPE: &str = "text/html; charset=utf-8";
+const EVENTS_TYPE: &str = "text/event-stream";
 
-/// Nothing is loaded or run, whatever a name on the page says.
-const PAGE_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Longest reason in `/-/ready`, in bytes.
+pub const MAX_REASON: usize = 500;
 
-/// Answers a request. There is no use for a request body, so none is read.
-pub(super) async fn respond<B: Body>(request: Request<B>, peer: IpAddr, views: &Views) -> Response<Pieces> {
+/// The page's own files may run, show and ask this agent; nothing else is loaded or run, whatever a name on the page says.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// What can be read here, beside the files of the page.
+pub(super) const READ: &[&str] = &[
+    "/-/healthy",
+    "/-/ready",
+    "/api/v1/actions",
+    "/api/v1/alerts",
+    "/api/v1/alerts/status",
+    "/api/v1/events",
+    "/api/v1/group",
+    "/api/v1/groups",
+    "/api/v1/notifications",
+    "/api/v1/notifiers",
+    "/api/v1/overview",
+    "/api/v1/rules",
+    "/api/v1/rules/status",
+    "/api/v1/status/buildinfo",
+    "/api/v1/targets",
+    "/api/v1/topic",
+    "/api/v1/topics",
+    "/metrics",
+];
+
+/// What requests are answered from.
+#[derive(Clone, Debug)]
+pub(super) struct Served {
+    pub(super) views: Views,
+    pub(super) answers: Answers,
+    pub(super) live: Live,
+}
+
+/// Answers a request that came on a connection. There is no use for a request body, so none is read.
+pub(super) async fn respond<B: Body>(
+    request: Request<B>,
+    peer: IpAddr,
+    served: &Served,
+    connection: &Connection,
+) -> Response<Pieces> {
     if !request.body().is_end_stream() {
         let mut response = text(StatusCode::PAYLOAD_TOO_LARGE, "no request here takes a body\n");
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         return response;
     }
     let (head, _) = request.into_parts();
-    answer(&head, peer, views).await
+    answer(&head, peer, served, connection).await
 }
 
-async fn answer(head: &Parts, peer: IpAddr, views: &Views) -> Response<Pieces> {
+async fn answer(head: &Parts, peer: IpAddr, served: &Served, connection: &Connection) -> Response<Pieces> {
+    let views = &served.views;
     let path = head.uri.path();
     let reads = matches!(head.method, Method::GET | Method::HEAD);
     match path {
@@ -47,19 +95,7 @@ async fn answer(head: &Parts, peer: IpAddr, views: &Views) -> Response<Pieces> {
             Err(why) => text(StatusCode::FORBIDDEN, why),
         },
         "/-/reload" => not_allowed("POST, PUT"),
-        "/metrics"
-        | "/-/healthy"
-        | "/-/ready"
-        | "/api/v1/alerts"
-        | "/api/v1/rules"
-        | "/api/v1/actions"
-        | "/api/v1/notifications"
-        | "/api/v1/status/buildinfo"
-        | "/"
-            if !reads =>
-        {
-            not_allowed("GET, HEAD")
-        }
+        _ if !reads && (READ.contains(&path) || assets::PATHS.contains(&path)) => not_allowed("GET, HEAD"),
         "/metrics" => metrics(&head.headers, views),
         "/-/healthy" => text(StatusCode::OK, "brokerwarden is healthy\n"),
         "/-/ready" => ready(views),
@@ -73,9 +109,91 @@ async fn answer(head: &Parts, peer: IpAddr, views: &Views) -> Response<Pieces> {
         "/api/v1/actions" => json(Ok(api::actions(&newest(&views.actions)))),
         "/api/v1/notifications" => json(Ok(api::notifications(&views.journal.recent()))),
         "/api/v1/status/buildinfo" => json(Ok(api::build_info())),
-        "/" => page_for_people(views),
-        _ => text(StatusCode::NOT_FOUND, "not found\n"),
+        "/api/v1/overview" => people(served, Ask::Overview, head).await,
+        "/api/v1/groups" => people(served, Ask::Groups, head).await,
+        "/api/v1/group" => people(served, Ask::Group, head).await,
+        "/api/v1/topics" => people(served, Ask::Topics, head).await,
+        "/api/v1/topic" => people(served, Ask::Topic, head).await,
+        "/api/v1/targets" => people(served, Ask::Targets, head).await,
+        "/api/v1/rules/status" => people(served, Ask::Rules, head).await,
+        "/api/v1/alerts/status" => people(served, Ask::Alerts, head).await,
+        "/api/v1/notifiers" => people(served, Ask::Notifiers, head).await,
+        "/api/v1/events" => events(head, served, connection),
+        _ => match assets::find(path) {
+            Some(asset) => file(asset, &head.headers),
+            None => text(StatusCode::NOT_FOUND, "not found\n"),
+        },
     }
+}
+
+/// What the page for people asks.
+async fn people(served: &Served, ask: Ask, head: &Parts) -> Response<Pieces> {
+    let gzip = accepts_gzip(&head.headers);
+    let (status, kind, error) = match served.answers.ask(ask, head.uri.query().unwrap_or_default(), gzip).await {
+        Ok(answer) => {
+            let mut response = response(StatusCode::OK, JSON_TYPE, Pieces::new(&[answer.body]));
+            let headers = response.headers_mut();
+            headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            if answer.gzip {
+                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            }
+            return response;
+        }
+        Err(Refused::BadData(error)) => (StatusCode::BAD_REQUEST, "bad_data", error),
+        Err(Refused::NotFound(error)) => (StatusCode::NOT_FOUND, "not_found", error),
+        Err(Refused::Busy(error)) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", error),
+    };
+    response(status, JSON_TYPE, api::failure(kind, &error).into())
+}
+
+/// A stream of events. A HEAD has none, and needs no place for one.
+fn events(head: &Parts, served: &Served, connection: &Connection) -> Response<Pieces> {
+    let pieces = if head.method == Method::HEAD {
+        Pieces::default()
+    } else {
+        match served.live.events(served.views.snapshot.clone(), connection) {
+            Some(events) => Pieces::of_events(events),
+            None => return text(StatusCode::SERVICE_UNAVAILABLE, "too many streams of events are open\n"),
+        }
+    };
+    let mut response = response(StatusCode::OK, EVENTS_TYPE, pieces);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A file of the page, unless whoever asks has it.
+fn file(asset: &'static Asset, headers: &HeaderMap) -> Response<Pieces> {
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    // Proxies that compress mark a tag as a weak one.
+    let mut known = known.flat_map(|value| value.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+    let mut response = if known.any(|tag| tag == asset.tag || tag == "*") {
+        response(StatusCode::NOT_MODIFIED, asset.content_type, Pieces::default())
+    } else {
+        let gzip = asset.gzip.as_ref().filter(|_| accepts_gzip(headers));
+        let mut response =
+            response(StatusCode::OK, asset.content_type, Pieces::new(&[gzip.unwrap_or(&asset.plain).clone()]));
+        if gzip.is_some() {
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
+    };
+    let fixed = [
+        (header::VARY, "Accept-Encoding"),
+        // Kept, and asked for anew: a new agent may have another.
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    for (name, value) in fixed {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    if let Ok(tag) = HeaderValue::from_str(&asset.tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
 }
 
 fn metrics(headers: &HeaderMap, views: &Views) -> Response<Pieces> {
@@ -95,21 +213,8 @@ fn ready(views: &Views) -> Response<Pieces> {
     if readiness.reasons.is_empty() {
         return text(StatusCode::OK, "brokerwarden is ready\n");
     }
-    let lines = readiness.reasons.iter().map(|reason| format!("{}\n", index::foreign(reason)));
+    let lines = readiness.reasons.iter().map(|reason| format!("{}\n", BoundedText(reason, MAX_REASON)));
     text(StatusCode::SERVICE_UNAVAILABLE, lines.collect::<String>())
-}
-
-fn page_for_people(views: &Views) -> Response<Pieces> {
-    let html = index::render(&index::Shown {
-        now: crate::clock::now(),
-        snapshot: &newest(&views.snapshot),
-        alerts: &newest(&views.alerts),
-        rules: &newest(&views.rules),
-        readiness: &newest(&views.readiness),
-    });
-    let mut response = response(StatusCode::OK, HTML_TYPE, html.into());
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
-    response
 }
 
 async fn reload(views: &Views, limit: Duration) -> Response<Pieces> {

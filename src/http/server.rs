@@ -3,11 +3,13 @@
 
 use super::{
     Views,
+    answers::Answers,
     auth::{Authenticated, Gate, Session},
     body::Pieces,
-    deadlines::{Deadlines, Heads, RESPONSE_TIMEOUT, Timed, WRITE_STALL_TIMEOUT},
+    deadlines::{Deadlines, RESPONSE_TIMEOUT, Timed, WRITE_STALL_TIMEOUT},
+    live::{Connection, Live},
     logins::Logins,
-    routes,
+    routes::{self, Served},
     security::{Guard, Security},
     tls::{self, HANDSHAKE_TIMEOUT, MAX_HANDSHAKES},
 };
@@ -151,10 +153,12 @@ pub(super) fn serve_with(
         let _inside = runtime.enter();
         tokio::net::TcpListener::from_std(listener.socket)?
     };
+    let answers = Answers::start(tasks, views.clone(), Arc::clone(&metrics))?;
     let logins = if guard.watch(tasks, &metrics)? { Some(Logins::start(tasks)?) } else { None };
     let gate = Gate::new(logins, Arc::clone(&metrics));
     tasks.thread("http", move |stop| {
-        let shared = Arc::new(Shared { views, gate, handshakes: Semaphore::new(MAX_HANDSHAKES) });
+        let served = Served { views, answers, live: Live::default() };
+        let shared = Arc::new(Shared { served, gate, handshakes: Semaphore::new(MAX_HANDSHAKES) });
         let server = Server { shared, metrics, current: guard.current, limits, stop };
         runtime.block_on(server.accept(socket));
     })
@@ -162,7 +166,7 @@ pub(super) fn serve_with(
 
 /// What all connections share.
 struct Shared {
-    views: Views,
+    served: Served,
     gate: Gate,
     /// Places for handshakes.
     handshakes: Semaphore,
@@ -266,13 +270,14 @@ impl Client {
         mut current: watch::Receiver<Arc<Security>>,
         stop: &Stop,
     ) -> Result<(), &'static str> {
-        let heads = Heads::default();
-        let stream = TokioIo::new(Timed::new(stream, limits.deadlines, Arc::clone(&heads)));
+        let ours = Connection::default();
+        let over = ours.over.clone();
+        let stream = TokioIo::new(Timed::new(stream, limits.deadlines, Arc::clone(&ours.heads)));
         let (client, session) = (Arc::new(self), Arc::new(Session::default()));
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            heads.fetch_add(1, Ordering::Relaxed);
-            let (client, session) = (Arc::clone(&client), Arc::clone(&session));
-            async move { Ok::<_, Infallible>(client.answer(request, &session).await) }
+            ours.heads.fetch_add(1, Ordering::Relaxed);
+            let (client, session, ours) = (Arc::clone(&client), Arc::clone(&session), ours.clone());
+            async move { Ok::<_, Infallible>(client.answer(request, &session, &ours).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -290,6 +295,7 @@ impl Client {
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
             () = async { tokio::select! { () = stop.wait() => {} () = changed => {} } } => {
+                over.stop();
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -297,7 +303,12 @@ impl Client {
         outcome.map_or_else(|error| reason(&error).map_or(Ok(()), Err), Ok)
     }
 
-    async fn answer(&self, mut request: hyper::Request<Incoming>, session: &Session) -> hyper::Response<Pieces> {
+    async fn answer(
+        &self,
+        mut request: hyper::Request<Incoming>,
+        session: &Session,
+        connection: &Connection,
+    ) -> hyper::Response<Pieces> {
         let Self { address, security, shared, .. } = self;
         let admitted = shared.gate.admit(request.headers(), *address, &security.users, session).await;
         let mut response = match admitted {
@@ -305,7 +316,7 @@ impl Client {
                 if self.authenticated || security.users.count() > 0 {
                     request.extensions_mut().insert(Authenticated);
                 }
-                routes::respond(request, *address, &shared.views).await
+                routes::respond(request, *address, &shared.served, connection).await
             }
             Err(refusal) => *refusal,
         };

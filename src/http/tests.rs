@@ -24,6 +24,7 @@ pub(super) struct Sources {
     pub(super) rules: watch::Sender<Arc<RulesView>>,
     pub(super) readiness: watch::Sender<Arc<Readiness>>,
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
+    pub(super) notifiers: watch::Sender<Arc<NotifiersView>>,
     pub(super) reload: mpsc::Receiver<ReloadRequest>,
 }
 
@@ -47,6 +48,8 @@ pub(super) fn views() -> (Sources, Views) {
     let (rules, rules_seen) = watch::channel(Arc::default());
     let (readiness, readiness_seen) = watch::channel(Arc::default());
     let (snapshot, snapshot_seen) = watch::channel(Arc::new(empty));
+    let (_, history_seen) = watch::channel(Arc::default());
+    let (notifiers, notifiers_seen) = watch::channel(Arc::default());
     let (reload_asked, reload) = mpsc::channel(1);
     let views = Views {
         page: page_seen,
@@ -56,9 +59,11 @@ pub(super) fn views() -> (Sources, Views) {
         rules: rules_seen,
         readiness: readiness_seen,
         snapshot: snapshot_seen,
+        history: history_seen,
+        notifiers: notifiers_seen,
         reload: reload_asked,
     };
-    (Sources { page, alerts, rules, readiness, snapshot, reload }, views)
+    (Sources { page, alerts, rules, readiness, snapshot, notifiers, reload }, views)
 }
 
 struct Server {
@@ -338,4 +343,30 @@ async fn stopping_finishes_responses_and_closes_idle_connections() {
     assert!(late.is_empty());
     assert!(whole.len() > 64 << 20, "{}", whole.len());
     assert!(TcpStream::connect(address).await.is_err(), "the port is free");
+}
+
+#[tokio::test]
+async fn a_stream_of_events_outlives_the_deadline_of_an_answer_and_ends_at_a_stop() {
+    let mut limits = limits();
+    limits.deadlines.response = Duration::from_millis(400);
+    let server = start(limits);
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /api/v1/events HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut seen = String::new();
+    let mut some = [0; 4096];
+    for number in 1..=12_u64 {
+        let newer = Snapshot { number, ..Snapshot::clone(&server.sources.snapshot.borrow()) };
+        server.sources.snapshot.send_replace(Arc::new(newer));
+        while !seen.contains(&format!("{{\"number\":{number}}}")) {
+            let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut some)).await.expect("in time");
+            let read = read.unwrap();
+            assert!(read > 0, "closed after {seen}");
+            seen += &String::from_utf8_lossy(&some[..read]);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let asked = std::time::Instant::now();
+    let (late, rest) = tokio::join!(server.tasks.shut_down(Duration::from_secs(5)), rest(&mut stream));
+    assert!(late.is_empty() && asked.elapsed() < Duration::from_secs(1), "{late:?} after {:?}", asked.elapsed());
+    assert!(rest.ends_with("0\r\n\r\n"), "the stream ends whole: {rest:?}");
 }

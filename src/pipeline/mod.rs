@@ -6,6 +6,7 @@ mod book;
 mod deeds;
 mod own;
 mod owner;
+mod report;
 mod saved;
 mod saver;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use book::{Book, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_OWN_ACTIONS, MAX_RESOL
 pub use deeds::{DeedKey, MAX_DEEDS, MAX_ENDED, MAX_ENDED_PER_RULE, MAX_KEYS, MAX_REFUSED, UNKNOWN_POLICY};
 pub use own::{ALERTS_DROPPED, MAX_ERROR_TEXT, OWN_RULE, RULE_FAILING, STORE_FAILING};
 pub use owner::{MAX_BATCH, MAX_LOGGED, MAX_UNDELIVERED, NOT_STORED, Outlets, TICK_INTERVAL, start};
+pub use report::{EvaluationReport, LimitsReport, StateReport};
 pub use saved::{row_key, told_change, told_changes};
 pub use saver::{ALIVE_INTERVAL, COMMIT_DEADLINE};
 pub use tick::{DOUBT, FAILURES_UNTIL_ALERT, HOLD, RESEND_DELAY, RESENDS_UNTIL_END, RESOLVED_RETENTION, Ticked, tick};
@@ -236,6 +238,40 @@ pub struct Transition {
     pub dropped: bool,
 }
 
+/// A notifier as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifierView {
+    /// Its name.
+    pub name: String,
+    /// How it tells, as agent.yaml spells it.
+    pub kind: &'static str,
+    /// Those that it tells, in the order of agent.yaml; one for the log.
+    pub receivers: Vec<ReceiverView>,
+}
+
+/// What a receiver answered last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReceiverView {
+    /// When it last took what it was told.
+    pub accepted_at: Option<Timestamp>,
+    /// When and why it could not be told, if that was the last time.
+    pub refusal: Option<(Timestamp, String)>,
+}
+
+/// All notifiers, in the order of agent.yaml.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NotifiersView {
+    /// The notifiers.
+    pub notifiers: Vec<NotifierView>,
+}
+
+impl NotifiersView {
+    /// The receiver of that number of the notifier of that name.
+    pub fn receiver(&mut self, notifier: &str, receiver: usize) -> Option<&mut ReceiverView> {
+        self.notifiers.iter_mut().find(|one| one.name == notifier)?.receivers.get_mut(receiver)
+    }
+}
+
 /// A rule as people see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleView {
@@ -255,6 +291,12 @@ pub struct RuleView {
     pub last_evaluation: Option<Timestamp>,
     /// Wall time of that.
     pub evaluation_time: Duration,
+    /// What an evaluation may use.
+    pub limits: LimitsReport,
+    /// What it remembers.
+    pub state: StateReport,
+    /// Its last evaluations, the newest last.
+    pub evaluations: Arc<[EvaluationReport]>,
 }
 
 /// All rules, sorted by name.

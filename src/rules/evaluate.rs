@@ -139,8 +139,6 @@ pub(super) struct Finished {
     pub(super) state: State,
     /// What was kept of the rates that it asked for, whatever the verdict.
     pub(super) rates: Rates,
-    /// It wants to know the past.
-    pub(super) asked_for_history: bool,
     pub(super) cpu: Duration,
     pub(super) wall: Duration,
     /// Bytes of linear memory at its end, all memories of the component together.
@@ -190,7 +188,6 @@ pub(super) fn evaluate_seeded(job: &Job, of_snapshot: &[u8; 32], stop: &Stop) ->
         verdict,
         state,
         rates,
-        asked_for_history: ran.asked_for_history,
         cpu: thread_cpu().saturating_sub(cpu_before),
         wall: started.elapsed(),
         memory_used: ran.memory_used,
@@ -245,7 +242,6 @@ struct Ran<T> {
     result: Result<T, (&'static str, String)>,
     memory: Memory,
     memory_used: u64,
-    asked_for_history: bool,
     log_dropped: u64,
 }
 
@@ -288,7 +284,7 @@ fn run<T>(
         Err(_) => Err(("panic", "the host panicked; this is a bug of the agent".to_owned())),
     };
     let host = store.into_data();
-    Ran { result, memory: host.memory, asked_for_history: host.asked_for_history, memory_used, log_dropped }
+    Ran { result, memory: host.memory, memory_used, log_dropped }
 }
 
 /// Why the guest ended: a word for the metric, and a sentence.

@@ -7,7 +7,6 @@ use super::{
     deadline::Deadline,
     filter::{Names, Wanted, take},
     guest_log::{GuestLog, Level},
-    history::Point,
     limits::{self, Meter},
     memory::Memory,
     query,
@@ -17,6 +16,7 @@ use super::{
 };
 use crate::{
     alerts::Phase,
+    history::Point,
     model::Timestamp,
     pipeline::{ActionStatus, DeedEnd},
     snapshot::{Age, KafkaView, LagFilter, LagRow, LagStatus, LagTable, Snapshot, TopicLag},
@@ -46,7 +46,6 @@ pub(super) struct Host {
     calls_left: u32,
     rows_left: u32,
     points_left: usize,
-    pub(super) asked_for_history: bool,
     pub(super) wasi: WasiCtx,
     pub(super) table: ResourceTable,
 }
@@ -91,7 +90,6 @@ impl Host {
             calls_left: limits::MAX_HOST_CALLS,
             rows_left: limits::MAX_ROWS,
             points_left: limits::MAX_HISTORY_POINTS,
-            asked_for_history: false,
             wasi: wasi::context(snapshot.at, seed, &log),
             table: wasi::table(),
             log,
@@ -343,7 +341,6 @@ impl snapshot::Host for Host {
         since_ms: u64,
     ) -> wasmtime::Result<Result<Vec<snapshot::Series>, Error>> {
         self.charge()?;
-        self.asked_for_history = true;
         let answer = self.past(filter, Timestamp(since_ms));
         self.charged(answer)
     }

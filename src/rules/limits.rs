@@ -106,21 +106,7 @@ pub const MAX_RATE_BYTES: usize = 4 << 20;
 pub const RATE_SERIES_COST: usize = 1_280;
 /// Bytes that a label of it counts besides its text.
 pub const RATE_LABEL_COST: usize = 48;
-/// Bytes of the past of all groups and partitions, which all rules share.
-pub const MAX_HISTORY_BYTES: usize = 16 << 20;
-/// Bytes of it for one moment of one group on one partition.
-pub const HISTORY_POINT_COST: usize = 8;
-/// Bytes of it for one group on one partition, besides.
-pub const HISTORY_ROW_COST: usize = 72;
-/// How far back it reaches.
-pub const HISTORY_REACH: Duration = Duration::from_hours(6);
-/// Moments of it are at most a part of their age apart: one of so many; fewer where that is over the cap.
-pub const HISTORY_PARTS: u32 = 16;
-/// Groups on partitions of it of which it is not looked whether they are still there.
-pub const HISTORY_ROWS_LEAST: usize = 1_000;
-/// It is forgotten when no rule asks for it for so long.
-pub const FORGET_HISTORY_AFTER: Duration = Duration::from_hours(1);
-/// Points of it in all answers of one evaluation.
+/// Points of history in all answers of one evaluation.
 pub const MAX_HISTORY_POINTS: usize = 500_000;
 /// Rules that people ask to forget at the same time.
 pub const MAX_FORGETTING: usize = 16;

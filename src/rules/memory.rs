@@ -1,7 +1,7 @@
 //! What the host keeps for a rule between its evaluations. A copy goes into each; what comes back counts as each part says.
 
-use super::{history::History, rates::Rates, state::State};
-use crate::{alerts::Alert, pipeline::ActionStatus};
+use super::{rates::Rates, state::State};
+use crate::{alerts::Alert, history::History, pipeline::ActionStatus};
 use std::sync::Arc;
 
 /// Of one rule. Cloning is cheap.
@@ -15,6 +15,6 @@ pub(super) struct Memory {
     pub(super) alerts: Arc<[Arc<Alert>]>,
     /// What became of the actions that it asked for, in the order of the contract. Never changed by an evaluation.
     pub(super) actions: Arc<[ActionStatus]>,
-    /// The past up to the snapshot; empty where no rule asked for it before. Never changed by an evaluation.
+    /// The past up to the snapshot. Never changed by an evaluation.
     pub(super) history: History,
 }

@@ -14,7 +14,6 @@ mod engine;
 mod evaluate;
 mod filter;
 mod guest_log;
-mod history;
 mod host;
 mod interfaces;
 pub mod limits;
@@ -38,11 +37,12 @@ mod verify;
 mod wasi;
 mod world;
 
+pub use crate::pipeline::{EvaluationReport, LimitsReport, StateReport};
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, child_main};
 pub use interfaces::interfaces;
 pub use offline::{Loaded, Offline, OfflineError, OfflineRule};
 pub use reload::Listed;
-pub use report::{EvaluationReport, Interfaces, LimitsReport, RuleReport, StateEntry, StateReport, StateValue};
+pub use report::{Interfaces, RuleReport, StateEntry, StateValue};
 pub use start::{Joint, LiveRule, RulesHandle, StartError, start};
 pub use verify::{Fault, faults};
 

@@ -7,8 +7,7 @@ use super::{
     compile::{self, CompileError},
     engine,
     evaluate::{self, Code, Job},
-    history::History,
-    host, limits,
+    host,
     load::{Compile, LoadError, Loader},
     memory::Memory,
     registry,
@@ -79,7 +78,6 @@ pub struct OfflineRule {
     limits: Limits,
     memory: Memory,
     seen_at: Option<Timestamp>,
-    history_asked: Option<Timestamp>,
     failures: u32,
 }
 
@@ -95,7 +93,6 @@ impl OfflineRule {
             limits,
             memory: Memory::default(),
             seen_at: None,
-            history_asked: None,
             failures: 0,
         }
     }
@@ -105,13 +102,10 @@ impl OfflineRule {
         self.memory.state.set(key.to_owned(), value.to_vec(), u64::MAX).is_ok()
     }
 
-    /// Keeps what `history` answers from, as an agent does for a rule that asks for it. To be called with each snapshot.
+    /// Keeps what `history` answers from, as an agent does. To be called with each snapshot.
     pub fn observe(&mut self, snapshot: &Snapshot) {
-        let asked = self.history_asked.filter(|asked| snapshot.at.since(*asked) <= limits::FORGET_HISTORY_AFTER);
-        match (asked, snapshot.kafka_replayed()) {
-            (None, _) => self.memory.history = History::default(),
-            (Some(_), Ok(kafka)) => self.memory.history = self.memory.history.with(snapshot.at, kafka),
-            (Some(_), Err(_)) => {}
+        if let Ok(kafka) = snapshot.kafka_replayed() {
+            self.memory.history = self.memory.history.with(snapshot.at, kafka);
         }
     }
 
@@ -228,9 +222,6 @@ impl Offline {
             Verdict::Failed { .. } => rule.failures.saturating_add(1),
         };
         (rule.memory.state, rule.memory.rates) = (finished.state, finished.rates);
-        if finished.asked_for_history {
-            rule.history_asked = Some(snapshot.at);
-        }
         finished.verdict
     }
 }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     events::SelfMetrics,
+    history::History,
     model::{RuleState, families},
     pipeline::{Evaluation, Input, RulesView, Settled, Verdict},
     snapshot::Snapshot,
@@ -36,6 +37,8 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<SelfMetrics>,
     pipeline: mpsc::Sender<Input>,
     view: watch::Sender<Arc<RulesView>>,
+    /// The past up to the newest snapshot, for people.
+    pub(super) history: watch::Sender<Arc<History>>,
 }
 
 impl Shared {
@@ -47,7 +50,8 @@ impl Shared {
         restored: BTreeMap<String, RuleState>,
     ) -> Self {
         let registry = Mutex::new(Registry::restoring(restored));
-        Self { registry, bell: Condvar::new(), secret, metrics, pipeline, view }
+        let (history, _) = watch::channel(Arc::default());
+        Self { registry, bell: Condvar::new(), secret, metrics, pipeline, view, history }
     }
 
     pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
@@ -197,13 +201,14 @@ impl Shared {
         });
     }
 
-    fn observe(&self, snapshot: Arc<Snapshot>) {
-        let history = self.registry().history_before(snapshot.at);
+    pub(super) fn observe(&self, snapshot: Arc<Snapshot>) {
+        let before = self.registry().history().clone();
         // Not under the lock: it takes a millisecond where there are many groups.
-        let history = history.map(|history| match snapshot.kafka_replayed() {
-            Ok(kafka) => history.with(snapshot.at, kafka),
-            Err(_) => history,
-        });
+        let history = match snapshot.kafka_replayed() {
+            Ok(kafka) => before.with(snapshot.at, kafka),
+            Err(_) => before,
+        };
+        self.history.send_replace(Arc::new(history.clone()));
         let late = {
             let mut registry = self.registry();
             registry.set_history(history);

@@ -4,21 +4,21 @@
 use super::{
     Limits,
     evaluate::{Code, Finished, Job},
-    history::History,
     limits,
     memory::Memory,
     rates::Rates,
-    report::{EvaluationReport, LimitsReport, RuleReport, StateReport},
+    report::RuleReport,
     start::LiveRule,
     state::State,
 };
 use crate::{
+    history::History,
     model::{RuleState, Timestamp},
-    pipeline::{RuleSettings, RuleView, RulesView, Settled, Verdict},
+    pipeline::{EvaluationReport, LimitsReport, RuleSettings, RuleView, RulesView, Settled, StateReport, Verdict},
     snapshot::Snapshot,
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -61,7 +61,7 @@ pub(super) struct Entry {
     last_error: Option<String>,
     evaluation_time: Duration,
     /// The newest last.
-    evaluations: VecDeque<EvaluationReport>,
+    evaluations: Arc<[EvaluationReport]>,
 }
 
 /// All rules, and what they look at.
@@ -73,10 +73,8 @@ pub(super) struct Registry {
     settled: Arc<Settled>,
     /// What rules remembered before the agent was started, until they are there.
     pub(super) restored: BTreeMap<String, RuleState>,
-    /// The past up to `latest`, kept while a rule asks for it.
+    /// The past up to `latest`.
     history: History,
-    /// When a rule last asked for it, in time of snapshots.
-    history_asked: Option<Timestamp>,
     pub(super) rules_dir_error: Option<String>,
 }
 
@@ -120,7 +118,7 @@ impl Entry {
             paused_until: None,
             last_error: None,
             evaluation_time: Duration::ZERO,
-            evaluations: VecDeque::new(),
+            evaluations: Arc::default(),
         }
     }
 
@@ -177,7 +175,7 @@ impl Entry {
     }
 
     /// Keeps how its last evaluation went, for people.
-    fn note(&mut self, verdict: &Verdict, (cpu, wall): (Duration, Duration)) {
+    fn note(&mut self, verdict: &Verdict, (cpu, wall): (Duration, Duration), memory: u64) {
         let outcome = match verdict {
             Verdict::Outcome(said) => format!(
                 "{} alerts, {} measurements, {} actions",
@@ -189,22 +187,35 @@ impl Entry {
             Verdict::Failed { reason, text } => format!("failed ({reason}): {text}"),
         };
         let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        if self.evaluations.len() >= limits::LAST_EVALUATIONS {
-            self.evaluations.pop_front();
-        }
-        self.evaluations.push_back(EvaluationReport {
+        let newest = EvaluationReport {
             snapshot: self.seen,
             at_ms: self.seen_at.unwrap_or_default().0,
             outcome,
             cpu_us: microseconds(cpu),
             wall_us: microseconds(wall),
-        });
+            memory,
+        };
+        let over = self.evaluations.len().saturating_add(1).saturating_sub(limits::LAST_EVALUATIONS);
+        self.evaluations = self.evaluations.iter().skip(over).cloned().chain([newest]).collect();
+    }
+
+    fn limits_report(&self) -> LimitsReport {
+        self.live.as_ref().map_or_else(LimitsReport::default, |live| live.limits.report())
+    }
+
+    fn state_report(&self) -> StateReport {
+        let kept = self.state.kept();
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        StateReport {
+            version: kept.version,
+            keys: count(kept.entries.len()),
+            bytes: count(self.state.bytes()),
+            earlier: kept.earlier.as_ref().map(|(version, _)| *version),
+        }
     }
 
     /// All of it, for people.
     pub(super) fn report(&self) -> RuleReport {
-        let kept = self.state.kept();
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         RuleReport {
             name: self.settings.name.clone(),
             module: self.module.clone(),
@@ -216,14 +227,9 @@ impl Entry {
             last_error: self.last_error.clone(),
             interfaces: self.live.as_ref().map(|live| live.code.interfaces.clone()).unwrap_or_default(),
             interval_ms: self.settings.interval.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-            limits: self.live.as_ref().map_or_else(LimitsReport::default, |live| live.limits.report()),
-            state: StateReport {
-                version: kept.version,
-                keys: count(kept.entries.len()),
-                bytes: count(self.state.bytes()),
-                earlier: kept.earlier.as_ref().map(|(version, _)| *version),
-            },
-            evaluations: self.evaluations.iter().cloned().collect(),
+            limits: self.limits_report(),
+            state: self.state_report(),
+            evaluations: self.evaluations.to_vec(),
         }
     }
 }
@@ -310,15 +316,14 @@ impl Registry {
         }
     }
 
-    /// The past, if a rule asked for it lately.
-    pub(super) fn history_before(&self, now: Timestamp) -> Option<History> {
-        let asked = self.history_asked?;
-        (now.since(asked) <= limits::FORGET_HISTORY_AFTER).then(|| self.history.clone())
+    /// The past up to the newest snapshot.
+    pub(super) fn history(&self) -> &History {
+        &self.history
     }
 
-    /// The past up to the snapshot that comes next; without one it is forgotten.
-    pub(super) fn set_history(&mut self, history: Option<History>) {
-        self.history = history.unwrap_or_default();
+    /// Takes the past up to the snapshot that comes next.
+    pub(super) fn set_history(&mut self, history: History) {
+        self.history = history;
     }
 
     /// How many failures in a row there are with this verdict.
@@ -338,16 +343,13 @@ impl Registry {
         let Some(entry) = self.rules.get_mut(rule) else { return Change::None };
         entry.busy = false;
         entry.rates = finished.rates;
-        if finished.asked_for_history {
-            self.history_asked = self.latest.as_ref().map(|snapshot| snapshot.at);
-        }
         entry.charge(finished.cpu, entry.seen);
         if entry.live.as_ref().is_none_or(|live| live.generation != generation) {
             return Change::None;
         }
         entry.evaluation_time = finished.wall;
         entry.failures = failures;
-        entry.note(&finished.verdict, (finished.cpu, finished.wall));
+        entry.note(&finished.verdict, (finished.cpu, finished.wall), finished.memory_used);
         let (error, change) = match finished.verdict {
             Verdict::Outcome(_) => {
                 entry.state = finished.state;
@@ -429,6 +431,9 @@ impl Registry {
             last_error: entry.last_error.clone(),
             last_evaluation: entry.seen_at,
             evaluation_time: entry.evaluation_time,
+            limits: entry.limits_report(),
+            state: entry.state_report(),
+            evaluations: Arc::clone(&entry.evaluations),
         });
         RulesView { rules: rules.collect(), rules_dir_error: self.rules_dir_error.clone() }
     }

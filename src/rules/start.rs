@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     events::SelfMetrics,
+    history::History,
     model::RuleState,
     pipeline::{Input, RuleSettings, RulesView, Settled},
     snapshot::Snapshot,
@@ -106,6 +107,11 @@ impl RulesHandle {
     /// not asked, since too many wait already or all is being stopped.
     pub async fn forget_state(&self, rule: &str) -> Option<bool> {
         self.requests.forget(rule.to_owned()).await.ok()
+    }
+
+    /// The past of all groups up to the newest snapshot.
+    pub fn history(&self) -> watch::Receiver<Arc<History>> {
+        self.shared.history.subscribe()
     }
 
     /// All live rules, sorted by name.

@@ -3,6 +3,7 @@
 
 pub(crate) mod attacks;
 pub(crate) mod bombs;
+pub(crate) mod browser;
 pub(crate) mod by_hand;
 pub(crate) mod certificates;
 pub(crate) mod client;

@@ -47,6 +47,7 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
         ],
         "defaults, in agent.yaml",
     ),
+    (&["http::answers::LEAST_COMPRESSED"], "what is not worth the work"),
     (&["jmx::walk::PARSE_STEP", "jmx::walk::UNPACK_STEP", "page::segments::OUTPUT_STEP"], "work done at once, of any"),
     (&["page::encode::DIGITS", "page::encode::EXACT", "page::encode::EXPONENT_FROM"], "how numbers are written"),
     (&["deliver::time::LAST", "http::api::LAST_MILLISECOND"], "the end of the year 9999"),
@@ -81,7 +82,7 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
     (&["ruletest::format::DEFAULT_INTERVAL"], "defaults, in docs/rules-testing.md"),
     (&["ruletest::play::GENERATION", "ruletest::scripted::OFFSETS_PARTITIONS"], "what a case plays"),
     (
-        &["config::rules::SHA256_DIGITS", "control::VERSION", "control::frame::HEAD", "rules::history::UNKNOWN"],
+        &["config::rules::SHA256_DIGITS", "control::VERSION", "control::frame::HEAD", "history::UNKNOWN"],
         "parts of a format",
     ),
     (

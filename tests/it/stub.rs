@@ -577,7 +577,7 @@ fn groups_of_a_leader_that_answers_no_fetch_are_asked_for() {
     agent.ready(SEEN);
     // What is read has no record of the other one.
     assert!(!agent.page().has(LAG, &[("consumergroup", "b")]));
-    let shown = agent.get("/").text();
+    let shown = agent.get("/api/v1/targets").text();
     assert!(shown.contains("groups of 1 partitions of __consumer_offsets are asked one by one"), "{shown}");
     agent.must_run();
 }

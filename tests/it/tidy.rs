@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["deliver"],
     &["page", "pipeline", "recording"],
     &["store"],
-    &["alerts"],
+    &["alerts", "history"],
     &["client", "snapshot"],
     &["model"],
 ];
@@ -70,6 +70,8 @@ const PURE: &[&str] = &[
     "deliver/template",
     "deliver/text",
     "deliver/wording",
+    "history",
+    "http/api",
     "http/throttle",
     "http/web_config",
     "kafka/held",

@@ -50,7 +50,7 @@ fn an_open_transaction_is_shown_and_holds_up_no_group_for_long() {
     agent.until(HELD, "the last stable offset", |page| {
         page.expect("kafka_topic_partition_last_stable_offset", &partition, 10.0)
     });
-    let shown = agent.get("/").text();
+    let shown = agent.get("/api/v1/targets").text();
     assert!(shown.contains("asked one by one"), "{shown}");
 
     open.abort();

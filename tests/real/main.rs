@@ -41,3 +41,5 @@ mod shared;
 mod tutorial;
 #[cfg(test)]
 mod web;
+#[cfg(test)]
+mod web_page;

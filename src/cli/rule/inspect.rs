@@ -101,11 +101,11 @@ impl Display for Shown<'_> {
             report.evaluations.len(),
             if report.evaluations.is_empty() { "" } else { ":" }
         )?;
-        for EvaluationReport { snapshot, at_ms, outcome, cpu_us, wall_us } in &report.evaluations {
+        for EvaluationReport { snapshot, at_ms, outcome, cpu_us, wall_us, memory } in &report.evaluations {
             let at = UNIX_EPOCH.checked_add(Duration::from_millis(*at_ms)).map(humantime::format_rfc3339_millis);
             let at = at.map(|at| at.to_string()).unwrap_or_default();
             let outcome = outcome.escape_debug();
-            writeln!(f, "  {at}  snapshot {snapshot}  CPU {cpu_us} µs, wall {wall_us} µs  {outcome}")?;
+            writeln!(f, "  {at}  snapshot {snapshot}  CPU {cpu_us} µs, wall {wall_us} µs, {memory} bytes  {outcome}")?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     model::{Labels, Timestamp},
-    pipeline::{RuleSettings, RuleView},
+    pipeline::{LimitsReport, RuleSettings, RuleView, StateReport},
     snapshot::{Group, GroupKind, KafkaView, LagRow, TargetState},
 };
 
@@ -172,6 +172,9 @@ fn what_is_wrong_is_said() {
         last_error: None,
         last_evaluation: None,
         evaluation_time: Duration::ZERO,
+        limits: LimitsReport::default(),
+        state: StateReport::default(),
+        evaluations: Arc::default(),
     };
     let rules = RulesView { rules: vec![rule], rules_dir_error: None };
     let told = lines(&now, &AlertsView::default(), &rules, &mut Told::default(), Duration::ZERO);

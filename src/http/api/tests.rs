@@ -1,5 +1,9 @@
 use super::*;
-use crate::{alerts::AlertKey, model::Subject, pipeline::RuleSettings};
+use crate::{
+    alerts::AlertKey,
+    model::Subject,
+    pipeline::{LimitsReport, RuleSettings, StateReport},
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -46,6 +50,9 @@ pub(crate) fn rule(name: &str) -> RuleView {
         last_error: None,
         last_evaluation: Some(Timestamp(1_763_888_405_000)),
         evaluation_time: Duration::from_micros(750),
+        limits: LimitsReport { time_ms: 100, memory: 64 << 20, state: 1 << 20, alerts: 1000 },
+        state: StateReport::default(),
+        evaluations: Arc::default(),
     }
 }
 

@@ -1,10 +1,11 @@
 use super::*;
 use crate::{
     alerts::AlertsView,
-    http::{Readiness, tests::views},
+    http::{Readiness, assets::HTML_TYPE, tests::views},
     page::Page,
-    pipeline::RulesView,
+    pipeline::{NotifierView, NotifiersView, RulesView},
     snapshot::Snapshot,
+    supervise::Tasks,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -18,6 +19,16 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request<Empty<
         request = request.header(*name, *value);
     }
     request.body(Empty::new()).unwrap()
+}
+
+fn served(views: &Views) -> Served {
+    let (tasks, _ended) = Tasks::new();
+    let answers = Answers::start(&tasks, views.clone(), Arc::default()).unwrap();
+    Served { views: views.clone(), answers, live: Live::default() }
+}
+
+async fn ask(request: Request<Empty<Bytes>>, peer: IpAddr, views: &Views) -> Response<Pieces> {
+    respond(request, peer, &served(views), &Connection::default()).await
 }
 
 async fn body(response: Response<Pieces>) -> String {
@@ -65,13 +76,29 @@ async fn each_path_answers_as_prometheus_does() {
         ("GET", "/api/v1/rules?type=nonsense", 400, JSON_TYPE),
         ("GET", "/api/v1/status/buildinfo", 200, JSON_TYPE),
         ("GET", "/api/v1/status/flags", 404, TEXT_TYPE),
+        ("GET", "/api/v1/overview", 200, JSON_TYPE),
+        ("HEAD", "/api/v1/groups", 200, JSON_TYPE),
+        ("GET", "/api/v1/groups?sort=nonsense", 400, JSON_TYPE),
+        ("GET", "/api/v1/group", 400, JSON_TYPE),
+        ("GET", "/api/v1/group?name=none", 404, JSON_TYPE),
+        ("GET", "/api/v1/topics", 200, JSON_TYPE),
+        ("GET", "/api/v1/topic?name=none", 404, JSON_TYPE),
+        ("GET", "/api/v1/targets", 200, JSON_TYPE),
+        ("GET", "/api/v1/rules/status", 200, JSON_TYPE),
+        ("GET", "/api/v1/alerts/status", 200, JSON_TYPE),
+        ("GET", "/api/v1/notifiers", 200, JSON_TYPE),
+        ("HEAD", "/api/v1/events", 200, EVENTS_TYPE),
+        ("POST", "/api/v1/groups", 405, TEXT_TYPE),
         ("GET", "/", 200, HTML_TYPE),
+        ("GET", "/web/page.js", 200, "text/javascript; charset=utf-8"),
+        ("GET", "/web/../web/page.js", 404, TEXT_TYPE),
+        ("POST", "/web/page.js", 405, TEXT_TYPE),
         ("GET", "/metrics/", 404, TEXT_TYPE),
         ("POST", "/metrics", 405, TEXT_TYPE),
         ("DELETE", "/", 405, TEXT_TYPE),
         ("GET", "/-/reload", 405, TEXT_TYPE),
     ] {
-        let response = respond(request(method, path, &[]), HERE, &views).await;
+        let response = ask(request(method, path, &[]), HERE, &views).await;
         assert_eq!(response.status(), status, "{method} {path}");
         assert_eq!(response.headers()[header::CONTENT_TYPE], content_type, "{method} {path}");
         assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
@@ -79,9 +106,10 @@ async fn each_path_answers_as_prometheus_does() {
         let want = if path == "/-/reload" { "POST, PUT" } else { "GET, HEAD" };
         assert_eq!(allow, (status == 405).then_some(want), "{method} {path}");
         let policy = response.headers().get(header::CONTENT_SECURITY_POLICY);
-        assert_eq!(policy.is_some(), content_type == HTML_TYPE);
+        let of_page = path == "/" || path.starts_with("/web/page");
+        assert_eq!(policy.is_some(), of_page && status == 200, "{path}");
     }
-    let response = respond(request("GET", "/metrics", &[("accept-encoding", "gzip")]), HERE, &views).await;
+    let response = ask(request("GET", "/metrics", &[("accept-encoding", "gzip")]), HERE, &views).await;
     assert_eq!(body(response).await, "zipped");
 }
 
@@ -95,16 +123,20 @@ async fn views_are_shown_as_they_are_now() {
     let mut snapshot = Snapshot::clone(&sources.snapshot.borrow());
     snapshot.cluster = "production".into();
     sources.snapshot.send_replace(Arc::new(snapshot));
+    let told = NotifierView { name: "pager".into(), kind: "webhook", receivers: Vec::new() };
+    sources.notifiers.send_replace(Arc::new(NotifiersView { notifiers: vec![told] }));
     sources.page.send_replace(Arc::new(Page { plain: vec![Bytes::from_static(b"new 1\n")], ..Page::default() }));
     for (path, want) in [
         ("/metrics", "new 1\n"),
         ("/api/v1/alerts", "\"alertname\":\"High\""),
         ("/api/v1/rules", "\"name\":\"lag-of-billing\""),
-        ("/", "lag-of-billing"),
-        ("/", "production"),
-        ("/", "firing"),
+        ("/api/v1/rules/status", "lag-of-billing"),
+        ("/api/v1/notifiers", "\"pager\""),
+        ("/api/v1/overview", "production"),
+        ("/api/v1/overview", "\"firing\":1"),
+        ("/api/v1/alerts/status", "\"activeAtMs\":1763888400123"),
     ] {
-        let text = body(respond(request("GET", path, &[]), HERE, &views).await).await;
+        let text = body(ask(request("GET", path, &[]), HERE, &views).await).await;
         assert!(text.contains(want), "{want} not in {text}");
     }
 }
@@ -114,10 +146,10 @@ async fn reasons_for_not_being_ready_are_told_one_on_a_line() {
     let (sources, views) = views();
     let reasons = vec!["kafka: no broker\nanswers".to_owned(), "offsets topic: 12 of 50 read".to_owned()];
     sources.readiness.send_replace(Arc::new(Readiness { reasons }));
-    let response = respond(request("GET", "/-/ready", &[]), HERE, &views).await;
+    let response = ask(request("GET", "/-/ready", &[]), HERE, &views).await;
     assert_eq!(response.status(), 503);
     assert_eq!(body(response).await, "kafka: no broker\\nanswers\noffsets topic: 12 of 50 read\n");
-    let response = respond(request("GET", "/-/healthy", &[]), HERE, &views).await;
+    let response = ask(request("GET", "/-/healthy", &[]), HERE, &views).await;
     assert_eq!(response.status(), 200, "alive though not ready");
 }
 
@@ -125,12 +157,12 @@ async fn reasons_for_not_being_ready_are_told_one_on_a_line() {
 async fn only_this_host_may_ask_for_a_reload() {
     let (mut sources, views) = views();
     for peer in ["10.0.0.7", "::ffff:10.0.0.7", "2001:db8::1"] {
-        let response = respond(request("POST", "/-/reload", &[]), peer.parse().unwrap(), &views).await;
+        let response = ask(request("POST", "/-/reload", &[]), peer.parse().unwrap(), &views).await;
         assert_eq!(response.status(), 403, "{peer}");
     }
     assert!(sources.reload.try_recv().is_err(), "nothing was asked of the app");
     for peer in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
-        let ask = respond(request("PUT", "/-/reload", &[]), peer.parse().unwrap(), &views);
+        let ask = ask(request("PUT", "/-/reload", &[]), peer.parse().unwrap(), &views);
         let reply = async {
             let told: crate::http::Outcome = Box::pin(async { "of its rules are refused: a".to_owned() });
             sources.reload.recv().await.unwrap().reply.send(Ok(told)).ok().unwrap();
@@ -177,6 +209,67 @@ async fn a_reload_that_nobody_answers_fails() {
     assert_eq!(body(response).await, "failed to reload config: no answer within 20ms\n");
     drop(sources.reload.recv().await.unwrap());
     sources.reload.close();
-    let response = respond(request("POST", "/-/reload", &[]), HERE, &views).await;
+    let response = ask(request("POST", "/-/reload", &[]), HERE, &views).await;
     assert_eq!(body(response).await, "failed to reload config: the agent is stopping\n");
+}
+
+#[tokio::test]
+async fn files_of_the_page_are_sent_once() {
+    let (_sources, views) = views();
+    let first = ask(request("GET", "/", &[]), HERE, &views).await;
+    let tag = first.headers()[header::ETAG].to_str().unwrap().to_owned();
+    let policy = first.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    assert!(body(first).await.contains("<script type=\"module\" src=\"web/page.js\">"));
+    for (known, status) in [(tag.clone(), 304), (format!("\"x\", W/{tag}"), 304), ("\"x\"".to_owned(), 200)] {
+        let again = ask(request("GET", "/", &[("if-none-match", &known)]), HERE, &views).await;
+        assert_eq!((again.status().as_u16(), again.headers()[header::ETAG].to_str().unwrap()), (status, tag.as_str()));
+        assert_eq!(body(again).await.is_empty(), status == 304);
+    }
+    let packed = ask(request("GET", "/web/page.css", &[("accept-encoding", "gzip")]), HERE, &views).await;
+    assert_eq!(packed.headers()[header::CONTENT_ENCODING], "gzip");
+    let bytes = packed.into_body().collect().await.unwrap().to_bytes();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&*bytes), &mut text).unwrap();
+    assert!(text.contains("prefers-color-scheme: dark"));
+}
+
+#[tokio::test]
+async fn each_snapshot_is_an_event_and_the_stream_ends_at_the_stop() {
+    let (sources, views) = views();
+    let connection = Connection::default();
+    let response = respond(request("GET", "/api/v1/events", &[]), HERE, &served(&views), &connection).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()[header::CONTENT_TYPE], EVENTS_TYPE);
+    let mut events = response.into_body();
+    let mut next = async || {
+        let frame = tokio::time::timeout(Duration::from_secs(10), events.frame()).await.expect("in time");
+        frame.map(|frame| String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap())
+    };
+    assert_eq!(next().await.unwrap(), "event: snapshot\nid: 0\ndata: {\"number\":0}\n\n");
+    let newer = Snapshot { number: 7, ..Snapshot::clone(&sources.snapshot.borrow()) };
+    sources.snapshot.send_replace(Arc::new(newer));
+    assert_eq!(next().await.unwrap(), "event: snapshot\nid: 7\ndata: {\"number\":7}\n\n");
+    assert_eq!(
+        connection.heads.load(std::sync::atomic::Ordering::Relaxed),
+        2,
+        "each is an answer that has to be taken in time"
+    );
+    connection.over.stop();
+    assert_eq!(next().await, None);
+}
+
+#[tokio::test]
+async fn too_many_streams_are_refused_and_places_come_back() {
+    let (_sources, views) = views();
+    let served = served(&views);
+    let open = async || respond(request("GET", "/api/v1/events", &[]), HERE, &served, &Connection::default()).await;
+    let mut streams = Vec::new();
+    for _ in 0..crate::http::MAX_EVENT_STREAMS {
+        streams.push(open().await);
+    }
+    assert!(streams.iter().all(|response| response.status() == 200));
+    assert_eq!(open().await.status(), 503);
+    streams.pop();
+    assert_eq!(open().await.status(), 200);
 }

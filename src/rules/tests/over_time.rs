@@ -3,6 +3,7 @@
 use super::{Bench, settings, snapshot, text};
 use crate::{
     alerts::{Alert, AlertKey, Phase},
+    history::History,
     model::{Labels, Subject, Timestamp},
     pipeline::{Settled, Verdict},
     rules::{
@@ -12,20 +13,14 @@ use crate::{
             types::Error,
         },
         evaluate::{Finished, Job, evaluate},
-        history::History,
         host::Host,
-        limits,
         memory::Memory,
-        rates::Rates,
+        pool::Shared,
         registry::{Lane, Registry, Version},
-        state::State,
     },
     snapshot::{KafkaView, LagRow, Snapshot},
 };
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 /// Group `g` has committed `committed` on topic `t`.
 fn committed(number: u64, at: u64, committed: i64) -> Snapshot {
@@ -131,18 +126,17 @@ fn a_rule_waits_until_the_pipeline_has_taken_what_it_said() {
 }
 
 #[test]
-fn history_begins_when_a_rule_asks_and_each_evaluation_sees_it_up_to_its_snapshot() {
+fn each_evaluation_sees_history_up_to_its_snapshot() {
     let filter = || wit::LagFilter { groups: vec![], topics: vec![], min_lag: None, offset: 0, limit: 0 };
     let ask = |snapshot: Snapshot, history: &History, since| {
         let memory = Memory { history: history.clone(), ..Memory::default() };
         let mut host = Host::new(&"r".into(), &Arc::new(snapshot), memory, &Limits::default(), [0; 32]);
-        let answer = host.history(filter(), since).unwrap();
-        (answer, host.asked_for_history)
+        host.history(filter(), since).unwrap()
     };
     let point = |point: &wit::Point| (point.at_ms, point.committed, point.log_end);
-    let (first, asked) = ask(committed(1, 10, 100), &History::default(), 0);
+    let first = ask(committed(1, 10, 100), &History::default(), 0);
     let first = first.unwrap();
-    assert!(asked && first.len() == 1);
+    assert_eq!(first.len(), 1);
     assert_eq!((&*first[0].group, &*first[0].topic, first[0].partition), ("g", "t", 0));
     assert_eq!(first[0].points.iter().map(point).collect::<Vec<_>>(), [(10, Some(100), Some(1_000))]);
     let mut history = History::default();
@@ -150,40 +144,30 @@ fn history_begins_when_a_rule_asks_and_each_evaluation_sees_it_up_to_its_snapsho
         let seen = committed(number, at, offset);
         history = history.with(seen.at, seen.kafka.as_ref().unwrap());
     }
-    let (later, _) = ask(committed(3, 30, 175), &history, 20);
+    let later = ask(committed(3, 30, 175), &history, 20);
     let later = later.unwrap();
     assert_eq!(
         later[0].points.iter().map(point).collect::<Vec<_>>(),
         [(20, Some(150), Some(1_000)), (30, Some(175), Some(1_000))]
     );
     let unseen = Snapshot { kafka: None, ..committed(4, 40, 0) };
-    assert!(matches!(ask(unseen, &history, 0).0, Err(Error::Unavailable(_))));
+    assert!(matches!(ask(unseen, &history, 0), Err(Error::Unavailable(_))));
 }
 
 #[test]
-fn history_is_kept_while_a_rule_asks_and_forgotten_after() {
-    let mut registry = Registry::default();
-    assert!(registry.history_before(Timestamp(1)).is_none());
-    registry.install(version(&Bench::new()));
-    let now = Instant::now();
-    registry.observe(Arc::new(committed(1, 1_000, 1)), now);
-    let (_, generation) = registry.next(Lane::Any, now).unwrap();
-    let finished = Finished {
-        verdict: Verdict::Unavailable(String::new()),
-        state: State::default(),
-        rates: Rates::default(),
-        asked_for_history: true,
-        cpu: Duration::ZERO,
-        wall: Duration::ZERO,
-        memory_used: 0,
-        log_dropped: 0,
-    };
-    registry.done("r", generation, finished, now);
-    let seen = committed(2, 6_000, 2);
-    let history = registry.history_before(seen.at).unwrap().with(seen.at, seen.kafka.as_ref().unwrap());
-    registry.set_history(Some(history));
-    registry.observe(Arc::new(seen), now);
-    assert_eq!(registry.next(Lane::Any, now).unwrap().0.memory.history.newest(), Some(Timestamp(6_000)));
-    let later = Timestamp(1_001).plus(limits::FORGET_HISTORY_AFTER);
-    assert!(registry.history_before(later).is_none());
+fn rules_and_people_have_the_same_history() {
+    let bench = Bench::new();
+    let (pipeline, _inputs) = tokio::sync::mpsc::channel(1);
+    let (view, _) = tokio::sync::watch::channel(Arc::default());
+    let shared = Shared::new([7; 32], Arc::default(), pipeline, view, std::collections::BTreeMap::new());
+    let people = shared.history.subscribe();
+    shared.registry().install(version(&bench));
+    for (number, at) in [(1, 1_000), (2, 6_000)] {
+        shared.observe(Arc::new(committed(number, at, 1)));
+    }
+    // What was not seen is no past; what was, stays.
+    shared.observe(Arc::new(Snapshot { kafka: None, ..committed(3, 11_000, 1) }));
+    let (job, _) = shared.registry().next(Lane::Any, Instant::now()).unwrap();
+    assert_eq!(job.memory.history.newest(), Some(Timestamp(6_000)));
+    assert_eq!(people.borrow().newest(), Some(Timestamp(6_000)));
 }

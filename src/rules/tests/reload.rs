@@ -451,7 +451,6 @@ fn a_rule_that_keeps_failing_pauses_longer_and_longer() {
         verdict: Verdict::Failed { reason: "trap", text: "x".into() },
         state: State::default(),
         rates: Rates::default(),
-        asked_for_history: false,
         cpu: Duration::ZERO,
         wall: Duration::ZERO,
         memory_used: 0,

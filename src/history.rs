@@ -1,19 +1,31 @@
 //! What was seen of each group on each partition in the past: a ring of columns that thins with age. Reads no clock. Each
 //! snapshot makes the next history out of the one before; whoever holds one sees what was known at that moment.
 
-use super::limits;
 use crate::{
     model::Timestamp,
     snapshot::{KafkaView, LagRow},
 };
-use std::{cmp::Ordering, collections::VecDeque, sync::Arc};
+use std::{cmp::Ordering, collections::VecDeque, sync::Arc, time::Duration};
+
+/// Bytes of the past of all groups and partitions, which rules and the page for people share.
+pub const MAX_HISTORY_BYTES: usize = 16 << 20;
+/// Bytes of it for one moment of one group on one partition.
+pub const POINT_COST: usize = 8;
+/// Bytes of it for one group on one partition, besides.
+pub const ROW_COST: usize = 72;
+/// How far back it reaches.
+pub const REACH: Duration = Duration::from_hours(6);
+/// Moments of it are at most a part of their age apart: one of so many; fewer where that is over the cap.
+pub const PARTS: u32 = 16;
+/// Groups on partitions of it of which it is not looked whether they are still there.
+pub const ROWS_LEAST: usize = 1_000;
 
 /// Stands for a number that was not known.
 const UNKNOWN: i32 = i32::MIN;
 
 /// The past, as far as it is kept. Cloning is cheap.
 #[derive(Clone, Debug, Default)]
-pub(super) struct History {
+pub struct History {
     rows: Arc<Rows>,
     /// Oldest first.
     frames: VecDeque<Arc<Frame>>,
@@ -47,19 +59,21 @@ struct Frame {
 
 /// What was seen of one row at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Point {
-    pub(super) at: Timestamp,
-    pub(super) committed: Option<i64>,
-    pub(super) log_end: Option<i64>,
+pub struct Point {
+    /// The snapshot's time.
+    pub at: Timestamp,
+    /// Committed offset.
+    pub committed: Option<i64>,
+    /// High watermark of the partition.
+    pub log_end: Option<i64>,
 }
 
 impl History {
     /// The history that has this view as its newest moment.
     #[must_use]
-    pub(super) fn with(&self, at: Timestamp, kafka: &KafkaView) -> Self {
-        let least =
-            kafka.rows.len().saturating_mul(limits::HISTORY_ROW_COST.saturating_add(limits::HISTORY_POINT_COST));
-        if least > limits::MAX_HISTORY_BYTES {
+    pub fn with(&self, at: Timestamp, kafka: &KafkaView) -> Self {
+        let least = kafka.rows.len().saturating_mul(ROW_COST.saturating_add(POINT_COST));
+        if least > MAX_HISTORY_BYTES {
             return Self::default();
         }
         let mut next = self.clone();
@@ -104,21 +118,21 @@ impl History {
     }
 
     /// Its newest moment.
-    pub(super) fn newest(&self) -> Option<Timestamp> {
+    pub fn newest(&self) -> Option<Timestamp> {
         self.frames.back().map(|frame| frame.at)
     }
 
     /// Leaves out moments that lie close together for their age, and what is too old. Where that is not enough for the cap,
     /// what remains lies further apart, and then reaches back less.
     fn thin(&mut self, now: Timestamp) {
-        self.frames.retain(|frame| now.since(frame.at) <= limits::HISTORY_REACH);
-        for parts in (1..=limits::HISTORY_PARTS).rev() {
+        self.frames.retain(|frame| now.since(frame.at) <= REACH);
+        for parts in (1..=PARTS).rev() {
             self.thin_to(now, parts);
-            if self.bytes() <= limits::MAX_HISTORY_BYTES {
+            if self.bytes() <= MAX_HISTORY_BYTES {
                 return;
             }
         }
-        while self.bytes() > limits::MAX_HISTORY_BYTES && self.frames.len() > 1 {
+        while self.bytes() > MAX_HISTORY_BYTES && self.frames.len() > 1 {
             self.frames.pop_front();
         }
     }
@@ -139,9 +153,7 @@ impl History {
 
     fn bytes(&self) -> usize {
         let points: usize = self.frames.iter().map(|frame| frame.committed.len()).sum();
-        points
-            .saturating_mul(limits::HISTORY_POINT_COST)
-            .saturating_add(self.rows.rows.len().saturating_mul(limits::HISTORY_ROW_COST))
+        points.saturating_mul(POINT_COST).saturating_add(self.rows.rows.len().saturating_mul(ROW_COST))
     }
 
     /// Makes the columns anew when most rows in them are not seen any more.
@@ -149,7 +161,7 @@ impl History {
         let known = self.rows.rows.len();
         let Some(newest) = self.frames.back() else { return };
         let seen = newest.places().count();
-        if known < limits::HISTORY_ROWS_LEAST || seen.saturating_mul(2) > known {
+        if known < ROWS_LEAST || seen.saturating_mul(2) > known {
             return;
         }
         let mut used = vec![false; known];
@@ -177,12 +189,7 @@ impl History {
     }
 
     /// What was seen at `since` and later of each of `rows`, oldest first. `rows` are some of `kafka`'s, in their order.
-    pub(super) fn points(
-        &self,
-        kafka: &KafkaView,
-        rows: &[&LagRow],
-        since: Timestamp,
-    ) -> impl Iterator<Item = Vec<Point>> {
+    pub fn points(&self, kafka: &KafkaView, rows: &[&LagRow], since: Timestamp) -> impl Iterator<Item = Vec<Point>> {
         // A row whose numbers went too far from where they began has several places.
         let mut places: Vec<Vec<usize>> = vec![Vec::new(); rows.len()];
         let mut wanted = rows.iter().zip(&mut places).peekable();
@@ -358,7 +365,7 @@ mod tests {
         }
         let times: Vec<_> = told(&history, &seen, 0).remove(0).into_iter().map(|point| point.0).collect();
         let last = 29_995;
-        assert!((last - times[0]) <= limits::HISTORY_REACH.as_secs() && last - times[0] > 20_000, "{times:?}");
+        assert!((last - times[0]) <= REACH.as_secs() && last - times[0] > 20_000, "{times:?}");
         for pair in times.windows(2) {
             let age = last - pair[0];
             assert!(pair[1] - pair[0] <= (age / 16).max(5), "{age}: {pair:?}");
@@ -376,7 +383,7 @@ mod tests {
         for second in (0..20_000).step_by(40) {
             history = history.with(at(second), &seen);
         }
-        assert!(history.bytes() <= limits::MAX_HISTORY_BYTES);
+        assert!(history.bytes() <= MAX_HISTORY_BYTES);
         let (first, last) = (history.frames[0].at, history.frames.back().unwrap().at);
         assert!(history.frames.len() > 50 && last.since(first).as_secs() > 10_000, "{}", history.frames.len());
     }
@@ -390,7 +397,7 @@ mod tests {
             // Days apart, so that no moment before is kept.
             history = history.with(at(round * 200_000 + 1), &view(&rows));
         }
-        assert!(history.rows.rows.len() <= 2 * limits::HISTORY_ROWS_LEAST, "{}", history.rows.rows.len());
+        assert!(history.rows.rows.len() <= 2 * ROWS_LEAST, "{}", history.rows.rows.len());
         let last = view(&[("g39-0500", "t", 0, Some(1), Some(2))]);
         assert_eq!(told(&history, &last, 0)[0].len(), 1);
     }
