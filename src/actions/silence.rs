@@ -108,11 +108,8 @@ mod tests {
         let matcher = |text: &str| {
             let at = text.find(['=', '!']).unwrap();
             let (name, rest) = text.split_at(at);
-            let (operator, value) = if rest.starts_with("==") || rest.len() < 2 || !rest[1..].starts_with(['=', '~']) {
-                rest.split_at(1)
-            } else {
-                rest.split_at(2)
-            };
+            let is_long = !rest.starts_with("==") && matches!(rest.as_bytes().get(1), Some(b'=' | b'~'));
+            let (operator, value) = rest.split_at(if is_long { 2 } else { 1 });
             serde_json::json!({"name": name, "value": value, "isRegex": operator.ends_with('~'),
                                "isEqual": operator.starts_with('=')})
         };

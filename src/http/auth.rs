@@ -73,7 +73,6 @@ impl Users {
 pub(super) struct Session(Mutex<Option<Known>>);
 
 /// Lets requests pass or not.
-#[derive(Debug)]
 pub(super) struct Gate {
     throttle: Mutex<Throttle>,
     logins: Option<Logins>,

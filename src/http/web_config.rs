@@ -144,8 +144,11 @@ mod tests {
             ("s3cr3t", "not a hash by bcrypt"),
             (&hash.replace("$2b$", "$1$$"), "not a hash by bcrypt"),
             (&hash.replacen(|c: char| c == '/' || c.is_ascii_lowercase(), "!", 1), "not a hash by bcrypt"),
-            (&format!("{}z{}", &hash[..28], &hash[29..]), "not a hash by bcrypt"),
-            (&hash[..59], "not a hash by bcrypt"),
+            (
+                &hash.chars().enumerate().map(|(at, c)| if at == 28 { 'z' } else { c }).collect::<String>(),
+                "not a hash by bcrypt",
+            ),
+            (hash.strip_suffix(|_: char| true).unwrap(), "not a hash by bcrypt"),
             (&hash.replace("$04$", "$16$"), "a hash by bcrypt of cost 16"),
             (&hash.replace("$04$", "$03$"), "a hash by bcrypt of cost 3"),
         ] {

@@ -183,7 +183,7 @@ mod tests {
             let mut written = 0;
             while bytes.next().is_some_and(|byte| stream.write_all(&[byte]).is_ok()) {
                 written += 1;
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::park_timeout(Duration::from_millis(50));
             }
             written
         });

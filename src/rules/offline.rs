@@ -7,7 +7,8 @@ use super::{
     compile::{self, CompileError},
     engine,
     evaluate::{self, Code, Job},
-    host, limits,
+    host,
+    limits::OFFLINE_TIMES,
     load::{Compile, LoadError, Loader},
     memory::Memory,
     registry,
@@ -82,10 +83,10 @@ pub struct OfflineRule {
 }
 
 impl OfflineRule {
-    /// A rule that has not been evaluated yet. `config` is JSON. It gets [`limits::OFFLINE_TIMES`] as much time as it has in an
+    /// A rule that has not been evaluated yet. `config` is JSON. It gets [`OFFLINE_TIMES`] as much time as it has in an
     /// agent: what else this machine does must not decide what comes out.
     pub fn new(code: &Loaded, settings: Arc<RuleSettings>, config: &str, mut limits: Limits) -> Self {
-        limits.time = limits.time.saturating_mul(limits::OFFLINE_TIMES);
+        limits.time = limits.time.saturating_mul(OFFLINE_TIMES);
         Self {
             code: Arc::clone(&code.0),
             settings,

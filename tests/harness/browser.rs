@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
 /// Longest wait for a command, and for what a page shows.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Keys as WebDriver names them.
 pub(crate) const TAB: &str = "\u{e004}";

@@ -177,6 +177,7 @@ fn listed(module: &Path, units: u32, time: Duration) -> RuleConfig {
         overlay: Overlay { config: Some(config), ..Overlay::default() },
         limits: Limits { time, ..Limits::default() },
         sha256: None,
+        actions: BTreeSet::new(),
     }
 }
 

@@ -167,7 +167,7 @@ async fn a_thousand_versions_speak_one_at_a_time_and_leave_nothing_behind() {
         loop {
             assert!(Instant::now() < deadline, "version {turn} is not live: {spoken:?}");
             // A file counts at the second look; each of these asks for one.
-            handle.rescan();
+            handle.reconfigure(config(&files, turn, dir.path()));
             match tokio::time::timeout(TICK, heard.recv()).await {
                 Ok(Some(input)) => {
                     if let Input::Evaluated(evaluation) = &input {

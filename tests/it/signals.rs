@@ -326,7 +326,7 @@ fn a_full_pipe_on_standard_error_holds_up_nothing() {
     for number in 0..2_000 {
         http::get(home.listen(), "/metrics").unwrap_or_else(|error| panic!("request {number}: {error}"));
     }
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    rustix::process::kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let status = within(DRAIN, "it ends", || child.try_wait().unwrap().ok_or("it still runs"));
     assert_eq!(status.code(), Some(0));
 }

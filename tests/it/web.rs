@@ -104,7 +104,9 @@ fn a_reload_takes_another_file_up_at_the_same_address() {
     agent.home.write("agent.yaml", &plain);
     assert_eq!(ask(&[("Authorization", FIRST)]).status, 200);
     within(SEEN, "open again", || holds(agent.get("/-/healthy").status == 200, "not yet"));
-    assert!(agent.page().expect("brokerwarden_web_config_last_reload_successful", &[], 1.0).is_err());
+    agent.until(SEEN, "nothing is said of a file that is not", |page| {
+        holds(page.expect("brokerwarden_web_config_last_reload_successful", &[], 1.0).is_err(), "still there")
+    });
 }
 
 #[test]

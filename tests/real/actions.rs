@@ -29,7 +29,7 @@ use serde_json::Value;
 use std::{collections::BTreeMap, process::Command, sync::Arc, time::Duration};
 use tokio::{runtime::Runtime, sync::mpsc};
 
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_mins(2);
 
 fn configuration(yaml: &str) -> Config {
     let dir = tempfile::tempdir().unwrap();

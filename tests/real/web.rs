@@ -10,7 +10,7 @@ use crate::harness::{
 use std::{fmt::Write as _, fs, time::Duration};
 
 /// Longest wait for a scrape that shows something; a change of a file takes 4 s to be taken up.
-const SEEN: Duration = Duration::from_secs(60);
+const SEEN: Duration = Duration::from_mins(1);
 
 const PASSWORD: &str = "open:sesame ü";
 

@@ -149,7 +149,7 @@ async fn a_dry_run_says_what_would_be_done_and_does_nothing() {
         let result = world.do_one(deed(1, name, "k")).await;
         assert_eq!((result.end, result.attempts), (DeedEnd::DryRun, 0));
         assert!(result.text.starts_with(said) && !result.text.contains("hunter2"), "{}", result.text);
-        assert_eq!(world.count(name, "dry_run"), 1.0);
+        assert!((world.count(name, "dry_run") - 1.0).abs() < f64::EPSILON);
     }
     world.stop().await;
 }

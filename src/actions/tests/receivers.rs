@@ -80,7 +80,7 @@ async fn serve(
             Reply::Hang => std::future::pending().await,
             Reply::Flood => {
                 stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n").await.unwrap();
-                while stream.write_all(&[b'x'; 65536]).await.is_ok() {}
+                while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
                 return;
             }
         }

@@ -165,7 +165,7 @@ fn what_is_wrong_is_told_with_its_place() {
         assert!(found.starts_with("actions.a.topic: found ") && found.contains("begin with `__`"), "{found}");
     }
     assert_eq!(
-        super::bad("jmx: [{name: a, url: 'http://a'}]\nactions: {a: {type: produce, topic: t}}"),
+        bad("jmx: [{name: a, url: 'http://a'}]\nactions: {a: {type: produce, topic: t}}"),
         "actions.a.type: `produce` needs `kafka:`, and there is none"
     );
     check(
@@ -178,7 +178,7 @@ fn what_is_wrong_is_told_with_its_place() {
 
 #[track_caller]
 fn bad_action(text: &str) -> String {
-    super::bad(format!("kafka: {{}}\nactions: {{a: {{{text}}}}}"))
+    bad(format!("kafka: {{}}\nactions: {{a: {{{text}}}}}"))
 }
 
 #[test]

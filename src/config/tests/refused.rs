@@ -154,7 +154,7 @@ const KEYS: &[&str] = &[
 
 #[test]
 fn wrong_types_are_problems_everywhere() {
-    for key in KEYS.iter().copied() {
+    for key in KEYS {
         for wrong in ["1.5", "[[1]]", "{x: [1]}", "-1", "99999999999999999999999999999"] {
             let text = key.replace('%', wrong);
             let text = if key.starts_with("kafka") { text } else { format!("kafka: {{}}\n{text}") };

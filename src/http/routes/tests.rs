@@ -177,7 +177,7 @@ async fn only_this_host_may_ask_for_a_reload() {
 async fn who_logged_in_may_ask_for_a_reload_from_anywhere_but_no_page_of_another_site() {
     let (mut sources, views) = views();
     let far: IpAddr = "10.0.0.7".parse().unwrap();
-    let ask = |headers: &[(&str, &str)]| {
+    let with = |headers: &[(&str, &str)]| {
         let mut request = request("POST", "/-/reload", headers);
         request.extensions_mut().insert(auth::Authenticated);
         request
@@ -187,15 +187,15 @@ async fn who_logged_in_may_ask_for_a_reload_from_anywhere_but_no_page_of_another
             let told: crate::http::Outcome = Box::pin(async { String::new() });
             sources.reload.recv().await.unwrap().reply.send(Ok(told)).ok().unwrap();
         };
-        let (response, ()) = tokio::join!(respond(ask(headers), far, &views), reply);
+        let (response, ()) = tokio::join!(ask(with(headers), far, &views), reply);
         assert_eq!(response.status(), 200, "{headers:?}");
     }
     for origin in ["https://evil.example", "https://a:9309", "null", "a:9308", ""] {
-        for (request, peer) in [(ask(&[("host", "a:9308"), ("origin", origin)]), far)]
+        for (request, peer) in [(with(&[("host", "a:9308"), ("origin", origin)]), far)]
             .into_iter()
             .chain([(request("POST", "/-/reload", &[("host", "a:9308"), ("origin", origin)]), HERE)])
         {
-            assert_eq!(respond(request, peer, &views).await.status(), 403, "{origin}");
+            assert_eq!(ask(request, peer, &views).await.status(), 403, "{origin}");
         }
     }
     assert!(sources.reload.try_recv().is_err(), "nothing was asked of the app");

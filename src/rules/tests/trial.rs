@@ -37,7 +37,7 @@ fn a_rule_that_takes_long_in_its_dry_run_holds_up_no_other() {
     assert_eq!(looks.reload.listed().pending, ["slow"]);
     while !looks.reload.listed().pending.is_empty() {
         assert!(started.elapsed() < Duration::from_mins(1), "its trial does not end");
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::park_timeout(Duration::from_millis(50));
         looks.look();
     }
     assert!(started.elapsed() >= Duration::from_secs(3), "it was broken off early");
@@ -50,7 +50,7 @@ fn a_rule_that_takes_long_in_its_dry_run_holds_up_no_other() {
     looks.settle();
     while looks.reload.listed() != crate::rules::Listed::default() {
         assert!(started.elapsed() < Duration::from_mins(2), "{:?}", looks.reload.listed());
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::park_timeout(Duration::from_millis(50));
         looks.look();
     }
     assert_eq!(looks.heard().len(), 1);
@@ -72,7 +72,7 @@ fn a_trial_of_what_is_not_there_any_more_does_not_count() {
     let started = Instant::now();
     while looks.reload.listed() != crate::rules::Listed::default() {
         assert!(started.elapsed() < Duration::from_mins(1), "{:?}", looks.reload.listed());
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(20));
         looks.look();
     }
     assert_eq!(looks.heard().len(), 1, "the version that is there is not live");
