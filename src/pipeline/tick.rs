@@ -134,7 +134,9 @@ impl Tick {
     }
 
     fn install(&mut self, settings: Arc<RuleSettings>, generation: u64) {
-        match self.done.book.rules.get_mut(&settings.name) {
+        let name = settings.name.clone();
+        let shadow = self.done.book.is_shadow(&name);
+        match self.done.book.rules.get_mut(&name) {
             Some(installed) if installed.generation > generation => {}
             Some(installed) => {
                 installed.generation = generation;
@@ -142,9 +144,10 @@ impl Tick {
             }
             None => {
                 let installed = Installed { settings: Arc::clone(&settings), generation, measurements: Vec::new() };
-                self.done.book.rules.insert(settings.name.clone(), installed);
+                self.done.book.rules.insert(name.clone(), installed);
             }
         }
+        self.done.changed |= self.done.book.is_shadow(&name) != shadow;
     }
 
     fn remove(&mut self, rule: &str, generation: u64) {
