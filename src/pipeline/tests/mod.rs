@@ -1,8 +1,12 @@
 //! The alert book's life as a table: what rules said at which second, and what must come of it.
 
 mod identity;
+mod load;
+mod properties;
+mod reference;
 mod restart;
 mod shadow;
+mod steps;
 
 use super::*;
 use crate::{
@@ -15,7 +19,7 @@ use crate::{
 };
 
 /// What an agent knows of group `g` in a snapshot.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Seen {
     /// Fully, and we answer for it.
     Ours,

@@ -5,14 +5,14 @@ use crate::{model::RuleState, store::Row};
 
 impl World {
     /// It was last alive at `alive`, is killed, and starts again at `start`; its rule is live again.
-    fn restarts(self, alive: u64, start: u64) -> Self {
+    pub(super) fn restarts(self, alive: u64, start: u64) -> Self {
         let mut world = self.killed(alive, start);
         world.install(start);
         world
     }
 
     /// The same, with no rule live yet.
-    fn killed(self, alive: u64, start: u64) -> Self {
+    pub(super) fn killed(self, alive: u64, start: u64) -> Self {
         let Self { book, settings, generation, stored, .. } = self;
         let alerts = stored.iter().map(|((scope, key), value)| row(scope, key, value)).collect();
         let meta = saved::meta_changes(&book, at(alive)).into_iter().map(|change| match change {
@@ -27,7 +27,7 @@ impl World {
         world
     }
 
-    fn sees(&mut self, second: u64, seen: Seen) {
+    pub(super) fn sees(&mut self, second: u64, seen: Seen) {
         self.tick(second, vec![Input::Seen(snapshot(second, seen))]);
     }
 }
