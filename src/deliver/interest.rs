@@ -93,7 +93,8 @@ impl Interest {
             None => delivery.transition,
             Some(told) => delivery.transition || now.since(*told) >= repeat,
         };
-        if due || !self.told.contains_key(&alert.key) {
+        // A clock that was set back says nothing of how long ago that was: counted from now.
+        if due || self.told.get(&alert.key).is_none_or(|told| *told > now) {
             self.follow(&alert.key, now);
         }
         due
@@ -167,6 +168,8 @@ mod tests {
         assert!(
             !interest.wants(&again, at(500)) && !interest.wants(&again, at(599)) && interest.wants(&again, at(600))
         );
+        // Nor does a clock that is set back put it off by that much.
+        assert!(!interest.wants(&again, at(10)) && !interest.wants(&again, at(109)) && interest.wants(&again, at(110)));
     }
 
     #[test]

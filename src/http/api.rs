@@ -26,6 +26,7 @@ use crate::{
     model::{Labels, Timestamp},
     page::encode,
     pipeline::{RuleView, RulesView},
+    snapshot::select::Selector,
 };
 use serde::Serialize;
 use std::time::{Duration, UNIX_EPOCH};
@@ -72,8 +73,12 @@ struct AlertJson<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Groups<'a> {
     groups: Vec<GroupJson<'a>>,
+    /// Ask with it for those that follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group_next_token: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -112,6 +117,14 @@ struct RuleJson<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+struct Scalar {
+    result_type: &'static str,
+    /// Seconds, and the value as text.
+    result: (f64, &'static str),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct BuildInfo {
     version: &'static str,
     revision: &'static str,
@@ -126,26 +139,117 @@ pub(super) fn alerts(view: &AlertsView) -> String {
     success(Alerts { alerts: view.alerts.iter().filter_map(|alert| alert_json(alert, view)).collect() })
 }
 
+/// Which rules are asked for, in Prometheus' parameters.
+#[derive(Default)]
+struct Wanted {
+    names: Vec<String>,
+    groups: Vec<String>,
+    files: Vec<String>,
+    /// Of the labels that are configured; one of them must match.
+    matchers: Vec<Selector>,
+    only_records: bool,
+    without_alerts: bool,
+    /// At most so many groups.
+    limit: Option<usize>,
+    /// The last group of the answer before.
+    after: Option<String>,
+}
+
+impl Wanted {
+    fn parse(query: &str) -> Result<Self, String> {
+        let mut wanted = Self::default();
+        for (name, value) in parameters(query) {
+            let refused = |why: String| format!("invalid parameter {name:?}: {why}");
+            match name.as_str() {
+                "rule_name[]" => wanted.names.push(value),
+                "rule_group[]" => wanted.groups.push(value),
+                "file[]" => wanted.files.push(value),
+                "match[]" => {
+                    wanted.matchers.push(Selector::parse(&value).map_err(|error| refused(error.to_string()))?);
+                }
+                "type" => {
+                    wanted.only_records = match value.as_str() {
+                        "alert" | "" => false,
+                        // What rules measure is on /metrics; there are no recording rules.
+                        "record" => true,
+                        _ => return Err(refused(format!("not supported value {value:?}"))),
+                    }
+                }
+                "exclude_alerts" => {
+                    wanted.without_alerts = match value.as_str() {
+                        "1" | "t" | "T" | "true" | "TRUE" | "True" => true,
+                        "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
+                        _ => return Err(refused("neither true nor false".to_owned())),
+                    }
+                }
+                "group_limit" if value.is_empty() => {}
+                "group_limit" => {
+                    let limit = value.parse().ok().filter(|limit| *limit > 0);
+                    wanted.limit = Some(limit.ok_or_else(|| refused("not a number above 0".to_owned()))?);
+                }
+                "group_next_token" => wanted.after = Some(value).filter(|value| !value.is_empty()),
+                _ => {}
+            }
+        }
+        if wanted.after.is_some() && wanted.limit.is_none() {
+            return Err("invalid parameter \"group_next_token\": it needs group_limit".to_owned());
+        }
+        Ok(wanted)
+    }
+
+    fn wants(&self, rule: &RuleView) -> bool {
+        let (name, labels) = (&rule.settings.name, &rule.settings.labels);
+        let named = |wanted: &[String], is: &String| wanted.is_empty() || wanted.contains(is);
+        let matches = |selector: &Selector| selector.matches(name, |label| labels.get(label).map(String::as_str));
+        !self.only_records
+            && named(&self.names, name)
+            // Each rule is a group of its own.
+            && named(&self.groups, name)
+            && named(&self.files, &rule.module)
+            && (self.matchers.is_empty() || self.matchers.iter().any(matches))
+    }
+}
+
 /// `/api/v1/rules`: each rule is a group of its own, since each has its own file and interval. A rule without an
 /// interval is evaluated at each snapshot, `interval` apart.
 ///
 /// # Errors
 /// When a parameter is not understood.
 pub(super) fn rules(view: &RulesView, alerts: &AlertsView, interval: Duration, query: &str) -> Result<String, String> {
-    let (mut names, mut alerting) = (Vec::new(), true);
-    for (name, value) in parameters(query) {
-        match (name.as_str(), value.as_str()) {
-            ("rule_name[]", _) => names.push(value),
-            ("type", "alert" | "") => alerting = true,
-            // What rules measure is on /metrics; there are no recording rules.
-            ("type", "record") => alerting = false,
-            ("type", _) => return Err(format!("not supported value {value:?}")),
+    let wanted = Wanted::parse(query)?;
+    let is_later = |rule: &&RuleView| wanted.after.as_ref().is_none_or(|after| rule.settings.name > *after);
+    let mut rules: Vec<_> = view.rules.iter().filter(|rule| wanted.wants(rule)).filter(is_later).collect();
+    let limit = wanted.limit.unwrap_or(usize::MAX);
+    let more = rules.len() > limit;
+    rules.truncate(limit);
+    let group_next_token = rules.last().filter(|_| more).map(|rule| rule.settings.name.as_str());
+    let groups = rules.into_iter().map(|rule| group_json(rule, alerts, interval, wanted.without_alerts)).collect();
+    Ok(success(Groups { groups, group_next_token }))
+}
+
+/// `/api/v1/query`, of which one constant is answered: Grafana and others ask it to see whether we are there. `form`: the
+/// parameters, `now`: where they do not say another time.
+///
+/// # Errors
+/// For all other queries: series are Prometheus' business, which has scraped them.
+pub(super) fn query(form: &str, now: Timestamp) -> Result<String, String> {
+    let (mut query, mut at) = (String::new(), now.seconds());
+    for (name, value) in parameters(form) {
+        match name.as_str() {
+            "query" => query = value,
+            "time" => at = value.parse().ok().filter(|at: &f64| at.is_finite()).unwrap_or(at),
             _ => {}
         }
     }
-    let wanted = |rule: &&RuleView| alerting && (names.is_empty() || names.contains(&rule.settings.name));
-    let groups = view.rules.iter().filter(wanted).map(|rule| group_json(rule, alerts, interval)).collect();
-    Ok(success(Groups { groups }))
+    query.retain(|c| !c.is_whitespace());
+    if query != "1+1" {
+        return Err(
+            "brokerwarden answers no queries (but 1+1, which asks whether it is there): ask the Prometheus that \
+                    scrapes its /metrics"
+                .to_owned(),
+        );
+    }
+    Ok(success(Scalar { result_type: "scalar", result: (at, "2") }))
 }
 
 /// `/api/v1/status/buildinfo`. It has no `features`: Grafana then takes us for a Prometheus with read-only rules.
@@ -164,7 +268,17 @@ pub(super) fn failure(error_type: &'static str, error: &str) -> String {
     to_json(&Failure { status: "error", error_type, error })
 }
 
-fn group_json<'a>(rule: &'a RuleView, alerts: &'a AlertsView, interval: Duration) -> GroupJson<'a> {
+/// A request for what there is not.
+pub(super) fn not_found(error: &str) -> String {
+    to_json(&Failure { status: "error", error_type: "not_found", error })
+}
+
+fn group_json<'a>(
+    rule: &'a RuleView,
+    alerts: &'a AlertsView,
+    interval: Duration,
+    without_alerts: bool,
+) -> GroupJson<'a> {
     let settings = &rule.settings;
     let of_rule = || alerts.alerts.iter().filter(|alert| alert.key.rule == settings.name);
     let state = match of_rule().filter(|alert| alert.phase != Phase::Resolved).map(|alert| alert.phase).max() {
@@ -190,7 +304,7 @@ fn group_json<'a>(rule: &'a RuleView, alerts: &'a AlertsView, interval: Duration
         keep_firing_for: settings.keep_firing_for.as_secs_f64(),
         labels: &settings.labels,
         annotations: &settings.annotations,
-        alerts: of_rule().filter_map(|alert| alert_json(alert, alerts)).collect(),
+        alerts: of_rule().filter(|_| !without_alerts).filter_map(|alert| alert_json(alert, alerts)).collect(),
         health,
         last_error,
         evaluation_time,

@@ -11,17 +11,24 @@ use super::{
     newest,
 };
 use crate::model::{BoundedText, clip};
+use http_body_util::{BodyExt, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Body,
     header::{self, HeaderMap, HeaderName, HeaderValue},
     http::request::Parts,
 };
-use std::{net::IpAddr, time::Duration};
+use std::{error::Error, net::IpAddr, time::Duration};
 use tokio::sync::oneshot;
 
 /// Longest wait for the app to reload its configuration.
 pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest body of a query: there is one that is answered, and it is short.
+pub const MAX_QUERY_BYTES: usize = 4 << 10;
+
+/// Longest wait for that body.
+pub const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest part of an error told to who asked for a reload, in bytes.
 pub const MAX_RELOAD_ERROR: usize = 64 << 10;
@@ -69,13 +76,23 @@ pub(super) struct Served {
     pub(super) live: Live,
 }
 
-/// Answers a request that came on a connection. There is no use for a request body, so none is read.
-pub(super) async fn respond<B: Body>(
+/// Asked by form where Grafana's data source is set up as it proposes.
+const QUERY_PATH: &str = "/api/v1/query";
+
+/// Answers a request that came on a connection. There is no use for a request body but that of a query, so no other is read.
+pub(super) async fn respond<B>(
     request: Request<B>,
     peer: IpAddr,
     served: &Served,
     connection: &Connection,
-) -> Response<Pieces> {
+) -> Response<Pieces>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    if request.uri().path() == QUERY_PATH && request.method() == Method::POST {
+        return query_by_form(request.into_body()).await;
+    }
     if !request.body().is_end_stream() {
         let mut response = text(StatusCode::PAYLOAD_TOO_LARGE, "no request here takes a body\n");
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -119,6 +136,8 @@ async fn answer(head: &Parts, peer: IpAddr, served: &Served, connection: &Connec
         "/api/v1/alerts/status" => people(served, Ask::Alerts, head).await,
         "/api/v1/notifiers" => people(served, Ask::Notifiers, head).await,
         "/api/v1/events" => events(head, served, connection),
+        QUERY_PATH if reads => query(head.uri.query().unwrap_or_default()),
+        QUERY_PATH => not_allowed("GET, HEAD, POST"),
         _ => match assets::find(path) {
             Some(asset) => file(asset, &head.headers),
             None => text(StatusCode::NOT_FOUND, "not found\n"),
@@ -194,6 +213,29 @@ fn file(asset: &'static Asset, headers: &HeaderMap) -> Response<Pieces> {
         response.headers_mut().insert(header::ETAG, tag);
     }
     response
+}
+
+async fn query_by_form<B>(body: B) -> Response<Pieces>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let body = tokio::time::timeout(QUERY_TIMEOUT, Limited::new(body, MAX_QUERY_BYTES).collect()).await;
+    if let Ok(Ok(body)) = body {
+        return query(&String::from_utf8_lossy(&body.to_bytes()));
+    }
+    let error = format!("no form of at most {MAX_QUERY_BYTES} bytes within {QUERY_TIMEOUT:?}");
+    let mut response = response(StatusCode::BAD_REQUEST, JSON_TYPE, api::bad_data(&error).into());
+    // What is left of the body would be taken for the next request.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn query(form: &str) -> Response<Pieces> {
+    match api::query(form, crate::clock::now()) {
+        Ok(json) => response(StatusCode::OK, JSON_TYPE, json.into()),
+        Err(error) => response(StatusCode::NOT_FOUND, JSON_TYPE, api::not_found(&error).into()),
+    }
 }
 
 fn metrics(headers: &HeaderMap, views: &Views) -> Response<Pieces> {

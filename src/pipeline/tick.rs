@@ -143,7 +143,9 @@ impl Tick {
     }
 
     fn install(&mut self, settings: Arc<RuleSettings>, generation: u64) {
-        match self.done.book.rules.get_mut(&settings.name) {
+        let name = settings.name.clone();
+        let shadow = self.done.book.is_shadow(&name);
+        match self.done.book.rules.get_mut(&name) {
             Some(installed) if installed.generation > generation => {}
             Some(installed) => {
                 installed.generation = generation;
@@ -151,9 +153,10 @@ impl Tick {
             }
             None => {
                 let installed = Installed { settings: Arc::clone(&settings), generation, measurements: Vec::new() };
-                self.done.book.rules.insert(settings.name.clone(), installed);
+                self.done.book.rules.insert(name.clone(), installed);
             }
         }
+        self.done.changed |= self.done.book.is_shadow(&name) != shadow;
     }
 
     fn remove(&mut self, rule: &str, generation: u64) {
@@ -248,9 +251,17 @@ impl Tick {
             book.others = !kafka.whole_cluster && (book.others || kafka.brokers.len() > 1);
         }
         book.latest = Some(Arc::clone(snapshot));
-        let all: Vec<_> = book.alerts.values().cloned().collect();
-        for held in all {
-            let voice = self.voice(&held.alert.subject);
+        let all = self.done.book.alerts.values().map(|held| (held, self.voice(&held.alert.subject)));
+        // Most are ours as before, and told: with many alerts there is no time to look at each whenever something is seen.
+        let others = all.filter(|(held, voice)| {
+            let is_told = match held.alert.phase {
+                Phase::Pending => held.told.is_none(),
+                phase => held.told == Some(Told { phase, by_us: true }),
+            };
+            !(*voice == Voice::Ours && held.speaks() && is_told)
+        });
+        let others: Vec<_> = others.map(|(held, voice)| (held.clone(), voice)).collect();
+        for (held, voice) in others {
             if held.restored && self.is_open(voice) {
                 continue;
             }

@@ -237,8 +237,9 @@ impl Entry {
 /// Is it time for a rule of that `interval`, last evaluated on what was seen at `seen_at`?
 pub(super) fn waited(interval: Option<Duration>, seen_at: Option<Timestamp>, snapshot: &Snapshot) -> bool {
     interval.zip(seen_at).is_none_or(|(interval, at)| {
-        // Half a snapshot early rather than a whole one late: snapshots do not come to the millisecond.
-        snapshot.at.since(at).saturating_add(snapshot.interval / 2) >= interval
+        // Half a snapshot early rather than a whole one late: snapshots do not come to the millisecond. A clock that was set
+        // back says nothing of how long ago that was.
+        snapshot.at < at || snapshot.at.since(at).saturating_add(snapshot.interval / 2) >= interval
     })
 }
 

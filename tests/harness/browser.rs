@@ -39,7 +39,7 @@ impl Browser {
             "goog:chromeOptions": {"args": arguments},
         }}});
         let session = browser.post("/session", &capabilities);
-        browser.session = session["sessionId"].as_str().expect("a session").to_owned();
+        session["sessionId"].as_str().expect("a session").clone_into(&mut browser.session);
         browser
     }
 

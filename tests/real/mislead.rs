@@ -177,7 +177,9 @@ fn a_commit_in_a_hole_that_compaction_left() {
     let config = |group: Option<&str>| {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", shared::kraft().bootstrap());
-        group.map(|group| config.set("group.id", group).set("enable.auto.commit", "false"));
+        if let Some(group) = group {
+            config.set("group.id", group).set("enable.auto.commit", "false");
+        }
         config
     };
     let producer: BaseProducer = config(None).create().unwrap();

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-const SEEN: Duration = Duration::from_secs(60);
+const SEEN: Duration = Duration::from_mins(1);
 
 /// Names as somebody would give them who wants harm: markup, script, another direction of text, nothing to see, and long.
 const HOSTILE: &[&str] = &[

@@ -6,6 +6,7 @@ mod forms;
 mod hostile;
 mod in_trouble;
 mod in_turn;
+mod load;
 mod mail;
 
 use super::*;

@@ -141,8 +141,81 @@ fn rules_have_prometheus_shape() {
     let error = rules(&view, &all, Duration::ZERO, "type=%22x").unwrap_err();
     assert_eq!(
         parsed(&bad_data(&error)),
-        json!({"status": "error", "errorType": "bad_data", "error": "not supported value \"\\\"x\""})
+        json!({
+            "status": "error", "errorType": "bad_data",
+            "error": "invalid parameter \"type\": not supported value \"\\\"x\"",
+        })
     );
+}
+
+/// What Grafana narrows its lists by, and turns their pages with.
+#[test]
+fn rules_are_narrowed_and_come_in_pages_as_prometheus_has_it() {
+    let rules_view = RulesView { rules: ["a", "b", "c", "d"].map(rule).into(), rules_dir_error: None };
+    let mut view = rules_view;
+    view.rules[2].module = "/rules/c.wasm".into();
+    Arc::make_mut(&mut view.rules[3].settings).labels = labels(&[("severity", "critical"), ("team", "data")]);
+    let all = AlertsView { alerts: vec![alert("a", "High", Phase::Firing)], ..AlertsView::default() };
+    let ask = |query: &str| rules(&view, &all, Duration::from_secs(5), query).map(|json| parsed(&json)["data"].clone());
+    let names = |query: &str| {
+        let data = ask(query).unwrap();
+        let groups = data["groups"].as_array().unwrap().iter();
+        groups.map(|group| group["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    for (query, want) in [
+        ("", "a b c d"),
+        ("rule_group[]=b&rule_group[]=d", "b d"),
+        ("file%5B%5D=%2Frules%2Fc.wasm", "c"),
+        ("file[]=builtin:lag-threshold&rule_name[]=c", ""),
+        ("match[]=%7Bseverity%3D%22critical%22%7D", "d"),
+        ("match[]={team=\"data\"}&match[]={severity=~\"warn.*\"}", "a b c d"),
+        ("match[]={severity=\"warning\",team=\"\"}", "a b c"),
+        ("group_limit=&group_next_token=&exclude_alerts=", "a b c d"),
+        ("group_limit=4", "a b c d"),
+    ] {
+        assert_eq!(names(query), want, "{query}");
+    }
+    let (mut query, mut pages) = ("group_limit=3".to_owned(), Vec::new());
+    loop {
+        pages.push(names(&query));
+        match ask(&query).unwrap()["groupNextToken"].as_str() {
+            Some(token) => query = format!("group_limit=3&group_next_token={token}"),
+            None => break,
+        }
+    }
+    assert_eq!(pages, ["a b c", "d"]);
+    // A group that went meanwhile costs no other its place.
+    assert_eq!(names("group_limit=3&group_next_token=bb"), "c d");
+
+    let of_a = |query: &str| ask(query).unwrap()["groups"][0]["rules"][0].clone();
+    assert_eq!(of_a("exclude_alerts=false")["alerts"].as_array().unwrap().len(), 1);
+    let without = of_a("exclude_alerts=true");
+    assert_eq!((&without["alerts"], &without["state"]), (&json!([]), &json!("firing")));
+
+    for (query, want) in [
+        ("exclude_alerts=maybe", "invalid parameter \"exclude_alerts\": neither true nor false"),
+        ("group_limit=0", "invalid parameter \"group_limit\": not a number above 0"),
+        ("group_limit=x", "invalid parameter \"group_limit\": not a number above 0"),
+        ("group_next_token=a", "invalid parameter \"group_next_token\": it needs group_limit"),
+    ] {
+        assert_eq!(ask(query), Err(want.to_owned()));
+    }
+    assert!(ask("match[]={").unwrap_err().starts_with("invalid parameter \"match[]\": "));
+}
+
+#[test]
+fn one_query_is_answered_which_asks_whether_we_are_there() {
+    let now = Timestamp(1_763_888_405_250);
+    for form in ["query=1%2B1", "query=1+%2B+1&timeout=60s", "time=never&query=1%2b1"] {
+        let answer = parsed(&query(form, now).unwrap());
+        let want = json!({"status": "success", "data": {"resultType": "scalar", "result": [1_763_888_405.25, "2"]}});
+        assert_eq!(answer, want, "{form}");
+    }
+    assert_eq!(parsed(&query("query=1%2B1&time=17.5", now).unwrap())["data"]["result"][0], json!(17.5));
+    for form in ["", "query=", "query=up", "query=1%2B2", "Query=1%2B1"] {
+        assert!(query(form, now).unwrap_err().contains("ask the Prometheus"), "{form}");
+    }
+    assert_eq!(parsed(&not_found("x")), json!({"status": "error", "errorType": "not_found", "error": "x"}));
 }
 
 #[test]

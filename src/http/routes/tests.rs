@@ -8,7 +8,7 @@ use crate::{
     supervise::Tasks,
 };
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{Empty, Full};
 use std::sync::Arc;
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -27,7 +27,10 @@ fn served(views: &Views) -> Served {
     Served { views: views.clone(), answers, live: Live::default() }
 }
 
-async fn ask(request: Request<Empty<Bytes>>, peer: IpAddr, views: &Views) -> Response<Pieces> {
+async fn ask<B: Body>(request: Request<B>, peer: IpAddr, views: &Views) -> Response<Pieces>
+where
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     respond(request, peer, &served(views), &Connection::default()).await
 }
 
@@ -89,6 +92,10 @@ async fn each_path_answers_as_prometheus_does() {
         ("GET", "/api/v1/notifiers", 200, JSON_TYPE),
         ("HEAD", "/api/v1/events", 200, EVENTS_TYPE),
         ("POST", "/api/v1/groups", 405, TEXT_TYPE),
+        ("GET", "/api/v1/query?query=1%2B1", 200, JSON_TYPE),
+        ("GET", "/api/v1/query?query=up", 404, JSON_TYPE),
+        ("GET", "/api/v1/query_range?query=1%2B1", 404, TEXT_TYPE),
+        ("DELETE", "/api/v1/query", 405, TEXT_TYPE),
         ("GET", "/", 200, HTML_TYPE),
         ("GET", "/web/page.js", 200, "text/javascript; charset=utf-8"),
         ("GET", "/web/../web/page.js", 404, TEXT_TYPE),
@@ -103,7 +110,11 @@ async fn each_path_answers_as_prometheus_does() {
         assert_eq!(response.headers()[header::CONTENT_TYPE], content_type, "{method} {path}");
         assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
         let allow = response.headers().get(header::ALLOW).map(|allow| allow.to_str().unwrap());
-        let want = if path == "/-/reload" { "POST, PUT" } else { "GET, HEAD" };
+        let want = match path {
+            "/-/reload" => "POST, PUT",
+            "/api/v1/query" => "GET, HEAD, POST",
+            _ => "GET, HEAD",
+        };
         assert_eq!(allow, (status == 405).then_some(want), "{method} {path}");
         let policy = response.headers().get(header::CONTENT_SECURITY_POLICY);
         let of_page = path == "/" || path.starts_with("/web/page");
@@ -111,6 +122,29 @@ async fn each_path_answers_as_prometheus_does() {
     }
     let response = ask(request("GET", "/metrics", &[("accept-encoding", "gzip")]), HERE, &views).await;
     assert_eq!(body(response).await, "zipped");
+}
+
+/// Grafana's data source asks by form, unless it is told otherwise.
+#[tokio::test]
+async fn a_query_may_come_as_a_short_form_and_nothing_else_may() {
+    let (_sources, views) = views();
+    let post = |path: &str, form: String| {
+        let request = Request::builder().method("POST").uri(path).body(Full::new(Bytes::from(form))).unwrap();
+        ask(request, HERE, &views)
+    };
+    let response = post("/api/v1/query", "query=1%2B1&time=1763888405".into()).await;
+    assert_eq!(response.status(), 200);
+    assert!(body(response).await.contains(r#""result":[1763888405.0,"2"]"#));
+    assert_eq!(post("/api/v1/query", "query=sum(up)".into()).await.status(), 404);
+    for (path, form, status) in
+        [("/api/v1/query", "x".repeat(MAX_QUERY_BYTES + 1), 400), ("/api/v1/rules", "query=1%2B1".into(), 413)]
+    {
+        let response = post(path, form).await;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[header::CONNECTION]),
+            (status, &HeaderValue::from_static("close"))
+        );
+    }
 }
 
 #[tokio::test]

@@ -2,8 +2,12 @@
 
 mod deeds;
 mod identity;
+mod load;
+mod properties;
+mod reference;
 mod restart;
 mod shadow;
+mod steps;
 
 use super::*;
 use crate::{
@@ -16,7 +20,7 @@ use crate::{
 };
 
 /// What an agent knows of group `g` in a snapshot.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Seen {
     /// Fully, and we answer for it.
     Ours,

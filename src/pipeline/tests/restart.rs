@@ -12,7 +12,7 @@ impl World {
     }
 
     /// The same, with no rule live yet.
-    fn killed(self, alive: u64, start: u64) -> Self {
+    pub(super) fn killed(self, alive: u64, start: u64) -> Self {
         let Self { book, settings, generation, stored, outbox, deaf, .. } = self;
         let alerts = stored.iter().map(|((scope, key), value)| row(scope, key, value)).collect();
         let meta = saved::meta_changes(&book, at(alive)).into_iter().map(|change| match change {

@@ -42,6 +42,20 @@ fn its_alerts_live_like_others_and_are_never_told() {
     assert!(world.last.deliveries.is_empty() && world.in_book().is_empty());
 }
 
+/// What is shown says whether anybody is told, and is looked at anew only when the pipeline says so.
+#[test]
+fn turning_it_is_a_change_of_what_is_shown() {
+    let mut world = World::new(0);
+    world.says(0, Seen::Ours, vec![group_alert("A")]);
+    for shadow in [true, false] {
+        turn(&mut world, 5, shadow);
+        assert!(world.last.changed, "{shadow}");
+        assert_eq!(world.book.view().shadow.contains("r"), shadow);
+        turn(&mut world, 6, shadow);
+        assert!(!world.last.changed, "{shadow} as before");
+    }
+}
+
 #[test]
 fn out_of_the_shadow_what_fires_is_told_and_in_it_only_the_end_of_that() {
     let mut world = shadowed();

@@ -2,12 +2,13 @@
 
 use super::{Bench, settings, snapshot, text};
 use crate::{
+    model::Timestamp,
     pipeline::Verdict,
     rules::{
         Limits,
         evaluate::Finished,
         rates::Rates,
-        registry::{Lane, Registry, Version},
+        registry::{self, Lane, Registry, Version},
         state::State,
     },
 };
@@ -114,4 +115,17 @@ fn one_lane_is_left_to_rules_that_have_been_cheap() {
     assert_eq!(cheap.iter().position(|cheap| !cheap), Some(2));
     assert_eq!(cheap.iter().filter(|cheap| !**cheap).count(), 18, "{cheap:?}");
     assert!(cheap.ends_with(&[true; 10]));
+}
+
+#[test]
+fn a_clock_that_was_set_back_delays_no_evaluation_by_that_much() {
+    let interval = Some(Duration::from_mins(10));
+    let day = 86_400_000;
+    let waited = |now| registry::waited(interval, Some(Timestamp(day)), &snapshot(2, now));
+    assert!(!waited(day) && !waited(day + 500_000) && waited(day + 600_000));
+    assert!(waited(0) && waited(day - 1), "it cannot be told how long ago that was");
+    assert!(
+        registry::waited(interval, None, &snapshot(1, 0))
+            && registry::waited(None, Some(Timestamp(day)), &snapshot(2, 0))
+    );
 }
