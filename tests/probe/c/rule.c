@@ -53,8 +53,11 @@ static void add(const char *name, double value, size_t count, ...) {
 }
 
 static labels all_of(const label *given, size_t count) {
-  labels labels = {calloc(count + 1, sizeof(label)), count};
-  for (size_t i = 0; i < count; i++) labels.ptr[i] = (label){same(given[i].name), same(given[i].value)};
+  labels labels = {calloc(count + 1, sizeof(label)), 0};
+  for (size_t i = 0; i < count; i++) {
+    // The metric's own name is no label of a measurement.
+    if (!is(given[i].name, "__name__")) labels.ptr[labels.len++] = (label){same(given[i].name), same(given[i].value)};
+  }
   return labels;
 }
 

@@ -69,7 +69,7 @@ class Evaluator:
         if heap is None:
             add("heap", -1)
         for sample in heap or []:
-            add("heap", sample.value, **{label.name: label.value for label in sample.labels})
+            add("heap", sample.value, **{label.name: label.value for label in sample.labels if label.name != "__name__"})
         add("query_refused", refused(lambda: snapshot.query("{")))
 
         alerts = own_alerts.active()

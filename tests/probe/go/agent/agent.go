@@ -150,7 +150,14 @@ func samples() {
 	add("rate", rate)
 	if answer := snapshot.Query("heap"); answer.IsOk() {
 		for _, sample := range answer.Ok() {
-			add("heap", sample.Value, sample.Labels...)
+			var labels []types.Label
+			for _, label := range sample.Labels {
+				// The metric's own name is no label of a measurement.
+				if label.Name != "__name__" {
+					labels = append(labels, label)
+				}
+			}
+			add("heap", sample.Value, labels...)
 		}
 	} else if answer.Err().Tag() == types.Error_Unavailable {
 		add("heap", -1)

@@ -117,7 +117,8 @@ function count(list, is) {
 }
 
 function named(labels) {
-  return Object.fromEntries(labels.map(({ name, value }) => [name, value]));
+  // The metric's own name is no label of a measurement.
+  return Object.fromEntries(labels.filter(({ name }) => name !== '__name__').map(({ name, value }) => [name, value]));
 }
 
 function bytes(text) {

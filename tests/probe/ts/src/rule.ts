@@ -126,7 +126,8 @@ function count<T>(list: Iterable<T>, is: (one: T) => boolean): number {
 }
 
 function named(labels: Label[]): Record<string, string> {
-  return Object.fromEntries(labels.map(({ name, value }) => [name, value]));
+  // The metric's own name is no label of a measurement.
+  return Object.fromEntries(labels.filter(({ name }) => name !== '__name__').map(({ name, value }) => [name, value]));
 }
 
 function bytes(text: string): Uint8Array {
