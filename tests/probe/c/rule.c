@@ -67,10 +67,13 @@ bool exports_brokerwarden_rule_config_check_check(string *config, string *error)
 }
 
 static void columns(const brokerwarden_rule_snapshot_lag_columns_t *table) {
-  size_t count = table->group.len, last = count - 1;
+  size_t count = table->group.len;
   add("table_rows", (double)count, 0);
-  add("table_last", table->partition.ptr[last], 2, "group", table->names.ptr[table->group.ptr[last]], "topic",
-      table->names.ptr[table->topic.ptr[last]]);
+  if (count > 0) {
+    size_t last = count - 1;
+    add("table_last", table->partition.ptr[last], 2, "group", table->names.ptr[table->group.ptr[last]], "topic",
+        table->names.ptr[table->topic.ptr[last]]);
+  }
   double lag = 0, absent = 0, status = 0, at_least = 0, seconds = 0, lost = 0;
   int64_t committed = -1;
   for (size_t i = 0; i < count; i++) {

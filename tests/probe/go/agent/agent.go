@@ -75,10 +75,11 @@ func Evaluate(ctx types.Context) wit.Result[types.Outcome, types.Failure] {
 }
 
 func columns(table snapshot.LagColumns) {
-	last := len(table.Group) - 1
 	add("table_rows", float64(len(table.Group)))
-	add("table_last", float64(table.Partition[last]),
-		label("group", table.Names[table.Group[last]]), label("topic", table.Names[table.Topic[last]]))
+	if last := len(table.Group) - 1; last >= 0 {
+		add("table_last", float64(table.Partition[last]),
+			label("group", table.Names[table.Group[last]]), label("topic", table.Names[table.Topic[last]]))
+	}
 	var lag, absent, status, atLeast, seconds, lost float64
 	committed := int64(-1)
 	for i := range table.Group {
