@@ -147,12 +147,12 @@ fn a_rule_waits_until_the_pipeline_has_taken_what_it_said() {
 
 #[test]
 fn a_rule_sees_what_became_of_its_actions() {
+    use ActionState::{Done, Dropped, DryRun, Expired, Failed, Silenced, Waiting};
     let states = [None].into_iter().chain(DeedEnd::ALL.map(Some));
     let memory = Memory { actions: states.map(action).collect(), ..Memory::default() };
     let mut host = Host::new(&"r".into(), &Arc::new(snapshot(1, 1)), memory, &Limits::default(), [0; 32]);
     let recent = host.recent().unwrap();
     let states: Vec<_> = recent.iter().map(|action| action.state).collect();
-    use ActionState::{Done, Dropped, DryRun, Expired, Failed, Silenced, Waiting};
     assert_eq!(states, [Waiting, Done, Failed, Expired, DryRun, Silenced, Dropped]);
     let told = |at: usize| {
         let action = &recent[at];
