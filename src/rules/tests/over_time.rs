@@ -5,10 +5,11 @@ use crate::{
     alerts::{Alert, AlertKey, Phase},
     history::History,
     model::{Labels, Subject, Timestamp},
-    pipeline::{Settled, Verdict},
+    pipeline::{ActionStatus, Deed, DeedEnd, DeedResult, Settled, Verdict},
     rules::{
         Limits,
         bindings::{
+            own_actions::{Host as _, State as ActionState},
             snapshot::{self as wit, Host as _},
             types::Error,
         },
@@ -45,6 +46,24 @@ fn alert(name: &str, phase: Phase) -> Arc<Alert> {
         keep_firing_since: None,
         last_sent: None,
     })
+}
+
+fn action(end: Option<DeedEnd>) -> ActionStatus {
+    let deed = Deed {
+        sequence: 9,
+        rule: "r".into(),
+        action: "page".into(),
+        subject: Subject::Agent,
+        params: Labels::new(),
+        key: "k".into(),
+        idempotency_key: "i".into(),
+        cluster: "c".into(),
+        broker: None,
+        requested_at: Timestamp(3),
+        alerts: Vec::new(),
+    };
+    let result = end.map(|end| DeedResult { sequence: 9, end, at: Timestamp(5), attempts: 2, text: "said".into() });
+    ActionStatus { deed: Arc::new(deed), result }
 }
 
 fn version(bench: &Bench) -> Version {
@@ -115,14 +134,32 @@ fn a_rule_waits_until_the_pipeline_has_taken_what_it_said() {
         Arc::new(Settled {
             taken: [("r".to_owned(), (5, number))].into(),
             alerts: Arc::new([("r".to_owned(), [alert("A", Phase::Firing)].into())].into()),
-            actions: Arc::default(),
+            actions: Arc::new([("r".to_owned(), [action(None)].into()), ("s".to_owned(), [].into())].into()),
         })
     };
     registry.settle(taken(0));
     assert!(registry.next(Lane::Any, now).is_none(), "an earlier one was taken");
     registry.settle(taken(1));
     let (job, _) = registry.next(Lane::Any, now).unwrap();
+    assert_eq!(*job.memory.actions, [action(None)]);
     assert_eq!(said(&evaluate(&job, &[7; 32], &bench.tasks.stop())), [1.0, 9.0, 1.0]);
+}
+
+#[test]
+fn a_rule_sees_what_became_of_its_actions() {
+    use ActionState::{Done, Dropped, DryRun, Expired, Failed, Silenced, Waiting};
+    let states = [None].into_iter().chain(DeedEnd::ALL.map(Some));
+    let memory = Memory { actions: states.map(action).collect(), ..Memory::default() };
+    let mut host = Host::new(&"r".into(), &Arc::new(snapshot(1, 1)), memory, &Limits::default(), [0; 32]);
+    let recent = host.recent().unwrap();
+    let states: Vec<_> = recent.iter().map(|action| action.state).collect();
+    assert_eq!(states, [Waiting, Done, Failed, Expired, DryRun, Silenced, Dropped]);
+    let told = |at: usize| {
+        let action = &recent[at];
+        assert_eq!((&*action.name, &*action.key, action.requested_at_ms), ("page", "k", 3));
+        (action.ended_at_ms, action.attempts, &*action.text)
+    };
+    assert_eq!((told(0), told(2)), ((None, 0, ""), (Some(5), 2, "said")));
 }
 
 #[test]

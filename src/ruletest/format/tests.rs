@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::Subject;
+use crate::{model::Subject, pipeline::DeedEnd};
 
 fn problems(text: &str) -> Vec<String> {
     parse(text, Path::new("/cases")).expect_err("problems").iter().map(ToString::to_string).collect()
@@ -113,4 +113,30 @@ fn expectations_are_read_as_written() {
     let state: Vec<_> = read.expected.state[0].1.values().cloned().collect();
     assert_eq!(state, [Some(b"1".to_vec()), Some(vec![0, 255]), None, Some(b"7".to_vec())]);
     assert_eq!(read.expected.failures[0].at, Some(Duration::from_mins(5)));
+}
+
+#[test]
+fn what_becomes_of_actions_is_read_and_odd_words_are_refused() {
+    let read = case(
+        "input_actions: [{at: 30s, name: a, key: k, state: failed, text: no}, {name: a, key: 7, state: dry-run}], \
+         exp_failure: unavailable",
+    );
+    let read: Vec<_> = read
+        .inputs
+        .actions
+        .iter()
+        .map(|action| {
+            (action.at.as_secs(), &*action.key, action.end.map(DeedEnd::text), action.attempts, &*action.text)
+        })
+        .collect();
+    assert_eq!(read, [(30, "k", Some("failed"), 1, "no"), (0, "7", Some("dry_run"), 0, "")]);
+    let found = problems(
+        "tests: [{name: n, exp_failure: unavailable, input_actions: [{name: a, key: k, state: finished}, \
+         {name: a, key: k, state: waiting, text: x}, {name: a, state: done}]}]",
+    );
+    let expected = ["[0].state: ", "[1].text: ", "[2].key: missing"];
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(&format!("tests[0].input_actions{expected}")), "{found}");
+    }
 }

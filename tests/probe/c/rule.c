@@ -53,8 +53,11 @@ static void add(const char *name, double value, size_t count, ...) {
 }
 
 static labels all_of(const label *given, size_t count) {
-  labels labels = {calloc(count + 1, sizeof(label)), count};
-  for (size_t i = 0; i < count; i++) labels.ptr[i] = (label){same(given[i].name), same(given[i].value)};
+  labels labels = {calloc(count + 1, sizeof(label)), 0};
+  for (size_t i = 0; i < count; i++) {
+    // The metric's own name is no label of a measurement.
+    if (!is(given[i].name, "__name__")) labels.ptr[labels.len++] = (label){same(given[i].name), same(given[i].value)};
+  }
   return labels;
 }
 
@@ -64,10 +67,13 @@ bool exports_brokerwarden_rule_config_check_check(string *config, string *error)
 }
 
 static void columns(const brokerwarden_rule_snapshot_lag_columns_t *table) {
-  size_t count = table->group.len, last = count - 1;
+  size_t count = table->group.len;
   add("table_rows", (double)count, 0);
-  add("table_last", table->partition.ptr[last], 2, "group", table->names.ptr[table->group.ptr[last]], "topic",
-      table->names.ptr[table->topic.ptr[last]]);
+  if (count > 0) {
+    size_t last = count - 1;
+    add("table_last", table->partition.ptr[last], 2, "group", table->names.ptr[table->group.ptr[last]], "topic",
+        table->names.ptr[table->topic.ptr[last]]);
+  }
   double lag = 0, absent = 0, status = 0, at_least = 0, seconds = 0, lost = 0;
   int64_t committed = -1;
   for (size_t i = 0; i < count; i++) {

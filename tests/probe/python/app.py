@@ -38,10 +38,12 @@ class Evaluator:
         if table is None:
             raise Err(Failure_Unavailable("no table"))
         add("table_rows", len(table.group))
-        add("table_last", table.partition[-1], group=table.names[table.group[-1]], topic=table.names[table.topic[-1]])
+        if table.group:
+            group, topic = table.names[table.group[-1]], table.names[table.topic[-1]]
+            add("table_last", table.partition[-1], group=group, topic=topic)
         add("table_lag", sum(lag for lag in table.lag if lag != ABSENT))
         add("table_no_lag", sum(lag == ABSENT for lag in table.lag))
-        add("table_committed", max(table.committed))
+        add("table_committed", max(table.committed, default=-1))
         add("table_status", sum(status & 127 for status in table.status))
         add("table_at_least", sum(status >= 128 for status in table.status))
         add("table_seconds", sum(seconds for seconds in table.lag_seconds if not math.isnan(seconds)))
@@ -69,7 +71,7 @@ class Evaluator:
         if heap is None:
             add("heap", -1)
         for sample in heap or []:
-            add("heap", sample.value, **{label.name: label.value for label in sample.labels})
+            add("heap", sample.value, **{label.name: label.value for label in sample.labels if label.name != "__name__"})
         add("query_refused", refused(lambda: snapshot.query("{")))
 
         alerts = own_alerts.active()

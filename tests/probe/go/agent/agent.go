@@ -75,10 +75,11 @@ func Evaluate(ctx types.Context) wit.Result[types.Outcome, types.Failure] {
 }
 
 func columns(table snapshot.LagColumns) {
-	last := len(table.Group) - 1
 	add("table_rows", float64(len(table.Group)))
-	add("table_last", float64(table.Partition[last]),
-		label("group", table.Names[table.Group[last]]), label("topic", table.Names[table.Topic[last]]))
+	if last := len(table.Group) - 1; last >= 0 {
+		add("table_last", float64(table.Partition[last]),
+			label("group", table.Names[table.Group[last]]), label("topic", table.Names[table.Topic[last]]))
+	}
 	var lag, absent, status, atLeast, seconds, lost float64
 	committed := int64(-1)
 	for i := range table.Group {
@@ -150,7 +151,14 @@ func samples() {
 	add("rate", rate)
 	if answer := snapshot.Query("heap"); answer.IsOk() {
 		for _, sample := range answer.Ok() {
-			add("heap", sample.Value, sample.Labels...)
+			var labels []types.Label
+			for _, label := range sample.Labels {
+				// The metric's own name is no label of a measurement.
+				if label.Name != "__name__" {
+					labels = append(labels, label)
+				}
+			}
+			add("heap", sample.Value, labels...)
 		}
 	} else if answer.Err().Tag() == types.Error_Unavailable {
 		add("heap", -1)

@@ -76,7 +76,7 @@ impl Rule for Probe {
 
         let actions = own_actions::recent();
         said.add("actions_waiting", actions.iter().filter(|one| one.state == ActionState::Waiting).count() as f64, &[]);
-        said.add("actions_attempts", actions.iter().map(|one| f64::from(one.attempts)).sum(), &[]);
+        said.add("actions_attempts", actions.iter().map(|one| one.attempts).sum::<u32>().into(), &[]);
         for one in actions.iter() {
             let took = one.ended_at_ms.map_or(-1.0, |ended| (ended - one.requested_at_ms) as f64);
             said.add("action_took", took, &[("name", &one.name), ("key", &one.key), ("text", &one.text)]);
@@ -136,7 +136,9 @@ impl Said {
 }
 
 fn pairs(labels: &[Label]) -> Vec<(&str, &str)> {
-    labels.iter().map(|label| (&*label.name, &*label.value)).collect()
+    // The metric's own name is no label of a measurement.
+    let labels = labels.iter().filter(|label| label.name != "__name__");
+    labels.map(|label| (&*label.name, &*label.value)).collect()
 }
 
 impl MigratesState for Probe {

@@ -30,10 +30,12 @@ export const evaluator = {
     if (table === undefined) throw { tag: 'unavailable', val: 'no table' };
     const last = table.group.length - 1;
     add('table_rows', table.group.length);
-    add('table_last', table.partition[last] ?? -1, { group: nameOf(table, table.group), topic: nameOf(table, table.topic) });
+    if (last >= 0) {
+      add('table_last', table.partition[last] ?? -1, { group: nameOf(table, table.group), topic: nameOf(table, table.topic) });
+    }
     add('table_lag', sum(table.lag, (lag) => (lag === ABSENT ? 0 : lag)));
     add('table_no_lag', count(table.lag, (lag) => lag === ABSENT));
-    add('table_committed', Math.max(...table.committed));
+    add('table_committed', Math.max(-1, ...table.committed));
     add('table_status', sum(table.status, (status) => status & 127));
     add('table_at_least', count(table.status, (status) => (status & 128) !== 0));
     add('table_seconds', sum(table.lagSeconds, (seconds) => (Number.isNaN(seconds) ? 0 : seconds)));
@@ -126,7 +128,8 @@ function count<T>(list: Iterable<T>, is: (one: T) => boolean): number {
 }
 
 function named(labels: Label[]): Record<string, string> {
-  return Object.fromEntries(labels.map(({ name, value }) => [name, value]));
+  // The metric's own name is no label of a measurement.
+  return Object.fromEntries(labels.filter(({ name }) => name !== '__name__').map(({ name, value }) => [name, value]));
 }
 
 function bytes(text: string): Uint8Array {
