@@ -52,6 +52,10 @@ impl Prometheus {
         Self { process, address, _dir: dir }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// `data` of what its API answers, as to `query` with `[("query", "up")]`.
     pub(crate) fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
         let mut path = format!("/api/v1/{path}?");
@@ -96,6 +100,12 @@ impl Prometheus {
     pub(crate) fn label_values(&self, label: &str, selector: &str) -> Result<Vec<String>, String> {
         let data = self.api(&format!("label/{label}/values"), &[("match[]", selector)])?;
         serde_json::from_value(data).map_err(|error| error.to_string())
+    }
+
+    /// A figure about itself.
+    pub(crate) fn own(&self, name: &str) -> Option<f64> {
+        let page = http::get(self.address, "/metrics").ok()?.text();
+        page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
     }
 
     /// The lines of its log that are not mere information.
@@ -143,6 +153,17 @@ impl Alertmanager {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many alerts it took so far that fire, or are resolved, by its own count.
+    pub(crate) fn received(&self, status: &str) -> f64 {
+        let page = http::get(self.address, "/metrics").unwrap().text();
+        let start = format!("alertmanager_alerts_received_total{{status=\"{status}\",version=\"v2\"}} ");
+        page.lines().find_map(|line| line.strip_prefix(&start)).and_then(|value| value.parse().ok()).unwrap_or(0.0)
     }
 
     /// The active alerts with that label.

@@ -6,6 +6,8 @@ mod access;
 #[cfg(test)]
 mod actions;
 #[cfg(test)]
+mod api;
+#[cfg(test)]
 mod checkpoint;
 #[cfg(test)]
 mod contrib;
@@ -22,6 +24,10 @@ mod held;
 #[cfg(test)]
 mod kinds;
 #[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod load;
+#[cfg(test)]
 mod mislead;
 #[cfg(test)]
 mod notifiers;
@@ -31,6 +37,8 @@ mod outage;
 mod prometheus;
 #[cfg(test)]
 mod rules;
+#[cfg(test)]
+mod scripted;
 #[cfg(test)]
 mod seconds;
 #[cfg(test)]
