@@ -2,15 +2,16 @@
 //! told. Reads no clock, knows no channel, and gives the same answer to the same question.
 
 mod deeds;
+mod over_time;
 
 use super::{
     Deed, DeedKey, Delivery, Evaluation, Input, RuleSettings, Stored, Touched, Transition, Verdict,
-    book::{Book, Held, Installed, MAX_ALERTS, MAX_ALERTS_PER_RULE, MAX_RESOLVED, Told, is_active},
+    book::{Book, Held, Installed, MAX_ALERTS, MAX_ALERTS_PER_RULE, Told, is_active},
     own::{OWN_RULE, alerts_dropped, is_reserved, rule_failing, store_failing},
 };
 use crate::{
     alerts::{self, Alert, AlertKey, Durations, Phase, Raised},
-    model::{Labels, Outcome, RaisedAlert, Subject, Timestamp, fair},
+    model::{Labels, Outcome, RaisedAlert, Subject, Timestamp},
     snapshot::{KAFKA_TARGET, Snapshot},
 };
 use std::{
@@ -541,64 +542,6 @@ impl Tick {
             alert.resolved_at.unwrap_or_else(|| self.now.plus(RESEND_DELAY.saturating_mul(RESENDS_UNTIL_END)));
         let stored = transition.then(|| Stored { sequence: self.done.book.place(), told: Arc::default() });
         self.done.deliveries.push(Delivery { alert, ends_at, transition, stored });
-    }
-
-    /// By our clock, whether or not any rule spoke: Alertmanager resolves what it hears nothing of.
-    fn tell_again(&mut self) {
-        let now = self.now;
-        let due = |alert: &Alert| {
-            alert.phase != Phase::Pending && alert.last_sent.is_none_or(|sent| now.since(sent) >= RESEND_DELAY)
-        };
-        let mut again = Vec::new();
-        let shadow = self.done.book.shadow();
-        let spoken = |held: &&mut Held| held.speaks() && due(&held.alert) && !shadow.contains(&held.alert.key.rule);
-        for held in self.done.book.alerts.values_mut().filter(spoken) {
-            held.alert = Arc::new(Alert { last_sent: Some(now), ..Alert::clone(&held.alert) });
-            again.push(Arc::clone(&held.alert));
-        }
-        self.done.changed |= !again.is_empty();
-        for alert in again {
-            self.tell(alert, false);
-        }
-    }
-
-    fn forget(&mut self) {
-        let (book, now) = (&mut self.done.book, self.now);
-        let kept = book.alerts.len();
-        let kept_for = |held: &Held| held.alert.resolved_at.is_none_or(|at| now.since(at) <= RESOLVED_RETENTION);
-        // We told that it fires, and have not been able to tell that it is over.
-        let owed = |held: &Held| held.told.is_some_and(|told| told.by_us && told.phase == Phase::Firing);
-        let touched = &mut self.done.touched.alerts;
-        book.alerts.retain(|key, held| {
-            let stays = kept_for(held) || owed(held);
-            if !stays {
-                touched.insert(key.clone());
-            }
-            stays
-        });
-        self.done.changed |= book.alerts.len() < kept;
-        let active = self.active.spoken.saturating_add(self.active.silent);
-        let excess = book.alerts.len().saturating_sub(active).saturating_sub(MAX_RESOLVED);
-        if excess > 0 {
-            let mut of_rule: BTreeMap<&str, Vec<(Timestamp, &AlertKey)>> = BTreeMap::new();
-            for held in book.alerts.values() {
-                if let Some(at) = held.alert.resolved_at {
-                    of_rule.entry(&held.alert.key.rule).or_default().push((at, &held.alert.key));
-                }
-            }
-            let each = fair::share(of_rule.values().map(Vec::len), MAX_RESOLVED);
-            let mut gone = Vec::new();
-            for resolved in of_rule.values_mut() {
-                resolved.sort_unstable();
-                let excess = resolved.len().saturating_sub(each);
-                gone.extend(resolved.iter().take(excess).map(|(_, key)| AlertKey::clone(key)));
-            }
-            for key in gone {
-                book.alerts.remove(&key);
-                self.done.touched.alerts.insert(key);
-            }
-            self.done.changed = true;
-        }
     }
 }
 

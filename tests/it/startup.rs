@@ -127,11 +127,12 @@ fn text_that_is_no_yaml_is_refused_with_the_place() {
 #[test]
 fn a_key_that_is_not_built_yet_is_refused_not_ignored() {
     let home = Home::new();
+    let kafka = "kafka: {bootstrap_servers: \"localhost:9092\"}";
     for (yaml, path) in [
-        ("actions: {a: {type: exec, command: [\"true\"]}}", "actions"),
-        ("jmx: [{name: a, url: \"http://localhost\"}]\nrules: [{name: a, actions: [b]}]", "rules[0].actions"),
+        ("rules: [{name: a, module: \"builtin:lag-threshold\", reads: {groups: [a]}}]", "rules[0].reads.groups"),
+        ("rules: [{name: a, module: \"builtin:lag-threshold\", reads: {metrics: []}}]", "rules[0].reads.metrics"),
     ] {
-        home.configure(yaml);
+        home.configure(&format!("{kafka}\n{yaml}"));
         let (code, said) = home.command(&["run", "--config", "agent.yaml"]);
         assert_eq!(code, USAGE, "{yaml}: {said}");
         let told = said.lines().any(|line| line.contains(path) && line.contains("not supported yet"));

@@ -84,7 +84,7 @@ fn a_reload_takes_another_file_up_at_the_same_address() {
     let agent = Home::new().start(&idle());
     agent.home.write("web.yaml", users("first-secret"));
     let plain = format!("http: {{listen: \"{}\"}}\ndata_dir: data\n{}", agent.address(), idle());
-    let guarded = plain.replace("\"}", "\", web_config_file: web.yaml}");
+    let guarded = plain.replacen("\"}", "\", web_config_file: web.yaml}", 1);
     agent.home.write("agent.yaml", &guarded);
     agent.signal(Signal::HUP);
     taken_up(&agent, 1);

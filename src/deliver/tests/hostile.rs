@@ -214,7 +214,7 @@ async fn tls_is_with_whom_we_trust_or_not_at_all() {
     let stranger = Tls { ca_file: Some(tls_file("server.pem")), ..Tls::default() };
     let bad = [
         (other_name, "certificate"),
-        (no_file, "cannot read /nowhere/ca.pem: No such file"),
+        (no_file, "cannot read ca_file /nowhere/ca.pem: No such file"),
         (no_pem, "holds no certificate"),
         (stranger, "certificate"),
     ];

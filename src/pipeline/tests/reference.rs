@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 const RESEND: u64 = 60;
 const UNTIL_END: u64 = 4 * RESEND;
 const RETENTION: u64 = 15 * 60;
-/// Ours: what was decided less than this before the end is told once more after a restart.
-const DOUBT: u64 = 60;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Life {
@@ -96,10 +94,6 @@ impl Reference {
                 life.active_at += down;
             }
             life.keep_since = life.keep_since.map(|since| since + down);
-            let began = life.resolved_at.or(life.fired_at);
-            if began.is_some_and(|began| alive.saturating_sub(began) < DOUBT) {
-                life.told = false;
-            }
             life.early = true;
         }
     }
