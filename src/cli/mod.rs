@@ -5,6 +5,7 @@ mod actions;
 mod check;
 mod demo;
 mod log;
+mod migrate;
 mod notify;
 mod rule;
 mod run;
@@ -65,6 +66,9 @@ enum Command {
         #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
         duration: Option<Duration>,
     },
+    /// Print the agent.yaml that stands in for another exporter's command line.
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
     /// Write, check, test and look after rules.
     #[command(subcommand)]
     Rule(rule::RuleCommand),
@@ -109,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check::main(&config),
         Command::Notify { command: NotifyCommand::Test { name, config } } => notify::test(&name, &config),
         Command::Demo { listen, duration } => demo::main(listen, duration),
+        Command::Migrate(command) => migrate::main(&command),
         Command::Rule(command) => rule::main(command),
         Command::Store { command } => store::main(&command),
         Command::CompileRule => crate::rules::child_main(),
