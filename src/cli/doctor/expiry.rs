@@ -75,11 +75,11 @@ mod tests {
         // openssl x509 -noout -enddate: Oct 31 10:19:57 2126 GMT, both.
         let end = Timestamp(4_949_115_597_000);
         let before = |time: Duration| Timestamp(end.0 - u64::try_from(time.as_millis()).unwrap());
-        let second = Duration::from_secs(1);
+        let (second, later) = (Duration::from_secs(1), Timestamp(before(EXPIRES_SOON).0 + 1000));
         for (pem, whose) in [(SERVER, Whose::Ours), (AUTHORITY, Whose::Authorities), (AUTHORITY, Whose::Ours)] {
             for (now, level) in [
                 (before(EXPIRES_SOON), Level::Ok),
-                (before(EXPIRES_SOON - second), Level::Warn),
+                (later, Level::Warn),
                 (before(second), Level::Warn),
                 (end, Level::Fail),
             ] {

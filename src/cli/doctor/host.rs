@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_end_when_openssl_says() {
+    fn what_holds_no_certificate_is_told() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
         assert_eq!(level(&certificate("k", &file, Whose::Ours, Timestamp(0))), Level::Fail);
         assert_eq!(level(&certificate("k", Path::new("/"), Whose::Authorities, Timestamp(0))), Level::Warn);

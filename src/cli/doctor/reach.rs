@@ -44,8 +44,13 @@ pub(super) async fn brokers(config: &kafka::Config) -> Vec<Finding> {
         let one = kafka::Config { bootstrap_servers: format!("{host}:{port}"), ..config.clone() };
         // It waits, and nothing else runs meanwhile.
         match kafka::probe(&one, DEADLINE) {
-            Ok(probed) => {
-                findings.push(Finding::ok(&about, format!("answers, and knows {} brokers", probed.brokers)));
+            Ok(None) => findings.push(Finding::warn(
+                about,
+                "connected, and no login tried: tokens are fetched by a running agent",
+                "look at its /-/ready",
+            )),
+            Ok(Some(probed)) => {
+                findings.push(Finding::ok(&about, format!("lets us in (brokers that it knows: {})", probed.brokers)));
                 findings.push(offsets_topic(about, &probed.offsets_topic));
             }
             Err(error) => findings.push(Finding::fail(
@@ -268,7 +273,7 @@ mod tests {
         let config = crate::config::load(&path, &|_| None).unwrap();
         let found = brokers(&config.kafka.unwrap()).await;
         let text: Vec<_> = found.iter().map(ToString::to_string).collect();
-        assert!(text[0].contains("answers, and knows 1 brokers"), "{text:?}");
+        assert!(text[0].contains("lets us in (brokers that it knows: 1)"), "{text:?}");
         assert_eq!(found.last().map(|found| found.level), Some(Level::Fail), "{text:?}");
     }
 }
