@@ -45,7 +45,8 @@ const HEAD: &str = "\
 #   observed lately are left out, not repeated.
 # - `instance`: the same as before where this agent listens at kafka_exporter's address. With one agent beside each broker
 #   (`scope: broker`) it would change when leadership moves: set it to the cluster by relabeling (docs/deploying.md, Prometheus).
-# - `kafka_exporter_build_info`, `go_*` and `promhttp_*` are gone: `brokerwarden_build_info`, `process_*`.
+# - Of the exporter itself: `brokerwarden_build_info` for `kafka_exporter_build_info`, `brokerwarden_process_*` for `process_*`;
+#   `go_*` and `promhttp_*` are gone.
 
 ";
 
