@@ -1,7 +1,7 @@
 //! `brokerwarden demo`: the real agent on the demo's world, and what it sees on standard output.
 
 use super::{
-    log,
+    log::{self, LogFormat},
     run::{block_on, load},
 };
 use crate::{
@@ -34,7 +34,7 @@ const DEFAULT_WIDTH: usize = 100;
 
 pub(super) fn main(listen: SocketAddr, duration: Option<Duration>) -> ExitCode {
     // On a terminal the table would be torn by anything else.
-    let guard = log::start(if stdout().is_terminal() { "off" } else { "warn" });
+    let guard = log::start(if stdout().is_terminal() { "off" } else { "warn" }, LogFormat::Text);
     let code = block_on(demo(listen, duration));
     drop(guard);
     code

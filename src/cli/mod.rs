@@ -4,7 +4,10 @@
 mod actions;
 mod check;
 mod demo;
+mod doctor;
 mod log;
+mod manual;
+mod migrate;
 mod notify;
 mod rule;
 mod run;
@@ -41,6 +44,9 @@ enum Command {
         /// The configuration file.
         #[arg(long, value_name = "FILE", default_value = "agent.yaml")]
         config: PathBuf,
+        /// How the log is written; default: BROKERWARDEN_LOG_FORMAT, else text.
+        #[arg(long, value_name = "FORMAT")]
+        log_format: Option<log::LogFormat>,
     },
     /// Check a configuration: prints all its problems, or the effective configuration (secrets masked).
     Check {
@@ -65,6 +71,18 @@ enum Command {
         #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
         duration: Option<Duration>,
     },
+    /// Look at what an agent with this configuration could not do here; a line each: ok, warn or FAIL, and what to do.
+    ///
+    /// Brokers, JMX pages and receivers are connected to, files and folders looked at; nothing is written. Run it as the
+    /// agent's user. Ends with 1 when a line says FAIL.
+    Doctor {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = "agent.yaml")]
+        config: PathBuf,
+    },
+    /// Print the agent.yaml that stands in for another exporter's command line.
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
     /// Write, check, test and look after rules.
     #[command(subcommand)]
     Rule(rule::RuleCommand),
@@ -72,6 +90,16 @@ enum Command {
     Store {
         #[command(subcommand)]
         command: store::StoreCommand,
+    },
+    /// Print a script by which a shell completes this command line.
+    Completions {
+        /// The shell.
+        shell: manual::Shell,
+    },
+    /// Print a manual page in roff, of the program or of one of its commands (such as `man rule test`).
+    Man {
+        /// The command; none: the program.
+        command: Vec<String>,
     },
     /// Compile a rule from standard input to standard output; what the agent starts itself, in a process apart.
     #[command(hide = true)]
@@ -104,13 +132,17 @@ pub fn main() -> ExitCode {
         }
     };
     match arguments.command {
-        Command::Run { config } => run::main(&config),
+        Command::Run { config, log_format } => run::main(&config, log_format),
         Command::Actions(command) => actions::main(&command),
         Command::Check { config } => check::main(&config),
         Command::Notify { command: NotifyCommand::Test { name, config } } => notify::test(&name, &config),
         Command::Demo { listen, duration } => demo::main(listen, duration),
+        Command::Doctor { config } => doctor::main(&config),
+        Command::Migrate(command) => migrate::main(&command),
         Command::Rule(command) => rule::main(command),
         Command::Store { command } => store::main(&command),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { command } => manual::man(&command),
         Command::CompileRule => crate::rules::child_main(),
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn test(name: &str, path: &Path) -> ExitCode {
         eprintln!("there is no notifier `{name}` in {}; there are: {names}", path.display());
         return ExitCode::from(EXIT_USAGE);
     };
-    let guard = log::start("info");
+    let guard = log::start("info", log::LogFormat::Text);
     let mut told = true;
     let code = block_on(async {
         for Trial { receiver, result } in deliver::send_test(notifier, config.cluster.as_deref()).await {

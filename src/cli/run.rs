@@ -1,6 +1,9 @@
 //! `brokerwarden run`.
 
-use super::{EXIT_OK, EXIT_RUNTIME, EXIT_USAGE, log};
+use super::{
+    EXIT_OK, EXIT_RUNTIME, EXIT_USAGE,
+    log::{self, LogFormat},
+};
 use crate::{
     app::{App, LoadConfig, StartError},
     config::{self, Config},
@@ -17,7 +20,14 @@ const WORKERS: usize = 2;
 /// Hangups that may wait; those that come meanwhile are one with it.
 const HANGUP_CAPACITY: usize = 1;
 
-pub(super) fn main(path: &Path) -> ExitCode {
+pub(super) fn main(path: &Path, format: Option<LogFormat>) -> ExitCode {
+    let format = match LogFormat::choose(format) {
+        Ok(format) => format,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
     let path = path.to_owned();
     let load = move || load(&path);
     let config = match load() {
@@ -27,7 +37,7 @@ pub(super) fn main(path: &Path) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let guard = log::start("info");
+    let guard = log::start("info", format);
     let code = block_on(agent(config, Box::new(load)));
     drop(guard);
     code

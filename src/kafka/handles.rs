@@ -205,7 +205,8 @@ impl Handles {
         }
     }
 
-    fn look_at_certificate(&self) {
+    /// Finds out what is wrong with the certificate that was complained of, if one was: waits for its broker.
+    pub fn look_at_certificate(&self) {
         let Some(diagnosis) = &self.diagnosis else { return };
         let Some(address) = locked(diagnosis).wanted.take() else { return };
         let trust = |pem: Option<String>, location: Option<String>| match (pem, location) {

@@ -25,6 +25,7 @@ mod offsets;
 mod phases;
 mod polled;
 mod polls;
+mod probe;
 mod produce;
 mod produced;
 mod properties;
@@ -52,6 +53,7 @@ pub use handles::{DIAGNOSIS_MEMORY, LOOK_INTERVAL};
 pub use oauth::LONGEST_LIFE;
 pub use offsets::{MAX_ENTRIES, MAX_UNSAVED, NAME_BYTES};
 pub use polled::DESCRIBE_INTERVAL;
+pub use probe::{OffsetsTopic, Probed, probe};
 pub use produce::{
     MAX_WAITING_RECORDS, NotWritten, Outgoing, PRODUCER_GRACE, PRODUCER_IDLE, Producer, Written, start_producer,
 };

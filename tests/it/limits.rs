@@ -72,6 +72,16 @@ const NO_LIMITS: &[(&[&str], &str)] = &[
         &["http::web_config::HASH_HEAD", "http::web_config::HASH_LENGTH", "http::web_config::SALT_END"],
         "parts of a format",
     ),
+    (
+        &[
+            "cli::doctor::expiry::EXPIRES_SOON",
+            "cli::doctor::host::LEAST_SPACE",
+            "cli::doctor::host::LOW_SPACE",
+            "cli::doctor::skew::MOST_SKEW",
+        ],
+        "what `doctor` warns of; it refuses nothing, and docs/operations.md has them",
+    ),
+    (&["cli::doctor::host::WORLD_READABLE"], "a bit of a file's mode"),
     (&["http::auth::BUSY_RETRY"], "what is told to others to wait"),
     (&["deliver::tell::SHORT_SECRET"], "how short a secret is that is not looked for in answers"),
     (&["deliver::smtp::SUBMISSIONS", "deliver::humanize::SECONDS_PER_DAY"], "facts"),

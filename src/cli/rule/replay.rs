@@ -18,7 +18,7 @@ use std::{
 };
 
 pub(super) fn main(file: &Path, modules: &[String], name: Option<&str>) -> ExitCode {
-    let guard = log::start("warn");
+    let guard = log::start("warn", log::LogFormat::Text);
     let code = play(file, modules, name).unwrap_or_else(|(code, text)| {
         eprintln!("{text}");
         code

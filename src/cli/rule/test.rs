@@ -17,7 +17,7 @@ use std::{
 };
 
 pub(super) fn main(files: &[PathBuf], run: Option<&str>, rule: Option<&str>) -> ExitCode {
-    let guard = log::start("warn");
+    let guard = log::start("warn", log::LogFormat::Text);
     let code = test(files, run, rule).unwrap_or_else(|(code, text)| {
         eprintln!("{text}");
         code
