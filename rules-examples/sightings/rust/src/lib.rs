@@ -98,13 +98,7 @@ struct Said {
 
 /// Judges one row after `before` sightings: the decision, without the agent, so that it can be tested. A lag that is
 /// not known is neither a sighting nor its end. `became`: of the action, when it was last asked for; told from the sighting after that on.
-fn judge(
-    row: &TopicLag,
-    threshold: Messages,
-    action: Option<&str>,
-    before: u64,
-    became: Option<&OwnAction>,
-) -> Said {
+fn judge(row: &TopicLag, threshold: Messages, action: Option<&str>, before: u64, became: Option<&OwnAction>) -> Said {
     let TopicLag { group, topic, known_lag, .. } = row;
     if *known_lag <= threshold.0 {
         return Said { sightings: if row.lag.is_none() { before } else { 0 }, ..Said::default() };
