@@ -7,7 +7,7 @@ mod over_time;
 use super::{
     Deed, DeedKey, Delivery, Evaluation, Input, RuleSettings, Stored, Touched, Transition, Verdict,
     book::{Book, Held, Installed, MAX_ALERTS, MAX_ALERTS_PER_RULE, Told, is_active},
-    own::{OWN_RULE, alerts_dropped, is_reserved, rule_failing, store_failing},
+    own::{ALERTS_DROPPED, OWN_RULE, alerts_dropped, is_reserved, rule_failing, store_failing},
 };
 use crate::{
     alerts::{self, Alert, AlertKey, Durations, Phase, Raised},
@@ -228,8 +228,11 @@ impl Tick {
                 self.ask(&settings, &snapshot, actions);
             }
             Verdict::Failed { reason, text } if failures_in_a_row >= FAILURES_UNTIL_ALERT => {
-                let alert = rule_failing(&settings.name, reason, &text);
-                self.apply(&settings, &snapshot, vec![alert], Speaker::Agent);
+                // Of how many alerts it would raise now nothing is known.
+                let said = [rule_failing(&settings.name, reason, &text)]
+                    .into_iter()
+                    .chain(self.dropped_before(&settings.name));
+                self.apply(&settings, &snapshot, said.collect(), Speaker::Agent);
             }
             Verdict::Unavailable(_) | Verdict::Failed { .. } => {}
         }
@@ -436,6 +439,14 @@ impl Tick {
             }
         }
         key
+    }
+
+    /// What is said already of a rule's alerts that had no place.
+    fn dropped_before(&self, rule: &str) -> Option<RaisedAlert> {
+        let is_it = |(key, held): &(&AlertKey, &Held)| key.name == ALERTS_DROPPED && is_active(&held.alert);
+        let (_, held) = self.done.book.of_rule(rule).find(is_it)?;
+        let annotations = held.alert.annotations.clone();
+        Some(RaisedAlert { annotations, ..alerts_dropped(rule, 0) })
     }
 
     /// Alerts of a rule that had no place.
