@@ -64,7 +64,7 @@ fn shown(command: Command) -> Command {
         return command;
     }
     let kept: Vec<_> = command.get_subcommands().filter(|below| !below.is_hide_set()).cloned().collect();
-    let bare = Command::new("brokerwarden").version(env!("CARGO_PKG_VERSION")).propagate_version(true);
+    let bare = Command::default().name("brokerwarden").version(env!("CARGO_PKG_VERSION")).propagate_version(true);
     let bare = bare.subcommands(kept).args(command.get_arguments().cloned());
     match command.get_about() {
         Some(about) => bare.about(about.clone()),
