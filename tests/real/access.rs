@@ -110,7 +110,7 @@ fn the_right_to_read_that_is_taken_away_is_named_and_when_it_is_given_back_all_i
     lag(&topic, SEEN * 2, 6.0);
     lag(&auto, SEEN * 2, 6.0);
     auto.page().expect("brokerwarden_offsets_source", &[("source", "admin")], 1.0).unwrap();
-    assert!(auto.get("/").text().contains("grant READ"), "{}", auto.get("/").text());
+    assert!(auto.get("/api/v1/targets").text().contains("grant READ"), "{}", auto.get("/api/v1/targets").text());
     topic.snapshots(3.0, SEEN);
     topic.not_ready(SEEN, &[OFFSETS, "READ"]);
 

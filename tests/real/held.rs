@@ -105,7 +105,7 @@ fn a_partition_that_is_too_long_is_not_read_and_its_groups_are_asked_for() {
     });
     agent.ready(SEEN);
     assert!(agent.log().contains("more than 1000 records"), "{}", agent.log());
-    let shown = agent.get("/").text();
+    let shown = agent.get("/api/v1/targets").text();
     assert!(shown.contains("groups of 1 partitions of __consumer_offsets are asked one by one"), "{shown}");
     let page = agent.page();
     assert!(page.has("kafka_consumergroup_commit_timestamp_seconds", &of("short")), "the other one is read");

@@ -149,7 +149,7 @@ fn groups_of_every_kind_are_what_kafka_says() {
     for group in ["share", "streams", "workers"] {
         is_not_on(&asked, group).unwrap();
     }
-    for said in [asking.get("/").text(), asking.log()] {
+    for said in [asking.get("/api/v1/targets").text(), asking.log()] {
         assert!(
             said.contains(
                 "share groups, streams groups and those of other protocol types, as Connect workers, are not seen"
