@@ -122,7 +122,7 @@ impl Journal {
         let Some(stored) = &delivery.stored else { return };
         let mut state = self.lock();
         if receivers == 0 {
-            state.changes.extend(told_changes(stored.sequence));
+            state.push(told_changes(stored.sequence));
         } else {
             state.open.insert(stored.sequence, receivers);
         }
@@ -218,15 +218,22 @@ impl Journal {
 }
 
 impl State {
+    /// Also while a commit hangs there is an end to what waits for the next one.
+    fn push(&mut self, changes: impl IntoIterator<Item = Change>) {
+        self.changes.extend(changes);
+        let excess = self.changes.len().saturating_sub(MAX_UNSAVED);
+        self.changes.drain(..excess);
+    }
+
     fn heard(&mut self, delivery: &Delivery, receiver: &str) {
         let Some(stored) = &delivery.stored else { return };
         let Some(left) = self.open.get_mut(&stored.sequence) else { return };
         *left = left.saturating_sub(1);
         if *left == 0 {
             self.open.remove(&stored.sequence);
-            self.changes.extend(told_changes(stored.sequence));
+            self.push(told_changes(stored.sequence));
         } else {
-            self.changes.push_back(told_change(stored.sequence, receiver));
+            self.push([told_change(stored.sequence, receiver)]);
         }
     }
 
@@ -238,7 +245,7 @@ impl State {
         {
             if saved {
                 let (table, scope, key) = (Table::NotificationLog, String::new(), row_key(number));
-                self.changes.push_back(Change::Remove { table, scope, key });
+                self.push([Change::Remove { table, scope, key }]);
             }
         }
     }
@@ -268,8 +275,7 @@ impl State {
         for change in changes.into_iter().filter(of_outbox).rev() {
             self.changes.push_front(change);
         }
-        let excess = self.changes.len().saturating_sub(MAX_UNSAVED);
-        self.changes.drain(..excess);
+        self.push([]);
     }
 }
 
@@ -367,6 +373,9 @@ mod tests {
         let change = Change::RemoveScope { table: Table::OutboxTold, scope: String::new() };
         full.give_back(vec![change; MAX_UNSAVED + 5], &[]);
         assert_eq!(full.changes.len(), MAX_UNSAVED);
+        full.push([Change::RemoveScope { table: Table::OutboxTold, scope: "newest".into() }]);
+        assert_eq!(full.changes.len(), MAX_UNSAVED);
+        assert!(matches!(full.changes.back(), Some(Change::RemoveScope { scope, .. }) if scope == "newest"));
     }
 
     #[test]
